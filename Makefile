@@ -1,0 +1,42 @@
+# Two commands do everything, each sets up what it needs once:
+#   make run    the experiment on the embedded model, verdicts printed
+#   make test   the tests
+VENV  := .venv
+STAMP := $(VENV)/.installed
+BIN   := $(VENV)/bin
+# The first interpreter on the path that is new enough; say PYTHON=... to choose another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: run test lint mini app help clean
+
+$(STAMP): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	@touch $@
+
+run: $(STAMP)  ## the whole experiment on the embedded model (ARGS="--rounds 2 ..." goes to ws run)
+	@$(BIN)/ws run $(ARGS)
+
+test: $(STAMP)  ## all tests (ARGS="-k name" goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff and mypy
+	@$(BIN)/ruff check src tests nbs
+	@$(BIN)/mypy
+
+mini: $(STAMP)  ## retrain the embedded model with its fixed recipe (about 25 minutes on two cores)
+	@$(BIN)/python -m ws.mini.train $(ARGS)
+
+app: $(STAMP)  ## the notebook in a browser, on this machine only
+	@$(BIN)/marimo run nbs/first.py
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 12
+
+clean:  ## remove the environment; runs under out/ stay
+	rm -rf $(VENV)
