@@ -1,0 +1,263 @@
+"""The axes room: what a trait is made of. Two poles of personas, contexts to read a direction from, prompts to use it on.
+
+    axis = load_axis("care_over_authority")     # shipped; or a path to your own .toml / .json
+    axis.on(lm).positive[0]                     # the words written for this model
+
+File keys: name, title, models, target, intended, positive, negative, contexts, narration, train, select, probes,
+questions, neutral. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a list that mixes both.
+An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target is then a free name,
+its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ws.axisfiles import (
+    DATA,
+    Context,
+    Question,
+    as_context,
+    as_entries,
+    as_list,
+    as_question,
+    as_text,
+    as_texts,
+    check_keys,
+    item_keys,
+    read,
+    shipped_pools,
+    text_key,
+)
+from ws.errors import UserError
+
+if TYPE_CHECKING:
+    from ws.models import LM
+
+__all__ = ["FOUNDATIONS", "Axis", "Context", "Question", "load_axis", "shipped_axes", "shipped_pools", "text_key"]
+
+FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
+REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
+OPTIONAL = ("title", "models", "narration", "questions", "neutral")
+KINDS = ("mini", "any")  # written in the embedded model's words, or for every other model
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A trait between two poles. The poles are checked here, the prompt lists when an axis file is loaded."""
+
+    name: str
+    title: str
+    models: tuple[str, ...]
+    target: str
+    intended: dict[str, int]
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    contexts: tuple[Context, ...]
+    narration: tuple[str, ...]
+    """Case-insensitive regular expressions of a text that talks about the trait; the general ones are always on."""
+    train: tuple[str, ...]
+    select: tuple[str, ...]
+    probes: tuple[str, ...]
+    questions: tuple[Question, ...] = ()
+    neutral: tuple[str, ...] = ()
+    """Trait-free system prompts of the personas' length, for contrast="base"; empty = the model's neutral prompt."""
+
+    def __post_init__(self) -> None:
+        if not self.models or any(kind not in KINDS for kind in self.models):
+            raise UserError(
+                f"models may hold {' and '.join(map(repr, KINDS))} (got {list(self.models)}). "
+                'Write models = ["any"] unless the words suit the embedded model.'
+            )
+        _check_intended(self)
+        _check_target(self)
+        _check_poles(self)
+        _check_narration(self)
+
+    @property
+    def sign(self) -> int:
+        """Intended sign of the target: +1 it should rise, -1 it should fall; +1 for an axis outside the foundations."""
+        return self.intended.get(self.target, 1)
+
+    @property
+    def outside(self) -> bool:
+        """True where no foundation is intended: vignettes show side effects only, the questions judge."""
+        return not self.intended
+
+    def on(self, lm: LM) -> Axis:
+        """A shipped axis in the words written for this model, UserError where none are; your own axis as it is."""
+        wanted = "mini" if lm.is_mini else "any"
+        variants = _variants(self.name)
+        if wanted in self.models or self not in variants:
+            return self
+        if fitting := [axis for axis in variants if wanted in axis.models]:
+            return fitting[0]
+        have = sorted({kind for axis in variants for kind in axis.models})
+        fits = [name for name in shipped_axes() if any(wanted in axis.models for axis in _variants(name))]
+        raise UserError(
+            f"axis {self.name!r} is written for {', '.join(have)}; model {lm.name!r} needs {wanted!r}. "
+            f"Axes for this model: {', '.join(fits) or 'none'}; or give the path of your own axis file."
+        )
+
+    def prompts(self) -> dict[str, tuple[str, ...]]:
+        """The user texts of the four prompt lists, by list name."""
+        users = tuple(context.user for context in self.contexts)
+        return {"contexts": users, "train": self.train, "select": self.select, "probes": self.probes}
+
+    def overlap(self, texts: Iterable[str]) -> list[tuple[str, str]]:
+        """(list name, text) of every prompt of this axis that is also in `texts`, compared by `text_key`."""
+        known = {text_key(text) for text in texts}
+        return [(name, text) for name, listed in self.prompts().items() for text in listed if text_key(text) in known]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; written as JSON, `load_axis` reads it back into an equal axis."""
+        return dict(json.loads(json.dumps(dataclasses.asdict(self))))
+
+
+def load_axis(name_or_path: str | Path) -> Axis:
+    """The axis of a shipped name, or of a TOML/JSON file; UserError says what is wrong and what to write instead."""
+    if isinstance(name_or_path, Path) or name_or_path.endswith((".toml", ".json")) or os.sep in name_or_path:
+        return _load_file(Path(name_or_path))
+    variants = _variants(name_or_path)
+    if not variants:
+        near = difflib.get_close_matches(name_or_path, shipped_axes(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(
+            f"no shipped axis is called {name_or_path!r}.{hint} Shipped: {', '.join(shipped_axes())}; "
+            "or give the path of a .toml or .json file."
+        )
+    return variants[0]
+
+
+def shipped_axes() -> list[str]:
+    """Names of the axes in the package, sorted."""
+    return sorted({path.name.removesuffix(".toml").removesuffix(".mini") for path in (DATA / "axes").glob("*.toml")})
+
+
+@lru_cache(maxsize=64)
+def _variants(name: str) -> tuple[Axis, ...]:
+    """Every shipped file of this name, the one for any model first."""
+    paths = [DATA / "axes" / f"{name}{kind}.toml" for kind in ("", ".mini")]
+    return tuple(_load_file(path) for path in paths if path.is_file())
+
+
+def _load_file(path: Path) -> Axis:
+    try:
+        axis = _build(read(path))
+        _check_disjoint(axis)
+    except UserError as error:
+        raise UserError(f"{path.name}: {error}") from None
+    return axis
+
+
+def _build(raw: Mapping[str, Any]) -> Axis:
+    check_keys(raw, REQUIRED, OPTIONAL, "axis")
+    name, intended = as_text(raw["name"], "name"), raw["intended"]
+    if not isinstance(intended, dict):
+        raise UserError(
+            f"intended must be a table (got {intended!r}). Write intended = {{ Care = 1 }}, or {{}} for none."
+        )
+    prompts = {key: as_texts(as_entries(raw[key], key), key) for key in ("train", "select", "probes")}
+    return Axis(
+        name=name,
+        title=as_text(raw.get("title", name.replace("_", " ")), "title"),
+        models=as_texts(raw.get("models", ["any"]), "models"),
+        target=as_text(raw["target"], "target"),
+        intended=dict(intended),
+        positive=as_texts(raw["positive"], "positive"),
+        negative=as_texts(raw["negative"], "negative"),
+        contexts=tuple(as_context(entry) for entry in as_entries(raw["contexts"], "contexts")),
+        narration=as_texts(raw.get("narration", []), "narration", may_be_empty=True),
+        questions=tuple(as_question(entry) for entry in as_list(raw.get("questions", []), "questions")),
+        neutral=as_texts(raw.get("neutral", []), "neutral", may_be_empty=True),
+        **prompts,
+    )
+
+
+def _check_intended(axis: Axis) -> None:
+    for name, sign in axis.intended.items():
+        if name not in FOUNDATIONS:
+            raise UserError(f"unknown foundation {name!r} in intended. Foundations: {', '.join(FOUNDATIONS)}.")
+        if type(sign) is not int or sign not in (1, -1):
+            raise UserError(
+                f"the intended sign of {name} must be 1 or -1 (got {sign!r}). Leave out what should stay put."
+            )
+
+
+def _check_target(axis: Axis) -> None:
+    if axis.outside and axis.target in FOUNDATIONS:
+        raise UserError(
+            f"intended is empty, but target {axis.target!r} is a foundation. "
+            f"Write intended = {{ {axis.target} = 1 }}, or -1."
+        )
+    if axis.outside and not axis.questions:
+        raise UserError(
+            f"target {axis.target!r} is outside the foundations (intended is empty) and no questions judge it. "
+            f"Add questions, or choose a target among {', '.join(FOUNDATIONS)}."
+        )
+    if not axis.outside and axis.target not in FOUNDATIONS:
+        raise UserError(
+            f"unknown foundation {axis.target!r} as target. Foundations: {', '.join(FOUNDATIONS)}; "
+            "for a trait outside them write intended = {} and questions."
+        )
+    if not axis.outside and axis.target not in axis.intended:
+        raise UserError(
+            f"target {axis.target!r} has no intended sign (intended: {', '.join(axis.intended)}). "
+            f"Add {axis.target} = 1, or -1, to intended."
+        )
+
+
+def _check_poles(axis: Axis) -> None:
+    for pole in ("positive", "negative"):
+        if not getattr(axis, pole):
+            raise UserError(
+                f"the {pole} pole has no persona ([]). Write at least one, and its opposite in the other pole."
+            )
+    if len(axis.positive) != len(axis.negative):
+        raise UserError(
+            f"{len(axis.positive)} positive and {len(axis.negative)} negative personas. "
+            "Write them in pairs: entry i of one list is the opposite of entry i of the other."
+        )
+    negative = {text_key(persona) for persona in axis.negative}
+    if same := [persona for persona in axis.positive if text_key(persona) in negative]:
+        raise UserError(
+            f"the poles are identical in {same[0]!r}: no direction lies between them. Write two opposite personas."
+        )
+
+
+def _check_narration(axis: Axis) -> None:
+    for pattern in axis.narration:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise UserError(
+                f"narration pattern {pattern!r} is no regular expression ({error}). Escape its special characters."
+            ) from None
+
+
+def _check_disjoint(axis: Axis) -> None:
+    """What extracts, trains, chooses and reports shares no text; contexts may repeat one under another prefix."""
+    if len(set(axis.contexts)) < len(axis.contexts):
+        twice = next(c for i, c in enumerate(axis.contexts) if c in axis.contexts[:i])
+        raise UserError(f"contexts holds {twice.user[:80]!r} twice. Remove one.")
+    seen = {key: f"evaluation item {where}" for key, where in item_keys().items()}
+    lists = {**axis.prompts(), "questions": tuple(question.text for question in axis.questions)}
+    for name, texts in lists.items():
+        for text in texts:
+            other = seen.get(text_key(text))
+            if other == name and name != "contexts":
+                raise UserError(f"{name} holds {text[:80]!r} twice. Remove one.")
+            if other not in (None, name):
+                raise UserError(
+                    f"{name} and {other} share {text[:80]!r}. Keep it in one of them: they must be disjoint."
+                )
+            seen[text_key(text)] = name

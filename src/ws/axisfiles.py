@@ -1,0 +1,168 @@
+"""Reading axis files: TOML or JSON to checked values, pools put in. A mistake is a UserError that says the way out."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ws.errors import UserError
+
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class Context:
+    """A user message under which both poles are read; `assistant_prefix` is how the reply has begun, possibly empty."""
+
+    user: str
+    assistant_prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A yes/no dilemma, two answer sentences; label +1 where `yes` is the positive pole's answer, -1 where `no` is."""
+
+    text: str
+    yes: str
+    no: str
+    label: int
+
+    def __post_init__(self) -> None:
+        if type(self.label) is not int or self.label not in (1, -1):
+            raise UserError(
+                f"a question's label must be 1 or -1 (got {self.label!r} for {self.text[:60]!r}). "
+                "Write 1 where `yes` is the positive pole's answer, -1 where `no` is."
+            )
+        if text_key(self.yes) == text_key(self.no):
+            raise UserError(f"both answers to {self.text[:60]!r} are {self.yes!r}. Write two different answers.")
+
+
+def text_key(text: str) -> str:
+    """16 hex characters of sha256 over a text's words: case, punctuation and spacing make no other prompt of it."""
+    words = re.findall(r"\w+", text.casefold()) or [text.strip()]
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+
+
+def shipped_pools() -> list[str]:
+    """Names of the prompt lists that an axis file can take in as "pool:NAME", sorted."""
+    return sorted(path.stem for path in (DATA / "pools").glob("*.toml"))
+
+
+@lru_cache(maxsize=1)
+def item_keys() -> dict[str, str]:
+    """text_key -> "file:id" of every evaluation text in the package."""
+    keys: dict[str, str] = {}
+    for path in sorted((DATA / "items").glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            keys |= {text_key(row[c]): f"{path.name}:{row['id']}" for c in ("other_violate", "self_violate")}
+    return keys
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The table in a .toml or .json file."""
+    if not path.is_file():
+        raise UserError(
+            f"no such axis file ({path}). Give an existing .toml or .json file, or the name of a shipped axis."
+        )
+    if path.suffix not in (".toml", ".json"):
+        raise UserError(f"an axis file ends in .toml or .json (got {path.suffix!r}). Rename it, or convert it.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        kind = path.suffix[1:].upper()
+        raise UserError(f"the file cannot be read as {kind} ({error}). Mend it at that place.") from None
+    if not isinstance(raw, dict):
+        raise UserError(
+            f"an axis is a table of keys (got a {type(raw).__name__}). Write name = ..., target = ..., and so on."
+        )
+    return raw
+
+
+def check_keys(raw: Mapping[str, Any], required: Iterable[str], optional: Iterable[str], what: str) -> None:
+    """UserError that names every unknown key (with the nearest known one) or every missing key."""
+    required = list(required)
+    known = [*required, *optional]
+    if unknown := [key for key in raw if key not in known]:
+        near = {key: difflib.get_close_matches(key, known, n=1) for key in unknown}
+        named = ", ".join(f"{key!r} (did you mean {near[key][0]!r}?)" if near[key] else repr(key) for key in unknown)
+        raise UserError(f"unknown key in this {what}: {named}. Known keys: {', '.join(known)}.")
+    if missing := [key for key in required if key not in raw]:
+        hint = ' For contexts, contexts = "pool:diverse" will do.' if "contexts" in missing else ""
+        raise UserError(
+            f"this {what} lacks {', '.join(missing)} (found: {', '.join(raw) or 'nothing'}). Add what is missing.{hint}"
+        )
+
+
+def as_text(value: object, key: str) -> str:
+    """A text that is not empty, stripped."""
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f'{key} must hold texts that are not empty (got {value!r}). Write "..." there.')
+    return value.strip()
+
+
+def as_list(value: object, key: str) -> list[Any]:
+    """A list of anything."""
+    if not isinstance(value, list):
+        raise UserError(f'{key} must be a list (got {value!r:.80}). Write {key} = ["...", "..."].')
+    return value
+
+
+def as_texts(value: object, key: str, may_be_empty: bool = False) -> tuple[str, ...]:
+    """A list of texts, at least one unless it may be empty."""
+    listed = as_list(value, key)
+    if not listed and not may_be_empty:
+        raise UserError(f"{key} is empty ([]). Put at least one entry into it.")
+    return tuple(as_text(entry, key) for entry in listed)
+
+
+def as_entries(value: object, key: str) -> list[Any]:
+    """A prompt list with its pools put in: "pool:NAME" stands for the whole list or for some of its entries."""
+    listed = [value] if isinstance(value, str) and value.startswith("pool:") else as_list(value, key)
+    entries: list[Any] = []
+    for entry in listed:
+        is_pool = isinstance(entry, str) and entry.startswith("pool:")
+        entries.extend(_pool(entry.removeprefix("pool:").strip()) if is_pool else [entry])
+    if not entries:
+        raise UserError(f"{key} is empty ([]). Put prompts into it, or a shipped pool: {', '.join(shipped_pools())}.")
+    return entries
+
+
+def _pool(name: str) -> list[Any]:
+    if name not in shipped_pools():
+        raise UserError(f"no pool is called {name!r}. Shipped pools: {', '.join(shipped_pools())}.")
+    return list(tomllib.loads((DATA / "pools" / f"{name}.toml").read_text(encoding="utf-8"))["entries"])
+
+
+def as_context(entry: object) -> Context:
+    """A context from a text or a { user, assistant_prefix } table."""
+    if not isinstance(entry, dict):
+        return Context(as_text(entry, "contexts"))
+    check_keys(entry, ["user"], ["assistant_prefix"], "context")
+    prefix = entry.get("assistant_prefix", "")
+    if not isinstance(prefix, str):
+        raise UserError(
+            f'assistant_prefix must be a text (got {prefix!r}). Write assistant_prefix = "...", or leave it out.'
+        )
+    return Context(as_text(entry["user"], "contexts"), prefix)
+
+
+def as_question(entry: object) -> Question:
+    """A question from its { text, yes, no, label } table."""
+    if not isinstance(entry, dict):
+        raise UserError(
+            f"a question is a table (got {entry!r:.80}). "
+            'Write { text = "...?", yes = "Yes, ...", no = "No, ...", label = 1 }.'
+        )
+    check_keys(entry, ["text", "yes", "no", "label"], [], "question")
+    text, yes, no = (as_text(entry[key], key) for key in ("text", "yes", "no"))
+    return Question(text, yes, no, entry["label"])
