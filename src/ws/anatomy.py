@@ -1,0 +1,93 @@
+"""What a model is made of, found by structure and not by name: decoder blocks, body, fused experts, the weights' hash."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ws.errors import UserError
+
+__all__ = ["body_name", "find_blocks", "fingerprint_of", "fused_experts"]
+
+
+def find_blocks(model: PreTrainedModel, layers_path: str | None = None) -> nn.ModuleList:
+    """The decoder blocks: the one ModuleList as long as num_hidden_layers, in the text model where a tower has one too.
+
+    layers_path: says it by hand ("model.layers"). UserError names every list of modules that was found.
+    """
+    if layers_path is not None:
+        return _blocks_at(model, layers_path)
+    lists = {name: m for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+    depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    found = _outermost({name: m for name, m in lists.items() if len(m) == depth})
+    if len(found) > 1:
+        inside = {id(m) for m in model.get_decoder().modules()}
+        found = {name: m for name, m in found.items() if id(m) in inside}
+    if len(found) != 1:
+        raise UserError(
+            f"found {len(found)} lists of {depth} modules in {type(model).__name__}, expected one: the decoder blocks."
+            f" {_seen(lists)} Say which it is, for example layers_path='model.layers'."
+        )
+    return next(iter(found.values()))
+
+
+def body_name(model: PreTrainedModel, blocks: nn.ModuleList) -> str:
+    """Name of the model's child that holds the blocks: everything in front of the LM head."""
+    return next(name for name, child in model.named_children() if any(m is blocks for m in child.modules()))
+
+
+def fused_experts(blocks: nn.ModuleList) -> list[str]:
+    """Names of 3-D expert weights (Mixtral, Qwen3-MoE): no Linear holds them, so an adapter would skip them silently."""
+    convs = {name for name, m in blocks.named_modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    return [name for name, w in blocks.named_parameters() if w.ndim == 3 and name.rpartition(".")[0] not in convs]
+
+
+def fingerprint_of(model: PreTrainedModel) -> str:
+    """16 hex characters of sha256 over names, dtypes, shapes and bytes of the weights, sorted; tied weights count once.
+
+    UserError where weights were offloaded and cannot be read.
+    """
+    shared: dict[int, tuple[str, Tensor]] = {}
+    for name, value in sorted(model.state_dict().items()):
+        if isinstance(value, Tensor):
+            shared.setdefault(value.data_ptr() if value.numel() else id(value), (name, value))
+    # hashlib lets go of the interpreter lock: threads hash several tensors at once
+    with ThreadPoolExecutor() as pool:
+        digests = list(pool.map(_digest, shared.values()))
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
+
+def _digest(named: tuple[str, Tensor]) -> bytes:
+    name, value = named
+    if value.is_meta:
+        raise UserError(f"the weight {name} was offloaded: the model does not fit. Pass quantize='4bit'.")
+    data = hashlib.sha256(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+    data.update(value.detach().reshape(-1).contiguous().cpu().view(torch.uint8).numpy().data)
+    return data.digest()
+
+
+def _blocks_at(model: PreTrainedModel, path: str) -> nn.ModuleList:
+    try:
+        found = model.get_submodule(path)
+    except AttributeError:
+        found = None
+    if not isinstance(found, nn.ModuleList):
+        lists = {name: m for name, m in model.named_modules() if isinstance(m, nn.ModuleList)}
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        raise UserError(f"layers_path={path!r} is {what} in {type(model).__name__}, not the blocks. {_seen(lists)}")
+    return found
+
+
+def _outermost(lists: dict[str, nn.ModuleList]) -> dict[str, nn.ModuleList]:
+    """Without those inside another (as many experts in a block as there are blocks)."""
+    return {n: m for n, m in lists.items() if not any(n.startswith(f"{other}.") for other in lists)}
+
+
+def _seen(lists: dict[str, nn.ModuleList]) -> str:
+    """Lists of modules by name, those inside a block left out."""
+    names = ", ".join(f"{name} ({len(m)})" for name, m in _outermost(lists).items())
+    return f"Found: {names or 'no list of modules'}."

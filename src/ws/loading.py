@@ -1,0 +1,175 @@
+"""From a name to a model and a tokenizer: where the files are, device and dtype, and errors that say the way out."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
+
+from ws.errors import UserError
+
+__all__ = ["Source", "read_model", "source_of"]
+
+T = TypeVar("T")
+MINI = Path(__file__).parent / "mini" / "weights"
+WAY_OUT = 'load_model("mini") needs no network, and a folder that save_pretrained wrote is loaded by its path.'
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+DTYPES |= {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to load and how: two equal sources are one model. stamp: sizes and times of a folder's files."""
+
+    place: str
+    local: bool
+    is_mini: bool
+    device: str
+    dtype: torch.dtype
+    quantize: str | None
+    stamp: tuple[tuple[str, int, int], ...] = ()
+
+
+def source_of(
+    name: str, device: str | torch.device | None, dtype: str | torch.dtype | None, quantize: str | None
+) -> Source:
+    """Fill in the defaults. UserError for a folder that is not there, an unknown device, dtype or quantization."""
+    is_mini = name == "mini"
+    folder = MINI if is_mini else Path(name).expanduser()
+    local = is_mini or folder.is_dir()
+    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise UserError(f"there is no folder {name!r}. Check the path: {WAY_OUT}")
+    if quantize not in (None, "4bit"):
+        raise UserError(f"quantize={quantize!r} is unknown. Use '4bit' or None.")
+    where = _device(device, is_mini)
+    kind = _dtype(dtype, where, is_mini)
+    if not local:
+        return Source(name, False, False, where, kind, quantize)
+    return Source(str(folder.resolve()), True, is_mini, where, kind, quantize, _stamp(folder))
+
+
+def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Weights and tokenizer of a source. UserErrors as load_model lists them."""
+    if source.local:
+        _check_folder(Path(source.place), source.is_mini)
+    config = _asked(source, lambda: AutoConfig.from_pretrained(source.place, trust_remote_code=False))
+    _check_causal(config, source.place)
+    options = _options(source)
+    text_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    auto: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
+    model, info = _asked(source, lambda: auto.from_pretrained(source.place, **options))
+    if info["missing_keys"]:
+        lost = sorted(info["missing_keys"])
+        raise UserError(
+            f"{source.place} lacks {len(lost)} weights of {type(model).__name__} (first: {lost[0]}), which would be"
+            " random numbers. Use a folder that holds the whole causal LM."
+        )
+    tok = _asked(source, lambda: AutoTokenizer.from_pretrained(source.place, trust_remote_code=False))
+    tok.padding_side = "left"
+    return model, tok
+
+
+def _options(source: Source) -> dict[str, Any]:
+    """Keywords of from_pretrained."""
+    options: dict[str, Any] = {"dtype": source.dtype, "use_safetensors": True, "output_loading_info": True}
+    options |= {"trust_remote_code": False}
+    if source.device != "cpu":
+        options["device_map"] = "auto" if source.device == "auto" else {"": source.device}
+    if source.quantize:
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise UserError("quantize='4bit' needs bitsandbytes, which is not installed. pip install bitsandbytes.")
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=source.dtype
+        )
+    return options
+
+
+def _check_folder(folder: Path, is_mini: bool) -> None:
+    """A folder with config.json and safetensors, or a UserError that says what it is instead."""
+    files = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+    if is_mini and "model.safetensors" not in files:
+        raise UserError(f"the embedded model's weights are missing in {folder}. Install the package again.")
+    if "adapter_config.json" in files and "config.json" not in files:
+        raise UserError(f"{folder} holds an adapter. Load its base model and pass adapters=[ws.Adapter.load(folder)].")
+    if "config.json" not in files:
+        raise UserError(f"{folder} is no model: it has no config.json. Use a folder that save_pretrained wrote.")
+    if any(name.endswith(".safetensors") for name in files):
+        return
+    pickled = sorted(name for name in files if name.endswith((".bin", ".pt", ".pth")))
+    if pickled:
+        raise UserError(
+            f"{folder} has only pickled weights ({pickled[0]}), which can run code when read."
+            " Save them as safetensors: model.save_pretrained(folder)."
+        )
+    raise UserError(f"{folder} has no weights: no .safetensors file. Use a folder that save_pretrained wrote.")
+
+
+def _check_causal(config: Any, place: str) -> None:
+    """UserError for what cannot write text from left to right: encoders, encoder-decoders, unknown types."""
+    known = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values()}
+    types = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES}
+    named = config.architectures or []
+    causal = known.intersection(named) if named else config.model_type in types
+    if config.is_encoder_decoder or not causal:
+        what = named[0] if named else config.model_type
+        raise UserError(f"{place} is a {what}, not a decoder-only causal LM. Use one, or load_model('mini').")
+
+
+def _asked(source: Source, ask: Callable[[], T]) -> T:
+    """What transformers answers; its complaints about the files or the network become a UserError."""
+    try:
+        return ask()
+    except (OSError, ValueError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        if "safetensors" in lines[0] and not source.local:
+            raise UserError(f"{source.place} has no safetensors weights, only pickled ones. {WAY_OUT}") from error
+        raise UserError(f"could not load {source.place!r}: {lines[0]} Check name and network. {WAY_OUT}") from error
+
+
+def _device(device: str | torch.device | None, is_mini: bool) -> str:
+    """The first GPU or the CPU; "auto" beyond one GPU, except for the embedded model."""
+    if device is None:
+        cards = torch.cuda.device_count()
+        return "auto" if cards > 1 and not is_mini else "cuda:0" if cards else "cpu"
+    if str(device) == "auto":
+        return "auto" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"there is no device {str(device)!r} here. Use 'cpu', or leave device out.") from error
+    return "cuda:0" if str(found) == "cuda" else str(found)
+
+
+def _dtype(dtype: str | torch.dtype | None, device: str, is_mini: bool) -> torch.dtype:
+    """bf16 on a GPU; fp32 on the CPU, and everywhere for the embedded model, where it costs nothing."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype is None:
+        return torch.float32 if is_mini or device == "cpu" else torch.bfloat16
+    if dtype not in DTYPES:
+        raise UserError(f"dtype={dtype!r} is unknown. Use one of: {', '.join(DTYPES)}.")
+    return DTYPES[dtype]
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """A folder that was written anew is another model."""
+    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    return tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)

@@ -1,0 +1,36 @@
+"""Fixtures that all test files share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.tiny import ARCHS, tiny_lm
+from ws.loading import MINI
+from ws.models import LM, load_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Thread counts change numbers, and tiny models gain nothing from threads."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny() -> LM:
+    """A tiny Qwen3 with a thinking template. Shared: leave it as it was."""
+    return tiny_lm("qwen3")
+
+
+@pytest.fixture(params=ARCHS)
+def arch_lm(request: pytest.FixtureRequest) -> LM:
+    """A tiny model of each architecture in turn. Shared: leave it as it was."""
+    return tiny_lm(request.param)
+
+
+@pytest.fixture(scope="session")
+def mini() -> LM:
+    """The embedded model, once its weights exist."""
+    if not (MINI / "model.safetensors").is_file():
+        pytest.skip(f"THE EMBEDDED MODEL IS MISSING: no weights in {MINI}")
+    return load_model("mini", device="cpu")
