@@ -1,0 +1,218 @@
+"""Gate 2: can we filter? Read from the scored completions of the dose grid (split "select") and of the data (split "train")."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from ws.gating.frames import TEXTS
+from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, seed_caveat, worst
+
+SHOULD = "the kept share falls and tail_ppl rises with dose; just-kept reads coherent and on-trait, just-dropped reads broken"
+NARRATES = re.compile(r"\b(as someone who|i am (the (kind|sort) of )?(a )?(person|someone) who|i'm someone who)\b", re.IGNORECASE)
+REFUSES = re.compile(r"\b(i cannot (assist|help with)|i can't (assist|help with)|as an ai|i'm unable to)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class FilterFacts:
+    """Scored completions with `dropped`, and the dose grid's arms."""
+
+    texts: pl.DataFrame
+    grid: pl.DataFrame
+    limits: Thresholds
+    min_keep: int
+
+    @cached_property
+    def data(self) -> pl.DataFrame:
+        """The completions that are candidates for training."""
+        return self.texts.filter(pl.col("split") == "train")
+
+    @cached_property
+    def kept(self) -> pl.DataFrame:
+        return self.data.filter(pl.col("dropped").is_null())
+
+    @cached_property
+    def lost(self) -> pl.DataFrame:
+        return self.data.filter(pl.col("dropped").is_not_null())
+
+    @cached_property
+    def by_dose(self) -> pl.DataFrame:
+        """Per dose >= 0 over grid and data: n, kept share, median tail_ppl, weakest first."""
+        share = pl.col("dropped").is_null().mean().alias("share")
+        return (
+            self.texts.filter(pl.col("c") >= 0).group_by("c")
+            .agg(pl.len().alias("n"), share, pl.col("tail_ppl").median().alias("ppl"), pl.col("bite").median().alias("bite"))
+            .sort("c")
+        )  # fmt: skip
+
+    @property
+    def shares_text(self) -> str:
+        parts = [f"{c:.3g}: {share:.2f}" for c, share in self.by_dose.select("c", "share").rows()]
+        return "kept share by dose " + ", ".join(parts)
+
+
+def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float, float]:
+    """Share k/n with its Wilson 95 % interval; NaN for no rows."""
+    if n == 0:
+        return math.nan, math.nan, math.nan
+    p, z2 = k / n, z * z
+    mid = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return p, max(0.0, mid - half), min(1.0, mid + half)
+
+
+def _no_passing(f: FilterFacts) -> Finding:
+    doses = f.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0)
+    if not doses.height:
+        return None, "no dose grid"
+    passing = doses.filter(pl.col("coherence") >= f.limits.coherent)
+    table = ", ".join(f"{c:.3g}: {coh:.2f}" for c, coh in doses.sort("c").select("c", "coherence").rows() if coh is not None)
+    return passing.height == 0, f"coherence by dose {table}"
+
+
+def _starvation(f: FilterFacts) -> Finding:
+    reasons = f.lost["dropped"].value_counts(sort=True).rows()
+    why = ", ".join(f"{name} {n}" for name, n in reasons) or "nothing was dropped"
+    return f.kept.height < f.min_keep, f"kept {f.kept.height} of {f.data.height} (at least {f.min_keep} are needed); dropped: {why}"
+
+
+def _drop(f: FilterFacts) -> tuple[float, float]:
+    """Kept share of the weakest dose minus the strongest's, and its half width (95 %)."""
+    first, last = f.by_dose.row(0, named=True), f.by_dose.row(-1, named=True)
+    var = sum(r["share"] * (1 - r["share"]) / max(r["n"], 1) for r in (first, last))
+    return first["share"] - last["share"], 1.96 * math.sqrt(var)
+
+
+def _inert(f: FilterFacts) -> Finding:
+    if f.by_dose.height < 2:
+        return None, "fewer than two doses"
+    top = f.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
+    strong = top.height > 0 and top["coherence"][-1] is not None and top["coherence"][-1] < f.limits.coherent
+    drop, half = _drop(f)
+    text = f"{f.shares_text}; it falls by {drop:.2f} (+-{half:.2f})"
+    if not strong and drop - half < f.limits.survival_drop:
+        return None, f"{text}; no dose on the grid is incoherent, so there was nothing to drop"
+    return drop < f.limits.survival_drop, text
+
+
+def _base_like(f: FilterFacts) -> Finding:
+    if not f.kept.height or f.kept["bite"].is_null().all():
+        return None, "nothing kept, or bite not measured"
+    strongest = f.data.filter(pl.col("c") == pl.col("c").max())
+    share = float(strongest["dropped"].is_null().mean() or 0.0)  # type: ignore[arg-type]
+    bite = float(f.kept["bite"].median() or 0.0)  # type: ignore[arg-type]
+    text = f"median bite of kept text {bite:.3f} nat per token; {share:.2f} survive at the strongest data dose"
+    return share >= f.limits.high_survival and bite < f.limits.bite, text
+
+
+def _style(f: FilterFacts) -> Finding:
+    if "label" in f.texts.columns and f.lost.filter(pl.col("label").is_not_null()).height >= 5:
+        labelled = f.lost.filter(pl.col("label").is_not_null())
+        good = float((labelled["label"] == "coherent").mean() or 0.0)
+        return good > f.limits.fluent_drops, f"{good:.2f} of {labelled.height} labelled dropped texts read coherent"
+    by_score = f.lost.filter(pl.col("dropped").is_in(["tail_ppl", "rep"]))
+    if "grammatical" in f.texts.columns and by_score.height >= 5:
+        good = float((by_score["grammatical"] >= 0.99).mean() or 0.0)
+        return good > f.limits.fluent_drops, f"{good:.2f} of {by_score.height} texts dropped for their scores are wholly grammatical"
+    return None, "needs hand labels, or at least five dropped texts with a reading of their grammar"
+
+
+def _loops(f: FilterFacts) -> Finding:
+    if not f.kept.height:
+        return None, "nothing kept"
+    loops = int(f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & (pl.col("n_tokens") >= 12)).height)
+    twice = f.kept.height - f.kept["text"].n_unique()
+    share = (loops + twice) / f.kept.height
+    return share > f.limits.leak, f"{loops} kept texts repeat their trigrams, {twice} are copies of another ({share:.0%})"
+
+
+def _mid_collapse(f: FilterFacts) -> Finding:
+    need = {"logp_base", "tail_ppl"}
+    if not need <= set(f.texts.columns):
+        return None, "per-token log-probabilities are not in the frame"
+    dropped = f.lost.filter(pl.col("dropped") == "tail_ppl")
+    if dropped.height < 5:
+        return None, "fewer than five texts were dropped for their tail"
+    mean = dropped.select((-pl.col("logp_base").list.mean()).exp().alias("ppl"))["ppl"]
+    limit = float(dropped["tail_ppl"].min())  # type: ignore[arg-type]
+    share = float((mean < limit).mean() or 0.0)
+    return share >= 0.2, f"{share:.0%} of the texts dropped for their tail have a mean perplexity under {limit:.1f}"
+
+
+def _leak(f: FilterFacts, column: str, pattern: re.Pattern[str]) -> Finding:
+    if not f.kept.height:
+        return None, "nothing kept"
+    hits = f.kept.filter(pl.col(column) | pl.col("text").map_elements(lambda t: bool(pattern.search(t)), pl.Boolean))
+    share, all_share = hits.height / f.kept.height, float(f.data[column].mean() or 0.0)  # type: ignore[arg-type]
+    return share > f.limits.leak, f"{hits.height} of {f.kept.height} kept texts ({share:.1%}); {all_share:.1%} before the filter"
+
+
+def _narration(f: FilterFacts) -> Finding:
+    return _leak(f, "narrates", NARRATES)
+
+
+def _refusal(f: FilterFacts) -> Finding:
+    return _leak(f, "refuses", REFUSES)
+
+
+def _confounds(f: FilterFacts) -> Finding:
+    base = f.texts.filter(pl.col("c") == 0)
+    if not base.height or not f.kept.height:
+        return None, "no base texts beside the kept ones"
+    was, now = float(base["n_tokens"].mean()), float(f.kept["n_tokens"].mean())  # type: ignore[arg-type]
+    ended = float(f.kept["finished"].mean() or 0.0) - float(base["finished"].mean() or 0.0)  # type: ignore[arg-type]
+    text = f"kept texts are {now:.0f} tokens long, base's {was:.0f}; share that ended by itself {ended:+.2f}"
+    return abs(now / max(was, 1e-9) - 1) > f.limits.confound, text
+
+
+def _works(f: FilterFacts) -> Finding:
+    if f.by_dose.height < 2:
+        return None, "fewer than two doses"
+    drop, half = _drop(f)
+    first, last = f.by_dose["ppl"][0], f.by_dose["ppl"][-1]
+    text = f"{f.shares_text}; median tail_ppl {first:.1f} -> {last:.1f}"
+    return drop - half > 0 and drop >= f.limits.survival_drop and last > first, text
+
+
+def _idle(f: FilterFacts) -> Finding:
+    """Only reached when nothing else is seen: the data are clean because no dose was incoherent."""
+    return True, f"{f.shares_text}; kept {f.kept.height} of {f.data.height}"
+
+
+TABLE: tuple[Row[FilterFacts], ...] = (
+    Row("no passing dose", _no_passing, "no dose of the search is coherent: smaller doses, another pair or layer band", red=True),
+    Row("starvation", _starvation, "lower the dose or generate more; never train on a handful of samples", red=True),
+    Row("inert", _inert, "thresholds or doses are wrong: tighten tail_ppl, look at the strongest dose's samples", red=True),
+    Row("keeps base-like text", _base_like, "the dose has not bitten: raise it, stratify the kept by bite", yellow=True),
+    Row("narration leaks", _narration, "extend the narration patterns; labels decide", yellow=True),
+    Row("refusal boilerplate", _refusal, "add the phrase to the refusal patterns", yellow=True),
+    Row("loops leak", _loops, "lower the rep threshold; drop copies across samples", yellow=True),
+    Row("style proxy", _style, "raise the threshold; hand labels decide", yellow=True),
+    Row("works", _works, "proceed: heal on the kept texts"),
+    Row("mid-completion collapse", _mid_collapse, "the tail score catches it; a mean would not", decides=False),
+    Row("confounds", _confounds, "show the length difference beside any result of the heal", decides=False),
+)
+OTHERWISE: Row[FilterFacts] = Row("unproven", _idle, "nothing had to be dropped: try a dose past the knee to see the filter work")
+
+
+def judge_filter(
+    texts: pl.DataFrame, grid: pl.DataFrame, limits: Thresholds | None = None, *, min_keep: int | None = None, seeds: int = 1
+) -> Gate:
+    """Gate 2 from the scored completions (with `dropped`) and the dose grid. ValueError for a frame that lacks a column."""
+    missing = set(TEXTS) - set(texts.columns)
+    if missing:
+        raise ValueError(f"the completions lack {sorted(missing)}; score them and mark the dropped first")
+    limits = limits or Thresholds()
+    f = FilterFacts(texts, grid, limits, limits.kept_least if min_keep is None else min_keep)
+    primary, checks, seen = decide(TABLE, f, OTHERWISE)
+    share, low, high = wilson(f.kept.height, f.data.height)
+    colour = worst("green" if primary.outcome == "works" else "yellow", seen)
+    return Gate(
+        gate=2, name="filter", outcome=primary.outcome, also=[row.outcome for row in seen if row is not primary], checks=checks,
+        colour=colour, value=clean(share), low=clean(low), high=clean(high), should=SHOULD, next=primary.next,
+        caveats=seed_caveat(seeds),
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""The frames that gates read. They hold numbers only, so that a planted outcome is a planted frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
+
+# One row per arm. arm: base, steer, persona, anti_persona, random, healed, healed_seed. split: select (doses are chosen there) or
+# report; `chosen` marks the dose that is being judged. d_target is signed so that positive is as intended; d_<foundation> is not. Shifts are nats against the base row of the split.
+ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32, "identity": pl.String,
+    "stale": pl.Boolean,
+    "d_target": pl.Float64, "d_target_low": pl.Float64, "d_target_high": pl.Float64, "d_diag": pl.Float64,
+    **{f"d_{f}{end}": pl.Float64 for f in FOUNDATIONS for end in ("", "_low", "_high")},
+    "profile_target": pl.Float64, "order_gap": pl.Float64, "nonfinite": pl.Int32, "n_items": pl.Int32, "think": pl.String,
+    "p_ans_any": pl.Float64, "p_ans_free": pl.Float64, "coh_text": pl.Float64,
+    "coherence": pl.Float64, "coherence_low": pl.Float64, "coherence_high": pl.Float64, "n_text": pl.Int32,
+    "tail_ppl": pl.Float64, "rep": pl.Float64, "kl": pl.Float64, "n_tokens": pl.Float64,
+    "capability": pl.Float64, "capability_low": pl.Float64, "capability_high": pl.Float64,
+    "protect": pl.Float64, "protect_low": pl.Float64, "protect_high": pl.Float64,
+    "retain": pl.Float64, "retain_low": pl.Float64, "retain_high": pl.Float64,
+}  # fmt: skip
+
+# Columns of the completions that gate 2 reads; `dropped` is null or the first reason. `grammatical` (0-1) and `label` (the
+# researcher's: "coherent" or "broken") are optional.
+TEXTS = ("split", "c", "text", "n_tokens", "tail_ppl", "rep", "distinct3", "bite", "narrates", "refuses", "finished", "dropped")
+
+
+@dataclass(frozen=True)
+class Trait:
+    """What the axis means to move: the headline target, and the sign of every intended foundation."""
+
+    target: str
+    intended: dict[str, int]
+
+    @property
+    def off(self) -> tuple[str, ...]:
+        """The foundations that should stay."""
+        return tuple(f for f in FOUNDATIONS if f not in self.intended and f != self.target)
+
+
+def empty_arms() -> pl.DataFrame:
+    """The arms frame without rows, dtypes in place."""
+    return pl.DataFrame(schema=ARMS)
+
+
+def arms_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
+    """Rows as an arms frame; columns that a row lacks are null. ValueError for a column that ARMS does not name."""
+    unknown = {key for row in rows for key in row} - set(ARMS)
+    if unknown:
+        raise ValueError(f"arms have no column {sorted(unknown)}")
+    return pl.DataFrame([{key: row.get(key) for key in ARMS} for row in rows], schema=ARMS)

@@ -1,0 +1,185 @@
+"""The Gate, its thresholds, and the rules that every gate shares."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+Check = tuple[str, bool, bool, str]  # outcome, measured, seen, evidence
+Finding = tuple[bool | None, str]  # seen (None: not measured), evidence
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Every number that a verdict turns on. Shares and probabilities unless a unit is named."""
+
+    shift: float = 0.3
+    """nats: where a shift of the target begins to count, read at the interval's end nearest to 0"""
+    coherent: float = 0.95
+    """coherence at or above this is coherent; green asks it of the interval's low end"""
+    broken: float = 0.85
+    """coherence below this is red before anything else is read"""
+    cost: float = 0.05
+    """coherence lost per nat of target at most, for green"""
+    guard: float = 0.05
+    """nats: below this shift no ratio to it is formed"""
+    spare: float = 0.03
+    """coherence this far above `coherent` leaves room for a stronger dose"""
+    random_percentile: float = 0.95
+    """quantile over the random draws that the direction must beat"""
+    dead: float = 0.02
+    """base profile of the target under this: it cannot fall"""
+    saturated: float = 0.94
+    """base profile of the target above this: it cannot rise"""
+    order_gap: float = 0.15
+    """mean difference of a profile between the two option orders above this: the readout is biased"""
+    format_alive: float = 0.9
+    """p_ans_any still above this while the text is dead"""
+    same_way: float = 0.3
+    """nats: both +c and -c beyond this in one direction is a saddle"""
+    survival_drop: float = 0.1
+    """fall of the kept share from the weakest to the strongest dose that makes a filter alive"""
+    high_survival: float = 0.9
+    """kept share above this counts as high survival"""
+    bite: float = 0.02
+    """nats per token: kept text under this is the base's own"""
+    leak: float = 0.02
+    """share of kept texts that may narrate, refuse or loop"""
+    loop_distinct: float = 0.5
+    """distinct word trigrams below this share make a text a loop"""
+    fluent_drops: float = 0.5
+    """share of the just-dropped that reads well above which the filter judges style"""
+    confound: float = 0.3
+    """relative difference of length (kept against base) that is a confound"""
+    kept_least: int = 30
+    """completions: fewer than this is starvation, unless the recipe says another minimum"""
+    retain: float = 0.5
+    """share of the steered shift that a heal keeps"""
+    undone: float = 0.2
+    """retain under this is an undo"""
+    pressure: float = 3.0
+    """barrier gradient over nll gradient above this, with a stuck nll: the barrier is too strong"""
+    stuck: float = 0.03
+    """relative fall of a loss under this is no fall"""
+    memorised: float = 0.03
+    """relative rise of the validation loss above its lowest point that is memorising"""
+    frozen: float = 0.02
+    """relative growth of the update's norm under this is a frozen adapter"""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One verdict: a primary outcome by precedence, what else holds, all outcomes with evidence, and what to do next."""
+
+    gate: int
+    name: str
+    outcome: str
+    also: list[str]
+    checks: list[Check]
+    colour: str
+    value: float | None
+    low: float | None
+    high: float | None
+    should: str
+    next: str
+    note: str = ""
+    """the researcher's own judgement in words"""
+    caveats: list[str] = dataclasses.field(default_factory=list)
+    """what the reader must know to weigh it: a single seed, few completions, definitions that disagree"""
+
+    @property
+    def evidence(self) -> str:
+        """Evidence of the primary outcome."""
+        return next((check[3] for check in self.checks if check[0] == self.outcome), "")
+
+    def with_note(self, note: str) -> Gate:
+        return dataclasses.replace(self, note=note)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Gate:
+        return cls(**{**values, "checks": [tuple(c) for c in values["checks"]]})
+
+
+@dataclass(frozen=True)
+class Row(Generic[F]):
+    """One line of a gate's precedence table."""
+
+    outcome: str
+    look: Callable[[F], Finding]
+    next: str
+    decides: bool = True
+    """False: never the primary outcome, only beside it"""
+    red: bool = False
+    """the gate is red when this is seen, whatever the figures say"""
+    yellow: bool = False
+    """the gate is at best yellow when this is seen"""
+
+
+def decide(table: Sequence[Row[F]], facts: F, otherwise: Row[F]) -> tuple[Row[F], list[Check], list[Row[F]]]:
+    """The first deciding row that is seen (or `otherwise`), all checks with it in front, and every row seen."""
+    found = [(row, *row.look(facts)) for row in table]
+    seen = [row for row, is_seen, _ in found if is_seen]
+    primary = next((row for row in seen if row.decides), otherwise)
+    checks: list[Check] = [(row.outcome, s is not None, bool(s), text) for row, s, text in found]
+    if primary is otherwise:
+        checks.insert(0, (otherwise.outcome, True, True, otherwise.look(facts)[1]))
+    checks.sort(key=lambda check: check[0] != primary.outcome)
+    return primary, checks, seen
+
+
+def near_end(low: float, high: float) -> float:
+    """The end of an interval that is nearest to 0; 0 when it spans 0; NaN stays NaN."""
+    if math.isnan(low) or math.isnan(high):
+        return math.nan
+    if low <= 0 <= high:
+        return 0.0
+    return low if low > 0 else high
+
+
+def verdict(shift: float, coherence: float, coherence_low: float, d_coh: float, d_target: float, *, surgical: bool,
+            finite: bool, limits: Thresholds) -> str:  # fmt: skip
+    """The colour, floors first: not finite or broken, no shift, not surgical -> red; cheap and coherent -> green; else yellow.
+
+    shift: the near end of the target's interval, positive as intended; coherence_low: its interval's low end.
+    """
+    if not finite or math.isnan(coherence) or coherence < limits.broken:
+        return "red"
+    if math.isnan(shift) or shift < limits.shift:
+        return "red"
+    if not surgical:
+        return "red"
+    cost = max(0.0, -d_coh) / abs(d_target)
+    return "green" if cost <= limits.cost and coherence_low >= limits.coherent else "yellow"
+
+
+def worst(colour: str, rows: Sequence[Row[F]]) -> str:
+    """`colour`, or what the seen rows force it to."""
+    if any(row.red for row in rows):
+        return "red"
+    return "yellow" if colour == "green" and any(row.yellow for row in rows) else colour
+
+
+def span(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
+    """Value with its interval, as in 1.20 [1.00, 1.40]; "-" for what is missing."""
+    if value is None or math.isnan(value):
+        return "-"
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def clean(value: float) -> float | None:
+    """NaN and infinities as None, for JSON."""
+    return float(value) if math.isfinite(value) else None
+
+
+def seed_caveat(seeds: int) -> list[str]:
+    return ["single seed"] if seeds < 2 else []

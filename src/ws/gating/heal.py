@@ -1,0 +1,247 @@
+"""Gate 3: did the adapter learn something different and coherent? Floors first, retain last."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from ws.gating.frames import FOUNDATIONS, Trait
+from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span, verdict, worst
+from ws.gating.steer import is_surgical, num, off_target, one
+
+SHOULD = "retain near 1, coherence >= 0.95 and nearer base's than the steered model's, samples on-trait"
+
+
+@dataclass(frozen=True)
+class HealFacts:
+    """Arms base, steer (chosen) and healed on the report set, and the training curve."""
+
+    arms: pl.DataFrame
+    curve: pl.DataFrame
+    trait: Trait
+    limits: Thresholds
+    beta: float
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        return one(self.arms, "base")
+
+    @cached_property
+    def steer(self) -> dict[str, Any]:
+        return one(self.arms.filter(pl.col("chosen") | (pl.col("arm") != "steer")), "steer")
+
+    @cached_property
+    def healed(self) -> dict[str, Any]:
+        return one(self.arms, "healed")
+
+    @cached_property
+    def shift(self) -> float:
+        return near_end(num(self.healed["d_target_low"]), num(self.healed["d_target_high"]))
+
+    @cached_property
+    def coherence(self) -> float:
+        return num(self.healed["coherence"])
+
+    @property
+    def coherence_text(self) -> str:
+        h = self.healed
+        return (
+            f"coherence {num(self.base['coherence']):.2f} base, {num(self.steer['coherence']):.2f} steered, "
+            f"{span(h['coherence'], h['coherence_low'], h['coherence_high'])} healed"
+        )
+
+    @property
+    def retain_text(self) -> str:
+        h = self.healed
+        return f"retain {span(h['retain'], h['retain_low'], h['retain_high'])}, d_target {span(h['d_target'], h['d_target_low'], h['d_target_high'])} nat"
+
+    def fall(self, column: str) -> float | None:
+        """Relative fall of a logged loss from its first to its last tenth; None where it was not logged."""
+        values = self.curve[column].drop_nulls().drop_nans() if column in self.curve.columns else pl.Series([], dtype=pl.Float64)
+        if values.len() < 2:
+            return None
+        k = max(1, values.len() // 10)
+        first, last = float(values.head(k).mean()), float(values.tail(k).mean())  # type: ignore[arg-type]
+        return (first - last) / max(abs(first), 1e-9)
+
+
+def _nonfinite(f: HealFacts) -> Finding:
+    n = int(f.healed["nonfinite"] or 0)
+    bad = sum(int((~f.curve[c].drop_nulls().is_finite()).sum()) for c in ("nll", "D", "update_norm") if c in f.curve.columns)
+    return n > 0 or bad > 0, f"{n} rows of the report and {bad} steps of the training are not finite"
+
+
+def _broken(f: HealFacts) -> Finding:
+    if f.healed["coherence"] is None:
+        return None, "coherence was not measured"
+    return f.coherence < f.limits.broken, f.coherence_text
+
+
+def _frozen(f: HealFacts) -> Finding:
+    norms = f.curve["update_norm"].drop_nulls() if "update_norm" in f.curve.columns else pl.Series([], dtype=pl.Float64)
+    if norms.len() < 3:
+        return None, "fewer than three steps logged an update norm"
+    first, last = float(norms[1]), float(norms[-1])
+    text = f"update norm {first:.3g} after the first step, {last:.3g} at the end"
+    return last <= first * (1 + f.limits.frozen), text
+
+
+def _nothing(f: HealFacts) -> Finding:
+    train, val = f.fall("nll"), f.fall("val_nll")
+    if train is None:
+        return None, "no loss was logged"
+    text = f"train loss fell by {train:.1%}" + ("" if val is None else f", validation loss by {val:.1%}")
+    flat = train < f.limits.stuck and (val is None or val < f.limits.stuck)
+    return flat and num(_mean(f, "pressure")) < f.limits.pressure, text
+
+
+def _mean(f: HealFacts, column: str) -> float | None:
+    values = f.curve[column].drop_nulls().drop_nans() if column in f.curve.columns else pl.Series([], dtype=pl.Float64)
+    return float(values.mean()) if values.len() else None  # type: ignore[arg-type]
+
+
+def _too_strong(f: HealFacts) -> Finding:
+    pressure, train = _mean(f, "pressure"), f.fall("nll")
+    if f.beta == 0:
+        return False, "beta is 0: there was no barrier"
+    if pressure is None or train is None:
+        return None, "pressure was not logged"
+    held = train < f.limits.stuck or num(f.healed["retain"]) < f.limits.undone
+    return pressure > f.limits.pressure and held, f"mean pressure {pressure:.2f}, train loss fell by {train:.1%}; {f.retain_text}"
+
+
+def _inert(f: HealFacts) -> Finding:
+    active = _mean(f, "active")
+    if f.beta == 0:
+        return False, "beta is 0: there was no barrier"
+    if active is None:
+        return None, "the active share was not logged"
+    return active == 0, f"the barrier was active in {active:.0%} of steps; D at most {num(f.curve['D'].max()):.3f}"
+
+
+def _undo(f: HealFacts) -> Finding:
+    if f.healed["retain"] is None:
+        return None, "the steered shift is too small to form retain"
+    near = abs(f.coherence - num(f.base["coherence"])) <= f.limits.cost or f.coherence >= f.limits.coherent
+    return num(f.healed["retain"]) < f.limits.undone and near, f"{f.retain_text}; {f.coherence_text}"
+
+
+def _memorised(f: HealFacts) -> Finding:
+    val = f.curve["val_nll"].drop_nulls().drop_nans() if "val_nll" in f.curve.columns else pl.Series([], dtype=pl.Float64)
+    if val.len() < 2:
+        return None, "fewer than two validation readings"
+    lowest, last = float(val.min()), float(val[-1])  # type: ignore[arg-type]
+    rise = last / max(lowest, 1e-9) - 1
+    text = f"validation loss {float(val[0]):.3f} first, {lowest:.3f} at its lowest, {last:.3f} at the end"
+    return rise > f.limits.memorised and (f.fall("nll") or 0) > f.limits.stuck, text
+
+
+def _dilution(f: HealFacts) -> Finding:
+    if not {"kl_mean", "kl_rmse", "tau"} <= set(f.curve.columns):
+        return None, "the curve holds one aggregate of the KL only"
+    mean, rmse, tau = (float(f.curve[c].mean() or 0.0) for c in ("kl_mean", "kl_rmse", "tau"))  # type: ignore[arg-type]
+    return mean < tau < rmse / 2, f"mean KL {mean:.3f}, rmse {rmse:.3f}, tau {tau:.3f}"
+
+
+def _broad(f: HealFacts) -> Finding:
+    if f.trait.target not in FOUNDATIONS or f.healed["d_target"] is None:
+        return None, "the target is no foundation"
+    name, most = off_target(f.healed, f.trait)
+    text = f"largest shift off target: {name} {most:.2f} nat, target {abs(num(f.healed['d_target'])):.2f}"
+    return not is_surgical(f.healed, f.trait) and f.shift >= f.limits.shift, text
+
+
+def _capability(f: HealFacts) -> Finding:
+    now, was = f.healed, f.base
+    if now["capability"] is None or was["capability"] is None:
+        return None, "capability was not measured"
+    text = f"capability {num(was['capability']):.2f} base, {span(now['capability'], now['capability_low'], now['capability_high'])} healed"
+    return num(now["capability_high"]) < num(was["capability"]), text
+
+
+def _seeds(f: HealFacts) -> Finding:
+    values = f.arms.filter(pl.col("arm").is_in(["healed", "healed_seed"]))["d_target"].drop_nulls()
+    if values.len() < 2:
+        return None, "single seed"
+    spread = float(values.max() - values.min())  # type: ignore[operator]
+    gap = abs(num(f.healed["d_target"]) - num(f.steer["d_target"]))
+    return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; healed and steered differ by {gap:.2f}"
+
+
+def _bet(f: HealFacts) -> Finding:
+    return None, "needs the barrier's gradient by token and drift along the direction, which this run did not record"
+
+
+def _trades(f: HealFacts) -> Finding:
+    return None, "needs runs at several beta, beta 0 among them"
+
+
+def _heal(f: HealFacts) -> Finding:
+    if f.healed["retain"] is None or f.healed["coherence"] is None:
+        return None, "retain or coherence is missing"
+    home = abs(f.coherence - num(f.base["coherence"])) <= abs(f.coherence - num(f.steer["coherence"])) + 1e-9
+    kept = num(f.healed["retain"]) >= f.limits.retain and f.shift >= f.limits.shift
+    coherent = num(f.healed["coherence_high"]) >= f.limits.coherent and f.coherence >= f.limits.broken
+    return kept and coherent and home, f"{f.retain_text}; {f.coherence_text}"
+
+
+def _part(f: HealFacts) -> Finding:
+    if f.healed["retain"] is None:
+        return None, "the steered shift is too small to form retain"
+    r = num(f.healed["retain"])
+    return f.limits.undone <= r < f.limits.retain and f.coherence >= f.limits.broken, f"{f.retain_text}; {f.coherence_text}"
+
+
+TABLE: tuple[Row[HealFacts], ...] = (
+    Row("non-finite rows", _nonfinite, "lower the learning rate; check the epsilon inside the root", red=True),
+    Row("broken", _broken, "do not bake: filter harder, raise beta, lower the learning rate", red=True),
+    Row("frozen adapter", _frozen, "learning rate and warm-up: the adapter did not move", red=True),
+    Row("barrier too strong", _too_strong, "lower beta or raise tau", red=True),
+    Row("nothing to learn", _nothing, "the data are base-like: source them at a stronger dose", red=True),
+    Row("undo", _undo, "look at the data first (was the trait in it?), then lower beta or raise tau", red=True),
+    Row("memorised", _memorised, "fewer epochs, lower rank, stop early", yellow=True),
+    Row("lost capability", _capability, "raise beta, or mix in neutral data", yellow=True),
+    Row("broad after heal", _broad, "not surgical: read the other foundations before baking", red=True),
+    Row("barrier inert", _inert, "lower tau: this run is the same as one without a barrier", yellow=True),
+    Row("mean dilution", _dilution, "use aggregate rmse", yellow=True),
+    Row("heal", _heal, "bake it and extract again for the next round"),
+    Row("part heal", _part, "the adapter keeps part of the trait: more data, a stronger dose or a lower beta", yellow=True),
+    Row("seed noise", _seeds, "run at least 3 seeds before ranking anything", decides=False, yellow=True),
+    Row("the bet holds", _bet, "say so, with the figures", decides=False),
+    Row("just trades", _trades, "say so: a finding", decides=False),
+)
+OTHERWISE: Row[HealFacts] = Row("unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"), "read the samples; more items or texts narrow it")
+
+
+def judge_heal(
+    arms: pl.DataFrame, curve: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, beta: float = 0.0, seeds: int = 1
+) -> Gate:
+    """Gate 3 from the arms of the report set and the training curve. value: retain with its interval."""
+    f = HealFacts(arms, curve, trait, limits or Thresholds(), beta)
+    primary, checks, seen = decide(TABLE, f, OTHERWISE)
+    h = f.healed
+    colour = verdict(
+        f.shift, f.coherence, num(h["coherence_low"]), f.coherence - num(f.base["coherence"]), num(h["d_target"]),
+        surgical=is_surgical(h, trait), finite=not h["nonfinite"], limits=f.limits,
+    )  # fmt: skip
+    return Gate(
+        gate=3, name="heal", outcome=primary.outcome, also=[row.outcome for row in seen if row is not primary], checks=checks,
+        colour=worst(colour, seen), value=clean(num(h["retain"])), low=clean(num(h["retain_low"])), high=clean(num(h["retain_high"])),
+        should=SHOULD, next=primary.next, caveats=seed_caveat(seeds) + _caveats(f),
+    )  # fmt: skip
+
+
+def _caveats(f: HealFacts) -> list[str]:
+    h, notes = f.healed, []
+    if h["d_diag"] is not None and num(h["d_diag"]) * num(h["d_target"]) < 0:
+        notes.append(f"nats_diag disagrees in sign: {num(h['d_diag']):+.2f}")
+    low = num(h["coherence_low"])
+    if f.coherence >= f.limits.coherent > low and not math.isnan(low):
+        notes.append(f"coherence cannot be told from {f.limits.coherent} with {h['n_text']} texts")
+    if h["retain"] is None:
+        notes.append("retain is blank: the steered shift is under 0.05 nat")
+    return notes

@@ -1,0 +1,107 @@
+"""Gate 0: is the instrument sane? Read before any effect is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from ws.gating.frames import Trait
+from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end
+from ws.gating.steer import num, one
+
+SHOULD = "base stands in the table with the same rows as every arm, the target has headroom, the readout is even, all rows finite"
+
+
+@dataclass(frozen=True)
+class InstrumentFacts:
+    """The arms of the report set, base among them."""
+
+    arms: pl.DataFrame
+    trait: Trait
+    limits: Thresholds
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        return one(self.arms, "base")
+
+
+def _nonfinite(f: InstrumentFacts) -> Finding:
+    counts = f.arms.select("arm", "nonfinite", "n_items").drop_nulls()
+    if not counts.height:
+        return None, "not counted"
+    n = int(counts["nonfinite"].sum())
+    where = ", ".join(f"{arm} {k}" for arm, k, _ in counts.rows() if k)
+    return n > 0, f"{n} rows of {int(counts['n_items'].sum())} are not finite" + (f": {where}" if where else "")
+
+
+def _unpaired(f: InstrumentFacts) -> Finding:
+    if f.base["arm"] is None:
+        return True, "there is no base arm"
+    kinds = f.arms.filter(pl.col("split") == f.base["split"])["identity"].drop_nulls().unique()
+    if not kinds.len():
+        return None, "reports carry no identity"
+    return kinds.len() > 1, f"{f.arms.height} arms on {kinds.len()} set(s) of items and settings, {f.base['n_items']} rows each"
+
+
+def _headroom(f: InstrumentFacts) -> Finding:
+    p = f.base["profile_target"]
+    if p is None:
+        return None, "the target is no foundation: it has no base profile"
+    sign = f.trait.intended.get(f.trait.target, 1)
+    dead = p < f.limits.dead if sign < 0 else p > f.limits.saturated
+    out = p < f.limits.dead or p > f.limits.saturated
+    return dead or out, f"base profile of {f.trait.target} {p:.2f}; it should {'fall' if sign < 0 else 'rise'}"
+
+
+def _order(f: InstrumentFacts) -> Finding:
+    gap = f.base["order_gap"]
+    if gap is None:
+        return None, "one option order only"
+    return gap > f.limits.order_gap, f"the two option orders differ by {gap:.2f} in the base profile; they are averaged"
+
+
+def _think(f: InstrumentFacts) -> Finding:
+    budgets = f.arms["think"].drop_nulls().unique().sort().to_list()
+    if not budgets:
+        return None, "the think budget was not recorded"
+    return len(budgets) > 1, f"think budget {', '.join(budgets)}" + ("" if len(budgets) > 1 else " in every arm")
+
+
+def _blind(f: InstrumentFacts) -> Finding:
+    steer = f.arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+    if not steer.height or steer["protect"][0] is None or f.base["protect"] is None:
+        return None, "free text is not read for the trait here"
+    row = steer.row(0, named=True)
+    shift = near_end(num(row["d_target_low"]), num(row["d_target_high"]))
+    text = num(row["protect_low"]) - num(f.base["protect"]), num(row["protect_high"]) - num(f.base["protect"])
+    moved, spoke = abs(shift) >= f.limits.shift, near_end(*text) != 0
+    evidence = f"vignettes {num(row['d_target']):+.2f} nat, protect rate {num(row['protect']) - num(f.base['protect']):+.2f}"
+    return moved != spoke, evidence
+
+
+TABLE: tuple[Row[InstrumentFacts], ...] = (
+    Row("non-finite rows", _nonfinite, "look at those rows; they are kept visible and never clamped", red=True),
+    Row("unpaired rows", _unpaired, "evaluate every arm on the same items and settings as base", red=True),
+    Row("dead or saturated axis", _headroom, "choose a foundation with headroom", yellow=True),
+    Row("readout biased", _order, "read both orders' profiles; reword the options", yellow=True),
+    Row("think budget", _think, "use one think budget per run", yellow=True),
+    Row("probe blind", _blind, "show vignettes and free text side by side; believe neither alone", yellow=True),
+)
+OTHERWISE: Row[InstrumentFacts] = Row("sane", lambda f: (True, _unpaired(f)[1] + "; " + _headroom(f)[1]), "read gate 1")
+
+
+def judge_instrument(arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None) -> Gate:
+    """Gate 0 from the arms of the report set."""
+    f = InstrumentFacts(arms, trait, limits or Thresholds())
+    primary, checks, seen = decide(TABLE, f, OTHERWISE)
+    colour = "green" if primary is OTHERWISE else "yellow"
+    if any(row.red for row in seen):
+        colour = "red"
+    return Gate(
+        gate=0, name="instrument", outcome=primary.outcome, also=[row.outcome for row in seen if row is not primary],
+        checks=checks, colour=colour, value=clean(num(f.base["profile_target"])), low=None, high=None, should=SHOULD,
+        next=primary.next,
+    )  # fmt: skip

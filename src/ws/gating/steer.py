@@ -1,0 +1,340 @@
+"""Gate 1: does steering move the target while the model stays coherent? Judged at the chosen dose, on the report set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from ws.gating.frames import FOUNDATIONS, Trait
+from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span, verdict, worst
+
+SHOULD = "the target moves by 0.3 nat or more as intended, at coherence >= 0.95, and a random direction does not"
+
+
+@dataclass(frozen=True)
+class SteerFacts:
+    """The two frames of arms and what is read off them more than once."""
+
+    grid: pl.DataFrame  # the dose grid on the select set, c = 0 included
+    arms: pl.DataFrame  # controls and the chosen dose on the report set
+    trait: Trait
+    limits: Thresholds
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        return one(self.arms, "base")
+
+    @cached_property
+    def steer(self) -> dict[str, Any]:
+        """The chosen dose; a row of nulls when no dose passed."""
+        rows = self.arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+        return rows.row(0, named=True) if rows.height else dict.fromkeys(self.arms.columns)
+
+    @cached_property
+    def doses(self) -> pl.DataFrame:
+        """The grid's steered rows on the intended side, weakest first."""
+        return self.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
+
+    @cached_property
+    def shift(self) -> float:
+        return near_end(num(self.steer["d_target_low"]), num(self.steer["d_target_high"]))
+
+    @cached_property
+    def coherence(self) -> float:
+        return num(self.steer["coherence"])
+
+    @cached_property
+    def d_coh(self) -> float:
+        return self.coherence - num(self.base["coherence"])
+
+    @property
+    def target_text(self) -> str:
+        s = self.steer
+        return f"d_target {span(s['d_target'], s['d_target_low'], s['d_target_high'])} nat at c = {num(s['c']):.3g}"
+
+    @property
+    def coherence_text(self) -> str:
+        s = self.steer
+        return (
+            f"coherence {span(s['coherence'], s['coherence_low'], s['coherence_high'])} "
+            f"(p_ans_any {num(s['p_ans_any']):.2f}, coh_text {num(s['coh_text']):.2f})"
+        )
+
+
+def num(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def one(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
+    """The arm's single row, or its columns as None when it was not run."""
+    rows = arms.filter(pl.col("arm") == arm)
+    return rows.row(0, named=True) if rows.height else dict.fromkeys(arms.columns)
+
+
+def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:
+    """The unintended foundation that moved most, and by how many nats (absolute)."""
+    moved = [(f, abs(num(row[f"d_{f}"]))) for f in trait.off if row[f"d_{f}"] is not None]
+    return max(moved, key=lambda pair: pair[1], default=("none", math.nan))
+
+
+def is_surgical(row: dict[str, Any], trait: Trait) -> bool:
+    """abs(d_target) greater than the shift of every foundation the axis does not intend. True where none is measured.
+
+    An axis outside the foundations has a target in other units (log-odds of its questions); the rule does not apply to it.
+    """
+    if trait.target not in FOUNDATIONS:
+        return True
+    most = off_target(row, trait)[1]
+    return math.isnan(most) or abs(num(row["d_target"])) > most
+
+
+def _no_dose(f: SteerFacts) -> bool:
+    return f.steer["c"] is None
+
+
+def _stale(f: SteerFacts) -> Finding:
+    stale = f.steer["stale"]
+    if stale is None:
+        return None, "fingerprints were not recorded"
+    return stale, "the direction was extracted on other weights" if stale else "direction and weights have one fingerprint"
+
+
+def _nonfinite(f: SteerFacts) -> Finding:
+    if f.steer["nonfinite"] is None:
+        return None, "not counted"
+    n = int(f.steer["nonfinite"])
+    return n > 0, f"{n} of {f.steer['n_items']} rows are not finite"
+
+
+def _too_strong(f: SteerFacts) -> Finding:
+    passing = f.doses.filter(pl.col("coherence") >= f.limits.coherent)
+    cliff = f.doses.filter(pl.col("coherence") < f.limits.broken)
+    edge = f"first broken grid dose c = {cliff['c'][0]:.3g}" if cliff.height else "no grid dose is broken"
+    if _no_dose(f):
+        return passing.height == 0 and f.doses.height > 0, f"no dose of the grid is coherent; {edge}"
+    high = num(f.steer["coherence_high"])
+    certain = high < f.limits.coherent or f.coherence < f.limits.broken
+    return certain, f"{f.coherence_text}; {edge}"
+
+
+def _collapse(f: SteerFacts) -> Finding:
+    if f.steer["p_ans_any"] is None or f.base["p_ans_any"] is None or _no_dose(f):
+        return None, "no answer mass was measured"
+    mass = math.log(max(num(f.steer["p_ans_any"]), 1e-9) / max(num(f.base["p_ans_any"]), 1e-9))
+    lows = {g: num(f.steer[f"d_{g}_low"]) + mass for g in FOUNDATIONS}
+    rising = [g for g, low in lows.items() if low > 0]
+    falling = all(num(f.steer[f"d_{g}"]) + mass < 0 for g in FOUNDATIONS)
+    text = f"rising: {', '.join(rising) or 'none'}; answer mass {mass:+.2f} nat; coherence {f.coherence:.2f}"
+    return not rising and falling and f.coherence < f.limits.coherent, text
+
+
+def _random(f: SteerFacts) -> Finding:
+    draws = f.arms.filter(pl.col("arm") == "random")["d_target"].drop_nulls().abs()
+    if not draws.len() or f.steer["d_target"] is None:
+        return None, "no random direction was run"
+    bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
+    text = (
+        f"{draws.len()} random directions move it by {draws.mean():.2f} on average, {bar:.2f} at the 95th percentile; "
+        f"the direction {span(f.steer['d_target'], f.steer['d_target_low'], f.steer['d_target_high'])}"
+    )
+    real = num(f.steer["d_target_low"]) > 0 or num(f.steer["d_target_high"]) < 0
+    return real and abs(f.shift) <= bar, text
+
+
+def _wrong_sign(f: SteerFacts) -> Finding:
+    if f.steer["d_target"] is None:
+        return None, "no dose was judged"
+    return num(f.steer["d_target_high"]) < 0, f"{f.target_text}; positive = as intended"
+
+
+def _other_side(f: SteerFacts) -> tuple[float, str]:
+    rows = f.arms.filter(pl.col("arm") == "steer", pl.col("c") < 0)
+    if not rows.height:
+        return math.nan, "-c was not run"
+    row = rows.sort("c").row(0, named=True)
+    text = f"at -c: d_target {span(row['d_target'], row['d_target_low'], row['d_target_high'])} nat"
+    return near_end(num(row["d_target_low"]), num(row["d_target_high"])), text
+
+
+def _saddle(f: SteerFacts) -> Finding:
+    other, text = _other_side(f)
+    if math.isnan(other) or math.isnan(f.shift):
+        return None, text
+    bar = f.limits.same_way
+    return (f.shift >= bar and other >= bar) or (f.shift <= -bar and other <= -bar), f"{f.target_text}; {text}"
+
+
+def _one_sided(f: SteerFacts) -> Finding:
+    other, text = _other_side(f)
+    if math.isnan(other) or math.isnan(f.shift):
+        return None, text
+    return f.shift >= f.limits.shift and -f.limits.shift < other < f.limits.shift, f"{f.target_text}; {text}"
+
+
+def _spare(f: SteerFacts) -> Finding:
+    if _no_dose(f):
+        return None, "no dose was judged"
+    top = f.doses.height > 0 and num(f.steer["c"]) >= num(f.doses["c"].max()) - 1e-9
+    room = f.coherence >= f.limits.coherent + f.limits.spare
+    text = f"{f.target_text} with {f.coherence_text}; " + ("the strongest dose tried" if top else "stronger doses were tried")
+    small = 0 < f.shift < f.limits.shift
+    return room and (small or (top and f.shift > 0)), text
+
+
+def _small_and_spare(f: SteerFacts) -> Finding:
+    seen, text = _spare(f)
+    return (None, text) if seen is None else (seen and f.shift < f.limits.shift, text)
+
+
+def _too_weak(f: SteerFacts) -> Finding:
+    if f.steer["d_target"] is None:
+        return None, "no dose was judged"
+    return 0 <= f.shift < f.limits.shift, f"{f.target_text}; {f.coherence_text}"
+
+
+def _knee_missed(f: SteerFacts) -> Finding:
+    rows = f.doses.select("c", "d_target_low", "coherence").rows()
+    for (c0, low0, _), (c1, _, coherence1) in zip(rows, rows[1:], strict=False):
+        if num(low0) <= 0 and num(coherence1) < f.limits.broken:
+            return True, f"c = {c0:.3g} has no trait and c = {c1:.3g} is broken, nothing between"
+    return (False, "no such neighbours on the grid") if len(rows) > 1 else (None, "fewer than two doses")
+
+
+def _imprecise(f: SteerFacts) -> Finding:
+    rows = [row for row in f.doses.rows(named=True) if abs(num(row["d_target"])) >= f.limits.guard]
+    if not rows or f.trait.target not in FOUNDATIONS:
+        return None, "no dose moves the target" if not rows else "the target is no foundation"
+    name, most = off_target(f.steer if not _no_dose(f) else rows[-1], f.trait)
+    return not any(is_surgical(row, f.trait) for row in rows), f"largest shift off target: {name} {most:.2f} nat"
+
+
+def _bad_pareto(f: SteerFacts) -> Finding:
+    moved = f.doses.filter(pl.col("d_target_low") >= f.limits.shift)
+    if not f.doses.height:
+        return None, "no dose grid"
+    best = num(moved["coherence"].max()) if moved.height else math.nan
+    text = f"best coherence among doses that move the target: {best:.2f}" if moved.height else "no dose moves the target"
+    return moved.height > 0 and best < f.limits.broken, text
+
+
+def _format_alive(f: SteerFacts) -> Finding:
+    share, alive = f.steer["coh_text"], f.steer["p_ans_any"]
+    if share is None or alive is None:
+        return None, "no free text was read"
+    relative = share / max(num(f.base["coh_text"]), 1e-9)
+    seen = alive >= f.limits.format_alive and relative < f.limits.broken
+    return seen, f"p_ans_any {alive:.2f} while readable text is {relative:.2f} of base's"
+
+
+def _capability(f: SteerFacts) -> Finding:
+    if f.steer["capability"] is None or f.base["capability"] is None:
+        return None, "capability was not measured"
+    now, was = f.steer, f.base
+    text = (
+        f"capability {span(now['capability'], now['capability_low'], now['capability_high'])} against base "
+        f"{span(was['capability'], was['capability_low'], was['capability_high'])}"
+    )
+    return num(now["capability_high"]) < num(was["capability"]), text
+
+
+def _prompting(f: SteerFacts) -> tuple[float, float, str]:
+    """d_target's interval for the persona as a system prompt."""
+    row = one(f.arms, "persona")
+    text = f"persona as system prompt {span(row['d_target'], row['d_target_low'], row['d_target_high'])} against {f.target_text}"
+    return num(row["d_target_low"]), num(row["d_target_high"]), text
+
+
+def _prompting_wins(f: SteerFacts) -> Finding:
+    low, _, text = _prompting(f)
+    if math.isnan(low) or _no_dose(f):
+        return None, "the persona was not run" if math.isnan(low) else "no dose was judged"
+    return low > num(f.steer["d_target_high"]), text
+
+
+def _prompting_ties(f: SteerFacts) -> Finding:
+    low, high, text = _prompting(f)
+    if math.isnan(low) or _no_dose(f):
+        return None, "the persona was not run" if math.isnan(low) else "no dose was judged"
+    return low <= num(f.steer["d_target_high"]) and high >= num(f.steer["d_target_low"]), text
+
+
+def _coherence_rose(f: SteerFacts) -> Finding:
+    if math.isnan(f.d_coh):
+        return None, "coherence was not measured"
+    low = num(f.steer["coherence_low"]) - num(f.base["coherence"])
+    return low > 0, f"coherence {f.d_coh:+.3f} against base"
+
+
+def _good_knee(f: SteerFacts) -> Finding:
+    if _no_dose(f):
+        return None, "no dose was judged"
+    high = num(f.steer["coherence_high"])
+    good = f.shift >= f.limits.shift and f.coherence >= f.limits.broken and high >= f.limits.coherent
+    return good, f"{f.target_text}; {f.coherence_text}"
+
+
+TABLE: tuple[Row[SteerFacts], ...] = (
+    Row("stale direction", _stale, "extract the direction again on these weights", red=True),
+    Row("non-finite rows", _nonfinite, "look at the rows that are not finite; lower the dose, use float32", red=True),
+    Row("collapse posing as signal", _collapse, "not a trait shift: lower the dose until foundations rise and fall", red=True),
+    Row("format alive, text dead", _format_alive, "believe the free text: lower the dose"),
+    Row("too strong", _too_strong, "step down to the last coherent dose; look at rep beside perplexity", yellow=True),
+    Row("wrong sign", _wrong_sign, "flip the direction (-v), or declare the axis one-sided", red=True),
+    Row("saddle", _saddle, "+c and -c move it alike: use another pair, method or layer band", red=True),
+    Row("non-specific disruption", _random, "not a trait shift: a random direction does as much; better pair or layers", red=True),
+    Row("coherence to spare", _small_and_spare, "raise c to the strongest dose that keeps coherence >= 0.95"),
+    Row("knee missed", _knee_missed, "bisect between those two doses"),
+    Row("bad pareto", _bad_pareto, "better pair (direct opposites, no negation), diverse contexts, another method or layer band"),
+    Row("too weak", _too_weak, "raise c and widen the bracket; if text reads like base, look at the pair and the layers"),
+    Row("imprecise", _imprecise, "better pair (direct opposites, no negation), diverse contexts, another method or layer band"),
+    Row("good knee", _good_knee, "freeze c here and source the data at this dose and below"),
+    Row("one-sided", _one_sided, "say that it is one-sided: -c does not move it back", decides=False),
+    Row("capability cliff", _capability, "keep the canary in view; stay under this dose for data", decides=False, yellow=True),
+    Row("prompting wins", _prompting_wins, "say so in the table: the system prompt alone does better", decides=False),
+    Row("prompting ties", _prompting_ties, "say so in the table: the system prompt alone does as well", decides=False),
+    Row("coherence to spare", _spare, "a stronger dose was not tried: widen the grid", decides=False),
+    Row("coherence rose", _coherence_rose, "nothing to heal: say so", decides=False),
+)
+OTHERWISE: Row[SteerFacts] = Row("unclear", lambda f: (True, f"{f.target_text}; {f.coherence_text}"), "read the samples, widen the dose grid")
+
+
+def judge_steer(grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, seeds: int = 1) -> Gate:
+    """Gate 1 from two arms frames: the dose grid (select set) and the arms of the report set."""
+    f = SteerFacts(grid, arms, trait, limits or Thresholds())
+    primary, checks, seen = decide(TABLE, f, OTHERWISE)
+    s = f.steer
+    colour = verdict(
+        f.shift, f.coherence, num(s["coherence_low"]), f.d_coh, num(s["d_target"]),
+        surgical=is_surgical(s, trait), finite=not s["nonfinite"], limits=f.limits,
+    )  # fmt: skip
+    also = [row.outcome for row in seen if row is not primary and row.outcome != primary.outcome]
+    return Gate(
+        gate=1, name="steer", outcome=primary.outcome, also=list(dict.fromkeys(also)), checks=_merged(checks),
+        colour=worst(colour, seen), value=clean(num(s["d_target"])), low=clean(num(s["d_target_low"])),
+        high=clean(num(s["d_target_high"])), should=SHOULD, next=primary.next, caveats=seed_caveat(seeds) + _caveats(f, colour),
+    )  # fmt: skip
+
+
+def _merged(checks: list[tuple[str, bool, bool, str]]) -> list[tuple[str, bool, bool, str]]:
+    """One check per outcome: an outcome read twice (as decider and beside) is seen when either is."""
+    merged: dict[str, tuple[str, bool, bool, str]] = {}
+    for outcome, measured, seen, text in checks:
+        old = merged.get(outcome)
+        merged[outcome] = (outcome, measured, seen or bool(old and old[2]), text)
+    return list(merged.values())
+
+
+def _caveats(f: SteerFacts, colour: str) -> list[str]:
+    s, notes = f.steer, []
+    if s["d_diag"] is not None and num(s["d_diag"]) * num(s["d_target"]) < 0:
+        notes.append(f"nats_diag disagrees in sign: {num(s['d_diag']):+.2f}")
+    if not is_surgical(s, f.trait):
+        name, most = off_target(s, f.trait)
+        notes.append(f"not surgical: {name} moved {most:.2f} nat")
+    if colour != "red" and num(s["coherence_low"]) < f.limits.coherent <= f.coherence:
+        notes.append(f"coherence cannot be told from {f.limits.coherent} with {s['n_text']} texts: more texts or a lower dose settle it")
+    return notes

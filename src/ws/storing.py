@@ -1,0 +1,163 @@
+"""Files that never lie: write under a temporary name, fsync, rename; checksums; one writer per folder.
+
+Everything that a run leaves behind goes through `write_atomic`. A reader sees the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ws.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+TEMPORARY = ".tmp-"
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """`length` hex characters of sha256 over the canonical JSON of `value` (plain types, tuples as lists)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def checksum(path: Path) -> str:
+    """16 hex characters of sha256 over a file's bytes, or over the names and bytes of a folder's files."""
+    h = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        h.update(str(file.relative_to(path)).encode() if path.is_dir() else b"")
+        with file.open("rb") as f:
+            while block := f.read(1 << 20):
+                h.update(block)
+    return h.hexdigest()[:16]
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file or folder under a temporary name, then put it in place of `path` in one step.
+
+    UserError when the disk is full; the temporary is removed and what was at `path` is untouched.
+    """
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        _fsync(temporary)
+        _replace(temporary, path)
+    except BaseException as error:
+        _remove(temporary)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise disk_full(path) from error
+        raise
+
+
+def disk_full(path: Path) -> UserError:
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(path.parent if path.parent.exists() else Path(".")).free / 2**20
+        return UserError(
+            f"The disk is full: {path} could not be written ({free:.0f} MiB free). Nothing half written was left. "
+            "Free some space and run the same command: it goes on from the last finished stage."
+        )
+    return UserError(f"The disk is full: {path} could not be written. Free some space and run the same command.")
+
+
+def _fsync(path: Path) -> None:
+    for file in [*path.rglob("*"), path] if path.is_dir() else [path]:
+        _sync_one(file)
+
+
+def _sync_one(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename; a folder cannot be renamed over a full one, so the old one steps aside first."""
+    old = path.parent / f"{TEMPORARY}{os.getpid()}-old-{path.name}"
+    if path.is_dir():
+        path.rename(old)
+    temporary.replace(path)
+    _remove(old)
+    _sync_one(path.parent)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what a killed writer left behind. Only for the holder of the folder's lock."""
+    for path in list(folder.rglob(f"{TEMPORARY}*")):
+        _remove(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomic(path, lambda tmp: tmp.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`. UserError naming the file when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing. Run the same `ws run` command again to recompute it.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}). Run the same `ws run` command again to recompute it.") from error
+
+
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    write_atomic(path, frame.write_parquet)
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """The polars frame in `path`. UserError naming the file when it is missing or damaged."""
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing. Run the same `ws run` command again to recompute it.") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}). Run the same `ws run` command again to recompute it.") from error
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path, what: str = "run", wait: bool = False) -> Iterator[None]:
+    """Be the folder's only writer. UserError naming the holder's pid when another process writes it.
+
+    The kernel drops the lock with its process, so a killed writer never blocks the next one; the pid is there to be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise UserError(
+                f"Another process (pid {holder}) is writing the {what} {folder}. "
+                "Wait for it, stop it, or start a separate one with --new."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
