@@ -1,17 +1,22 @@
-"""What a model is made of, found by structure and not by name: decoder blocks, body, fused experts, the weights' hash."""
+"""What a model is made of, found by structure and not by name: decoder blocks, body and head, experts, a hash."""
 
 from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from ws.errors import UserError
 
-__all__ = ["body_name", "find_blocks", "fingerprint_of", "fused_experts"]
+__all__ = ["body_name", "find_blocks", "fingerprint_of", "fused_experts", "logits_of"]
+
+# accelerate puts a forward that is bound to the original module here when a model is spread over devices
+_WRAPPERS = {"forward", "_hf_hook", "_old_forward"}
 
 
 def find_blocks(model: PreTrainedModel, layers_path: str | None = None) -> nn.ModuleList:
@@ -40,10 +45,21 @@ def body_name(model: PreTrainedModel, blocks: nn.ModuleList) -> str:
     return next(name for name, child in model.named_children() if any(m is blocks for m in child.modules()))
 
 
+def logits_of(model: PreTrainedModel, body: str, hidden: Tensor) -> Tensor:
+    """Logits (..., V) of final hidden states (..., d): the model's own forward, with the state standing for the body."""
+    flat = hidden.reshape(1, -1, hidden.shape[-1])  # (1, n, d)
+    shell = object.__new__(type(model))
+    shell.__dict__ = {k: v for k, v in model.__dict__.items() if k not in _WRAPPERS}
+    shell.__dict__["_modules"] = {**model._modules, body: _Given(flat)}
+    logits: Tensor = shell.forward(inputs_embeds=flat, use_cache=False).logits
+    return logits.reshape(*hidden.shape[:-1], logits.shape[-1])
+
+
 def fused_experts(blocks: nn.ModuleList) -> list[str]:
-    """Names of 3-D expert weights (Mixtral, Qwen3-MoE): no Linear holds them, so an adapter would skip them silently."""
+    """Names of 3-D expert weights (Mixtral, Qwen3-MoE): no Linear holds them, so an adapter skips them silently."""
     convs = {name for name, m in blocks.named_modules() if isinstance(m, nn.modules.conv._ConvNd)}
-    return [name for name, w in blocks.named_parameters() if w.ndim == 3 and name.rpartition(".")[0] not in convs]
+    stacks = {name for name, w in blocks.named_parameters() if w.ndim == 3 and min(w.shape) > 1}
+    return sorted(name for name in stacks if name.rpartition(".")[0] not in convs)
 
 
 def fingerprint_of(model: PreTrainedModel) -> str:
@@ -91,3 +107,27 @@ def _seen(lists: dict[str, nn.ModuleList]) -> str:
     """Lists of modules by name, those inside a block left out."""
     names = ", ".join(f"{name} ({len(m)})" for name, m in _outermost(lists).items())
     return f"Found: {names or 'no list of modules'}."
+
+
+class _Output(BaseModelOutputWithPast):
+    """A body's output; what a multimodal wrapper asks for beyond it (image features, rope deltas) is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
+class _Given(nn.Module):
+    """Stands where the body stands and returns a hidden state that is already there."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    @property
+    def decoder(self) -> _Given:
+        # OPT's forward calls model.decoder
+        return self
+
+    def forward(self, *_: Any, **__: Any) -> _Output:
+        return _Output(last_hidden_state=self.hidden)  # type: ignore[arg-type]

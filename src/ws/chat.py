@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -42,6 +43,10 @@ class Chat:
     bos: tuple[int, ...] = ()
     dummy: bool = False
 
+    @cached_property
+    def _forms(self) -> dict[str, list[int]]:
+        return {name: self.encode(text) for name, text in (self.forms or {"plain": ""}).items()}
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.forms or ("plain",))
@@ -50,7 +55,7 @@ class Chat:
         """Ids of a form's text; None is the default, the first. UserError for a form that the template lacks."""
         if name is not None and name not in self.names:
             raise UserError(f"this model has no prompt form {name!r}. Use one of: {', '.join(self.names)}.")
-        return self.encode((self.forms or {}).get(name or self.names[0], ""))
+        return list(self._forms[name or self.names[0]])
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text that continues another: no BOS, no space that SentencePiece would put before a text."""
@@ -64,7 +69,11 @@ class Chat:
         if not self.has_chat:
             return [*self.bos, *_ids(self.tok, "\n\n".join(t["content"] for t in turns) + "\n")]
         turns = turns if self.takes_system else _fold_system(turns)
-        text = _template(self.tok, turns, thinking=(form or self.names[0]) != "closed")
+        try:
+            text = _template(self.tok, turns, thinking=(form or self.names[0]) != "closed")
+        except TemplateError as error:
+            roles = ", ".join(t["role"] for t in turns)
+            raise UserError(f"the chat template refuses these turns ({roles}): {error}. Change their order.") from error
         return [*_ids(self.tok, text[: text.rfind(self.header) + len(self.header)]), *tail]
 
     def tag(self, ids: Sequence[int]) -> int:
@@ -74,8 +83,8 @@ class Chat:
         end = _end_of_last(list(ids), list(self.header_ids))
         if end is None:
             raise UserError(f"no assistant turn in these {len(ids)} tokens (header {self.header!r}). Pass starts=.")
-        forms = [self.form_ids(name) for name in self.names]
-        return end + max(len(f) for f in [[], *forms] if list(ids[end : end + len(f)]) == f) - 1
+        behind = [len(f) for f in self._forms.values() if list(ids[end : end + len(f)]) == f]
+        return end + max(behind, default=0) - 1
 
 
 def chat_of(tok: PreTrainedTokenizerBase) -> Chat:

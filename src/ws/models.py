@@ -7,6 +7,7 @@ logits = lm.head(lm.body(input_ids=...).last_hidden_state)
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from ws.anatomy import body_name, find_blocks, fingerprint_of, fused_experts
+from ws.anatomy import body_name, find_blocks, fingerprint_of, fused_experts, logits_of
 from ws.chat import Chat, chat_of
 from ws.errors import UserError
 from ws.loading import read_model, source_of
@@ -114,7 +115,7 @@ class LM:
         """Token ids of the prompt up to the assistant tag, and of `prefix`, the reply's first words, behind it.
 
         user: one user text, or turns [{"role", "content"}] that end with the user's. system: None is the neutral prompt
-        (turns may bring their own). UserError for a form that the template lacks.
+        (turns may bring their own), "" no system turn. UserError for a form that the template lacks.
         """
         return [*self.chat.render(self._turns(user, system), form), *self.encode(prefix)]
 
@@ -136,12 +137,7 @@ class LM:
 
         The model's own forward runs with the body replaced by the given state: softcap, bias and scale are as there.
         """
-        given = _Given(hidden.reshape(1, -1, hidden.shape[-1]))
-        shell = object.__new__(type(self.model))
-        shell.__dict__ = {k: v for k, v in self.model.__dict__.items() if k not in _WRAPPERS}
-        shell.__dict__["_modules"] = {**self.model._modules, self._body: given}
-        logits: Tensor = shell.forward(use_cache=False).logits
-        return logits.reshape(*hidden.shape[:-1], logits.shape[-1])
+        return logits_of(self.model, self._body, hidden)
 
     @cached_property
     def _body(self) -> str:
@@ -156,38 +152,11 @@ class LM:
         if not turns or turns[-1]["role"] != "user":
             raise UserError("a prompt's last turn must be the user's. Pass the reply's first words as prefix=.")
         if turns[0]["role"] != "system":
-            return [{"role": "system", "content": self.neutral if system is None else system}, *turns]
+            text = self.neutral if system is None else system
+            return [{"role": "system", "content": text}, *turns] if text else turns
         if system is not None:
             raise UserError("the turns bring a system prompt and system= gives another. Leave one of them out.")
         return turns
-
-
-# accelerate puts a forward bound to the original module here when a model is spread over devices
-_WRAPPERS = {"forward", "_hf_hook", "_old_forward"}
-
-
-class _Output(BaseModelOutputWithPast):
-    """A body's output; what a multimodal wrapper asks for beyond it (image features, rope deltas) is None."""
-
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-
-class _Given(nn.Module):
-    """Stands where the body stands and returns a hidden state that is already there."""
-
-    def __init__(self, hidden: Tensor) -> None:
-        super().__init__()
-        self.hidden = hidden
-
-    @property
-    def decoder(self) -> _Given:
-        # OPT's forward calls model.decoder
-        return self
-
-    def forward(self, *_: Any, **__: Any) -> _Output:
-        return _Output(last_hidden_state=self.hidden)  # type: ignore[arg-type]
 
 
 _LOADED: dict[tuple[object, ...], LM] = {}
@@ -195,7 +164,7 @@ _LOADING = threading.Lock()
 
 
 def load_model(
-    name: str = "mini",
+    name: str | os.PathLike[str] = "mini",
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -209,6 +178,7 @@ def load_model(
     decoder blocks by hand, for example "model.layers". UserError: unknown model, no network, no causal LM, pickled
     weights, weights missing, bitsandbytes missing, no or several candidates for the blocks.
     """
+    name = str(name)
     source = source_of(name, device, dtype, quantize)
     with _LOADING:
         key = (source, layers_path)
@@ -238,6 +208,8 @@ def wrap_model(
     # a training run leaves use_cache=False behind, also in generation_config.json: generation ten times slower
     for config in (model.config, model.config.get_text_config(), model.generation_config):
         config.use_cache = True
+    # Gemma's asks for a static cache, which compiles on a GPU and cannot be cropped
+    model.generation_config.cache_implementation = None
     blocks = find_blocks(model, layers_path)
     return LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), is_mini, neutral)
 
