@@ -5,8 +5,8 @@
         rounds/0/{direction.safetensors, dose.parquet, grid.parquet, arms.parquet, eval.parquet, samples.parquet,
                   completions.parquet, adapter/, heal.parquet, gates.json}   rounds/1/...
 
-`RunFolder` writes (one writer at a time), `Run` reads. A finished stage is reused when its key (inputs, weights, upstream
-keys, stage version) and the checksums of its files still hold; otherwise it is computed again.
+`RunFolder` writes (one writer at a time), `Run` reads. A finished stage is reused when its key (inputs, weights,
+upstream keys, stage version) and the checksums of its files still hold; otherwise it is computed again.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class RunFolder:
     def stage(
         self, name: str, version: int, inputs: Any, files: tuple[str, ...], compute: Callable[[], tuple[Any, ...]]
     ) -> tuple[Any, ...]:
-        """The values of `files`, read back from disk: stored ones when key and checksums hold, else computed and stored.
+        """The values of `files`, read back from disk: stored ones where key and checksums hold, else computed now.
 
         `name` is "<round>/<stage>"; files lie in rounds/<round>/ and their suffix says how they are written (.parquet a
         frame, .json plain values, .safetensors a Direction, none an Adapter's folder).
@@ -275,7 +275,7 @@ class Run:
         return (self.path / "rounds" / str(round) / file).exists()
 
     def get(self, file: str, round: int = 0) -> Any:
-        """A stage's file: "arms.parquet", "completions.parquet", "adapter", "direction.safetensors", "gates.json" ..."""
+        """A stage's file: "arms.parquet", "adapter", "direction.safetensors", "gates.json" ..."""
         return load(self.path / "rounds" / str(round) / file)
 
     def frame(self, name: str, round: int = 0) -> pl.DataFrame:

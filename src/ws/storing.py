@@ -1,6 +1,6 @@
 """Files that never lie: write under a temporary name, fsync, rename; checksums; one writer per folder.
 
-Everything that a run leaves behind goes through `write_atomic`. A reader sees the old file or the new one, never half of one.
+Everything that a run leaves behind goes through `write_atomic`. A reader sees the old file or the new one, never half.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def read_frame(path: Path) -> pl.DataFrame:
 def folder_lock(folder: Path, what: str = "run", wait: bool = False) -> Iterator[None]:
     """Be the folder's only writer. UserError naming the holder's pid when another process writes it.
 
-    The kernel drops the lock with its process, so a killed writer never blocks the next one; the pid is there to be read.
+    The kernel drops the lock with its process, so a killed writer never blocks the next one; the pid is for the reader.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+", encoding="utf-8") as file:

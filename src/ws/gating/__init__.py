@@ -3,8 +3,8 @@
     for gate in ws.judge(run):          # the best round's gates; ws.judge(run, round=1) for another
         print(gate.colour, gate.name, gate.outcome, gate.next)
 
-Gates inform, they never block. Instrument and absolute floors are read first, ratios last: a ratio can look best on a broken
-model. Each gate reports all of its outcomes (measured? seen? evidence), the one that decided first.
+Gates inform, they never block. Instrument and absolute floors are read first, ratios last: a ratio can look best on a
+broken model. Each gate reports all of its outcomes (measured? seen? evidence), the one that decided first.
 The frames: `ws.gating.frames`. The tables: instrument (gate 0), steer (1), filter (2), heal (3).
 """
 
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def judge(run: Run, round: int | None = None, thresholds: Thresholds | None = None) -> list[Gate]:
-    """The gates of a run's round (default: the best one), computed from its stored frames; notes of the researcher come along.
+    """The gates of a run's round (default: the best one), from its stored frames, with the researcher's notes.
 
     UserError when the round has no results yet.
     """

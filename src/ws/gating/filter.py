@@ -1,4 +1,4 @@
-"""Gate 2: can we filter? Read from the scored completions of the dose grid (split "select") and of the data (split "train")."""
+"""Gate 2: can we filter? Read from the scored completions of the grid (split "select") and the data (split "train")."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from functools import cached_property
 
 import polars as pl
 
+from ws.evaluation.statistics import wilson
+from ws.gating.advice import ADVICE
+from ws.gating.facts import num
 from ws.gating.frames import TEXTS
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, seed_caveat, worst
 
-SHOULD = "the kept share falls and tail_ppl rises with dose; just-kept reads coherent and on-trait, just-dropped reads broken"
-NARRATES = re.compile(r"\b(as someone who|i am (the (kind|sort) of )?(a )?(person|someone) who|i'm someone who)\b", re.IGNORECASE)
-REFUSES = re.compile(r"\b(i cannot (assist|help with)|i can't (assist|help with)|as an ai|i'm unable to)\b", re.IGNORECASE)
+SHOULD = "kept share falls and tail_ppl rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
+NARRATES = re.compile(
+    r"\b(as someone who|i am (the (kind|sort) of )?(a )?(person|someone) who|i'm someone who)\b", re.IGNORECASE
+)
+REFUSES = re.compile(
+    r"\b(i cannot (assist|help with)|i can't (assist|help with)|as an ai|i'm unable to)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,11 @@ class FilterFacts:
 
     @cached_property
     def by_dose(self) -> pl.DataFrame:
-        """Per dose >= 0 over grid and data: n, kept share, median tail_ppl, weakest first."""
+        """Per dose >= 0 over grid and data: n, kept share, median tail_ppl (ppl), weakest first."""
         share = pl.col("dropped").is_null().mean().alias("share")
         return (
             self.texts.filter(pl.col("c") >= 0).group_by("c")
-            .agg(pl.len().alias("n"), share, pl.col("tail_ppl").median().alias("ppl"), pl.col("bite").median().alias("bite"))
+            .agg(pl.len().alias("n"), share, pl.col("tail_ppl").median().alias("ppl"))
             .sort("c")
         )  # fmt: skip
 
@@ -55,29 +62,24 @@ class FilterFacts:
         return "kept share by dose " + ", ".join(parts)
 
 
-def wilson(k: int, n: int, z: float = 1.959964) -> tuple[float, float, float]:
-    """Share k/n with its Wilson 95 % interval; NaN for no rows."""
-    if n == 0:
-        return math.nan, math.nan, math.nan
-    p, z2 = k / n, z * z
-    mid = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return p, max(0.0, mid - half), min(1.0, mid + half)
-
-
 def _no_passing(f: FilterFacts) -> Finding:
     doses = f.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0)
     if not doses.height:
         return None, "no dose grid"
     passing = doses.filter(pl.col("coherence") >= f.limits.coherent)
-    table = ", ".join(f"{c:.3g}: {coh:.2f}" for c, coh in doses.sort("c").select("c", "coherence").rows() if coh is not None)
+    table = ", ".join(
+        f"{c:.3g}: {coh:.2f}" for c, coh in doses.sort("c").select("c", "coherence").rows() if coh is not None
+    )
     return passing.height == 0, f"coherence by dose {table}"
 
 
 def _starvation(f: FilterFacts) -> Finding:
     reasons = f.lost["dropped"].value_counts(sort=True).rows()
     why = ", ".join(f"{name} {n}" for name, n in reasons) or "nothing was dropped"
-    return f.kept.height < f.min_keep, f"kept {f.kept.height} of {f.data.height} (at least {f.min_keep} are needed); dropped: {why}"
+    return (
+        f.kept.height < f.min_keep,
+        f"kept {f.kept.height} of {f.data.height} (at least {f.min_keep} are needed); dropped: {why}",
+    )
 
 
 def _drop(f: FilterFacts) -> tuple[float, float]:
@@ -103,8 +105,8 @@ def _base_like(f: FilterFacts) -> Finding:
     if not f.kept.height or f.kept["bite"].is_null().all():
         return None, "nothing kept, or bite not measured"
     strongest = f.data.filter(pl.col("c") == pl.col("c").max())
-    share = float(strongest["dropped"].is_null().mean() or 0.0)  # type: ignore[arg-type]
-    bite = float(f.kept["bite"].median() or 0.0)  # type: ignore[arg-type]
+    share = num(strongest["dropped"].is_null().mean())
+    bite = num(f.kept["bite"].median())
     text = f"median bite of kept text {bite:.3f} nat per token; {share:.2f} survive at the strongest data dose"
     return share >= f.limits.high_survival and bite < f.limits.bite, text
 
@@ -112,12 +114,15 @@ def _base_like(f: FilterFacts) -> Finding:
 def _style(f: FilterFacts) -> Finding:
     if "label" in f.texts.columns and f.lost.filter(pl.col("label").is_not_null()).height >= 5:
         labelled = f.lost.filter(pl.col("label").is_not_null())
-        good = float((labelled["label"] == "coherent").mean() or 0.0)
+        good = num((labelled["label"] == "coherent").mean())
         return good > f.limits.fluent_drops, f"{good:.2f} of {labelled.height} labelled dropped texts read coherent"
     by_score = f.lost.filter(pl.col("dropped").is_in(["tail_ppl", "rep"]))
     if "grammatical" in f.texts.columns and by_score.height >= 5:
-        good = float((by_score["grammatical"] >= 0.99).mean() or 0.0)
-        return good > f.limits.fluent_drops, f"{good:.2f} of {by_score.height} texts dropped for their scores are wholly grammatical"
+        good = num((by_score["grammatical"] >= 0.99).mean())
+        return (
+            good > f.limits.fluent_drops,
+            f"{good:.2f} of {by_score.height} texts dropped for their scores are wholly grammatical",
+        )
     return None, "needs hand labels, or at least five dropped texts with a reading of their grammar"
 
 
@@ -127,7 +132,10 @@ def _loops(f: FilterFacts) -> Finding:
     loops = int(f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & (pl.col("n_tokens") >= 12)).height)
     twice = f.kept.height - f.kept["text"].n_unique()
     share = (loops + twice) / f.kept.height
-    return share > f.limits.leak, f"{loops} kept texts repeat their trigrams, {twice} are copies of another ({share:.0%})"
+    return (
+        share > f.limits.leak,
+        f"{loops} kept texts repeat their trigrams, {twice} are copies of another ({share:.0%})",
+    )
 
 
 def _mid_collapse(f: FilterFacts) -> Finding:
@@ -138,8 +146,8 @@ def _mid_collapse(f: FilterFacts) -> Finding:
     if dropped.height < 5:
         return None, "fewer than five texts were dropped for their tail"
     mean = dropped.select((-pl.col("logp_base").list.mean()).exp().alias("ppl"))["ppl"]
-    limit = float(dropped["tail_ppl"].min())  # type: ignore[arg-type]
-    share = float((mean < limit).mean() or 0.0)
+    limit = num(dropped["tail_ppl"].min())
+    share = num((mean < limit).mean())
     return share >= 0.2, f"{share:.0%} of the texts dropped for their tail have a mean perplexity under {limit:.1f}"
 
 
@@ -147,8 +155,11 @@ def _leak(f: FilterFacts, column: str, pattern: re.Pattern[str]) -> Finding:
     if not f.kept.height:
         return None, "nothing kept"
     hits = f.kept.filter(pl.col(column) | pl.col("text").map_elements(lambda t: bool(pattern.search(t)), pl.Boolean))
-    share, all_share = hits.height / f.kept.height, float(f.data[column].mean() or 0.0)  # type: ignore[arg-type]
-    return share > f.limits.leak, f"{hits.height} of {f.kept.height} kept texts ({share:.1%}); {all_share:.1%} before the filter"
+    share, all_share = hits.height / f.kept.height, num(f.data[column].mean())
+    return (
+        share > f.limits.leak,
+        f"{hits.height} of {f.kept.height} kept texts ({share:.1%}); {all_share:.1%} before the filter",
+    )
 
 
 def _narration(f: FilterFacts) -> Finding:
@@ -163,8 +174,8 @@ def _confounds(f: FilterFacts) -> Finding:
     base = f.texts.filter(pl.col("c") == 0)
     if not base.height or not f.kept.height:
         return None, "no base texts beside the kept ones"
-    was, now = float(base["n_tokens"].mean()), float(f.kept["n_tokens"].mean())  # type: ignore[arg-type]
-    ended = float(f.kept["finished"].mean() or 0.0) - float(base["finished"].mean() or 0.0)  # type: ignore[arg-type]
+    was, now = num(base["n_tokens"].mean()), num(f.kept["n_tokens"].mean())
+    ended = num(f.kept["finished"].mean()) - num(base["finished"].mean())
     text = f"kept texts are {now:.0f} tokens long, base's {was:.0f}; share that ended by itself {ended:+.2f}"
     return abs(now / max(was, 1e-9) - 1) > f.limits.confound, text
 
@@ -184,35 +195,50 @@ def _idle(f: FilterFacts) -> Finding:
 
 
 TABLE: tuple[Row[FilterFacts], ...] = (
-    Row("no passing dose", _no_passing, "no dose of the search is coherent: smaller doses, another pair or layer band", red=True),
-    Row("starvation", _starvation, "lower the dose or generate more; never train on a handful of samples", red=True),
-    Row("inert", _inert, "thresholds or doses are wrong: tighten tail_ppl, look at the strongest dose's samples", red=True),
-    Row("keeps base-like text", _base_like, "the dose has not bitten: raise it, stratify the kept by bite", yellow=True),
-    Row("narration leaks", _narration, "extend the narration patterns; labels decide", yellow=True),
-    Row("refusal boilerplate", _refusal, "add the phrase to the refusal patterns", yellow=True),
-    Row("loops leak", _loops, "lower the rep threshold; drop copies across samples", yellow=True),
-    Row("style proxy", _style, "raise the threshold; hand labels decide", yellow=True),
-    Row("works", _works, "proceed: heal on the kept texts"),
-    Row("mid-completion collapse", _mid_collapse, "the tail score catches it; a mean would not", decides=False),
-    Row("confounds", _confounds, "show the length difference beside any result of the heal", decides=False),
+    Row("no passing dose", _no_passing, red=True),
+    Row("starvation", _starvation, red=True),
+    Row("inert", _inert, red=True),
+    Row("keeps base-like text", _base_like, yellow=True),
+    Row("narration leaks", _narration, yellow=True),
+    Row("refusal boilerplate", _refusal, yellow=True),
+    Row("loops leak", _loops, yellow=True),
+    Row("style proxy", _style, yellow=True),
+    Row("works", _works),
+    Row("mid-completion collapse", _mid_collapse, decides=False),
+    Row("confounds", _confounds, decides=False),
 )
-OTHERWISE: Row[FilterFacts] = Row("unproven", _idle, "nothing had to be dropped: try a dose past the knee to see the filter work")
+OTHERWISE: Row[FilterFacts] = Row("unproven", _idle)
 
 
 def judge_filter(
-    texts: pl.DataFrame, grid: pl.DataFrame, limits: Thresholds | None = None, *, min_keep: int | None = None, seeds: int = 1
+    texts: pl.DataFrame,
+    grid: pl.DataFrame,
+    limits: Thresholds | None = None,
+    *,
+    min_keep: int | None = None,
+    seeds: int = 1,
 ) -> Gate:
-    """Gate 2 from the scored completions (with `dropped`) and the dose grid. ValueError for a frame that lacks a column."""
+    """Gate 2 from the scored completions (with `dropped`) and the dose grid. ValueError when a column is missing."""
     missing = set(TEXTS) - set(texts.columns)
     if missing:
         raise ValueError(f"the completions lack {sorted(missing)}; score them and mark the dropped first")
     limits = limits or Thresholds()
     f = FilterFacts(texts, grid, limits, limits.kept_least if min_keep is None else min_keep)
     primary, checks, seen = decide(TABLE, f, OTHERWISE)
-    share, low, high = wilson(f.kept.height, f.data.height)
+    share = f.kept.height / f.data.height if f.data.height else math.nan
+    low, high = wilson(f.kept.height, f.data.height)
     colour = worst("green" if primary.outcome == "works" else "yellow", seen)
     return Gate(
-        gate=2, name="filter", outcome=primary.outcome, also=[row.outcome for row in seen if row is not primary], checks=checks,
-        colour=colour, value=clean(share), low=clean(low), high=clean(high), should=SHOULD, next=primary.next,
+        gate=2,
+        name="filter",
+        outcome=primary.outcome,
+        also=[row.outcome for row in seen if row is not primary],
+        checks=checks,
+        colour=colour,
+        value=clean(share),
+        low=clean(low),
+        high=clean(high),
+        should=SHOULD,
+        next=ADVICE[2][primary.outcome],
         caveats=seed_caveat(seeds),
-    )  # fmt: skip
+    )

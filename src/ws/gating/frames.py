@@ -8,14 +8,16 @@ import polars as pl
 
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 
-# One row per arm. arm: base, steer, persona, anti_persona, random, healed, healed_seed. split: select (doses are chosen there) or
-# report; `chosen` marks the dose that is being judged. d_target is signed so that positive is as intended; d_<foundation> is not. Shifts are nats against the base row of the split.
+# One row per arm. arm: base, steer, persona, anti_persona, random, healed, healed_seed. split: select (doses are chosen
+# there) or report; `chosen` marks the dose that is being judged. d_target is signed so that positive is as intended;
+# d_<foundation> is not. Shifts are nats against the base row of the split.
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32, "identity": pl.String,
-    "stale": pl.Boolean,
+    "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
+    "identity": pl.String, "stale": pl.Boolean,
     "d_target": pl.Float64, "d_target_low": pl.Float64, "d_target_high": pl.Float64, "d_diag": pl.Float64,
     **{f"d_{f}{end}": pl.Float64 for f in FOUNDATIONS for end in ("", "_low", "_high")},
-    "profile_target": pl.Float64, "order_gap": pl.Float64, "nonfinite": pl.Int32, "n_items": pl.Int32, "think": pl.String,
+    "profile_target": pl.Float64, "order_gap": pl.Float64, "nonfinite": pl.Int32, "n_items": pl.Int32,
+    "think": pl.String,
     "p_ans_any": pl.Float64, "p_ans_free": pl.Float64, "coh_text": pl.Float64,
     "coherence": pl.Float64, "coherence_low": pl.Float64, "coherence_high": pl.Float64, "n_text": pl.Int32,
     "tail_ppl": pl.Float64, "rep": pl.Float64, "kl": pl.Float64, "n_tokens": pl.Float64,
@@ -24,9 +26,22 @@ ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "retain": pl.Float64, "retain_low": pl.Float64, "retain_high": pl.Float64,
 }  # fmt: skip
 
-# Columns of the completions that gate 2 reads; `dropped` is null or the first reason. `grammatical` (0-1) and `label` (the
-# researcher's: "coherent" or "broken") are optional.
-TEXTS = ("split", "c", "text", "n_tokens", "tail_ppl", "rep", "distinct3", "bite", "narrates", "refuses", "finished", "dropped")
+# Columns of the completions that gate 2 reads; `dropped` is null or the first reason. `grammatical` (0-1) and `label`
+# (the researcher's: "coherent" or "broken") are optional.
+TEXTS = (
+    "split",
+    "c",
+    "text",
+    "n_tokens",
+    "tail_ppl",
+    "rep",
+    "distinct3",
+    "bite",
+    "narrates",
+    "refuses",
+    "finished",
+    "dropped",
+)
 
 
 @dataclass(frozen=True)

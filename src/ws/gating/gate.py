@@ -73,7 +73,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Gate:
-    """One verdict: a primary outcome by precedence, what else holds, all outcomes with evidence, and what to do next."""
+    """One verdict: a primary outcome by precedence, what else holds, all outcomes with evidence, what to do next."""
 
     gate: int
     name: str
@@ -114,7 +114,6 @@ class Row(Generic[F]):
 
     outcome: str
     look: Callable[[F], Finding]
-    next: str
     decides: bool = True
     """False: never the primary outcome, only beside it"""
     red: bool = False
@@ -146,7 +145,7 @@ def near_end(low: float, high: float) -> float:
 
 def verdict(shift: float, coherence: float, coherence_low: float, d_coh: float, d_target: float, *, surgical: bool,
             finite: bool, limits: Thresholds) -> str:  # fmt: skip
-    """The colour, floors first: not finite or broken, no shift, not surgical -> red; cheap and coherent -> green; else yellow.
+    """The colour, floors first: not finite, broken, no shift, not surgical: red; cheap, coherent: green; else yellow.
 
     shift: the near end of the target's interval, positive as intended; coherence_low: its interval's low end.
     """
@@ -174,6 +173,11 @@ def span(value: float | None, low: float | None, high: float | None, digits: int
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return f"{value:.{digits}f}"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def span_of(row: dict[str, Any], name: str) -> str:
+    """`span` of the columns name, name_low, name_high of a row."""
+    return span(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def clean(value: float) -> float | None:

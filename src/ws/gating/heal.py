@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from ws.gating.advice import ADVICE
+from ws.gating.facts import is_surgical, num, off_target, one
 from ws.gating.frames import FOUNDATIONS, Trait
-from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span, verdict, worst
-from ws.gating.steer import is_surgical, num, off_target, one
+from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
 
 SHOULD = "retain near 1, coherence >= 0.95 and nearer base's than the steered model's, samples on-trait"
 
@@ -51,27 +52,34 @@ class HealFacts:
         h = self.healed
         return (
             f"coherence {num(self.base['coherence']):.2f} base, {num(self.steer['coherence']):.2f} steered, "
-            f"{span(h['coherence'], h['coherence_low'], h['coherence_high'])} healed"
+            f"{span_of(h, 'coherence')} healed"
         )
 
     @property
     def retain_text(self) -> str:
         h = self.healed
-        return f"retain {span(h['retain'], h['retain_low'], h['retain_high'])}, d_target {span(h['d_target'], h['d_target_low'], h['d_target_high'])} nat"
+        target = span_of(h, "d_target")
+        return f"retain {span_of(h, 'retain')}, d_target {target} nat"
 
     def fall(self, column: str) -> float | None:
         """Relative fall of a logged loss from its first to its last tenth; None where it was not logged."""
-        values = self.curve[column].drop_nulls().drop_nans() if column in self.curve.columns else pl.Series([], dtype=pl.Float64)
+        values = (
+            self.curve[column].drop_nulls().drop_nans()
+            if column in self.curve.columns
+            else pl.Series([], dtype=pl.Float64)
+        )
         if values.len() < 2:
             return None
         k = max(1, values.len() // 10)
-        first, last = float(values.head(k).mean()), float(values.tail(k).mean())  # type: ignore[arg-type]
+        first, last = num(values.head(k).mean()), num(values.tail(k).mean())
         return (first - last) / max(abs(first), 1e-9)
 
 
 def _nonfinite(f: HealFacts) -> Finding:
     n = int(f.healed["nonfinite"] or 0)
-    bad = sum(int((~f.curve[c].drop_nulls().is_finite()).sum()) for c in ("nll", "D", "update_norm") if c in f.curve.columns)
+    bad = sum(
+        int((~f.curve[c].drop_nulls().is_finite()).sum()) for c in ("nll", "D", "update_norm") if c in f.curve.columns
+    )
     return n > 0 or bad > 0, f"{n} rows of the report and {bad} steps of the training are not finite"
 
 
@@ -101,7 +109,7 @@ def _nothing(f: HealFacts) -> Finding:
 
 def _mean(f: HealFacts, column: str) -> float | None:
     values = f.curve[column].drop_nulls().drop_nans() if column in f.curve.columns else pl.Series([], dtype=pl.Float64)
-    return float(values.mean()) if values.len() else None  # type: ignore[arg-type]
+    return num(values.mean()) if values.len() else None
 
 
 def _too_strong(f: HealFacts) -> Finding:
@@ -111,7 +119,10 @@ def _too_strong(f: HealFacts) -> Finding:
     if pressure is None or train is None:
         return None, "pressure was not logged"
     held = train < f.limits.stuck or num(f.healed["retain"]) < f.limits.undone
-    return pressure > f.limits.pressure and held, f"mean pressure {pressure:.2f}, train loss fell by {train:.1%}; {f.retain_text}"
+    return (
+        pressure > f.limits.pressure and held,
+        f"mean pressure {pressure:.2f}, train loss fell by {train:.1%}; {f.retain_text}",
+    )
 
 
 def _inert(f: HealFacts) -> Finding:
@@ -131,10 +142,12 @@ def _undo(f: HealFacts) -> Finding:
 
 
 def _memorised(f: HealFacts) -> Finding:
-    val = f.curve["val_nll"].drop_nulls().drop_nans() if "val_nll" in f.curve.columns else pl.Series([], dtype=pl.Float64)
+    val = (
+        f.curve["val_nll"].drop_nulls().drop_nans() if "val_nll" in f.curve.columns else pl.Series([], dtype=pl.Float64)
+    )
     if val.len() < 2:
         return None, "fewer than two validation readings"
-    lowest, last = float(val.min()), float(val[-1])  # type: ignore[arg-type]
+    lowest, last = num(val.min()), float(val[-1])
     rise = last / max(lowest, 1e-9) - 1
     text = f"validation loss {float(val[0]):.3f} first, {lowest:.3f} at its lowest, {last:.3f} at the end"
     return rise > f.limits.memorised and (f.fall("nll") or 0) > f.limits.stuck, text
@@ -143,7 +156,7 @@ def _memorised(f: HealFacts) -> Finding:
 def _dilution(f: HealFacts) -> Finding:
     if not {"kl_mean", "kl_rmse", "tau"} <= set(f.curve.columns):
         return None, "the curve holds one aggregate of the KL only"
-    mean, rmse, tau = (float(f.curve[c].mean() or 0.0) for c in ("kl_mean", "kl_rmse", "tau"))  # type: ignore[arg-type]
+    mean, rmse, tau = (num(f.curve[c].mean()) for c in ("kl_mean", "kl_rmse", "tau"))
     return mean < tau < rmse / 2, f"mean KL {mean:.3f}, rmse {rmse:.3f}, tau {tau:.3f}"
 
 
@@ -159,7 +172,7 @@ def _capability(f: HealFacts) -> Finding:
     now, was = f.healed, f.base
     if now["capability"] is None or was["capability"] is None:
         return None, "capability was not measured"
-    text = f"capability {num(was['capability']):.2f} base, {span(now['capability'], now['capability_low'], now['capability_high'])} healed"
+    text = f"capability {num(was['capability']):.2f} base, {span_of(now, 'capability')} healed"
     return num(now["capability_high"]) < num(was["capability"]), text
 
 
@@ -167,7 +180,7 @@ def _seeds(f: HealFacts) -> Finding:
     values = f.arms.filter(pl.col("arm").is_in(["healed", "healed_seed"]))["d_target"].drop_nulls()
     if values.len() < 2:
         return None, "single seed"
-    spread = float(values.max() - values.min())  # type: ignore[operator]
+    spread = num(values.max()) - num(values.min())
     gap = abs(num(f.healed["d_target"]) - num(f.steer["d_target"]))
     return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; healed and steered differ by {gap:.2f}"
 
@@ -193,46 +206,69 @@ def _part(f: HealFacts) -> Finding:
     if f.healed["retain"] is None:
         return None, "the steered shift is too small to form retain"
     r = num(f.healed["retain"])
-    return f.limits.undone <= r < f.limits.retain and f.coherence >= f.limits.broken, f"{f.retain_text}; {f.coherence_text}"
+    return (
+        f.limits.undone <= r < f.limits.retain and f.coherence >= f.limits.broken,
+        f"{f.retain_text}; {f.coherence_text}",
+    )
 
 
 TABLE: tuple[Row[HealFacts], ...] = (
-    Row("non-finite rows", _nonfinite, "lower the learning rate; check the epsilon inside the root", red=True),
-    Row("broken", _broken, "do not bake: filter harder, raise beta, lower the learning rate", red=True),
-    Row("frozen adapter", _frozen, "learning rate and warm-up: the adapter did not move", red=True),
-    Row("barrier too strong", _too_strong, "lower beta or raise tau", red=True),
-    Row("nothing to learn", _nothing, "the data are base-like: source them at a stronger dose", red=True),
-    Row("undo", _undo, "look at the data first (was the trait in it?), then lower beta or raise tau", red=True),
-    Row("memorised", _memorised, "fewer epochs, lower rank, stop early", yellow=True),
-    Row("lost capability", _capability, "raise beta, or mix in neutral data", yellow=True),
-    Row("broad after heal", _broad, "not surgical: read the other foundations before baking", red=True),
-    Row("barrier inert", _inert, "lower tau: this run is the same as one without a barrier", yellow=True),
-    Row("mean dilution", _dilution, "use aggregate rmse", yellow=True),
-    Row("heal", _heal, "bake it and extract again for the next round"),
-    Row("part heal", _part, "the adapter keeps part of the trait: more data, a stronger dose or a lower beta", yellow=True),
-    Row("seed noise", _seeds, "run at least 3 seeds before ranking anything", decides=False, yellow=True),
-    Row("the bet holds", _bet, "say so, with the figures", decides=False),
-    Row("just trades", _trades, "say so: a finding", decides=False),
+    Row("non-finite rows", _nonfinite, red=True),
+    Row("broken", _broken, red=True),
+    Row("frozen adapter", _frozen, red=True),
+    Row("barrier too strong", _too_strong, red=True),
+    Row("nothing to learn", _nothing, red=True),
+    Row("undo", _undo, red=True),
+    Row("memorised", _memorised, yellow=True),
+    Row("lost capability", _capability, yellow=True),
+    Row("broad after heal", _broad, red=True),
+    Row("barrier inert", _inert, yellow=True),
+    Row("mean dilution", _dilution, yellow=True),
+    Row("heal", _heal),
+    Row("part heal", _part, yellow=True),
+    Row("seed noise", _seeds, decides=False, yellow=True),
+    Row("the bet holds", _bet, decides=False),
+    Row("just trades", _trades, decides=False),
 )
-OTHERWISE: Row[HealFacts] = Row("unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"), "read the samples; more items or texts narrow it")
+OTHERWISE: Row[HealFacts] = Row("unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"))
 
 
 def judge_heal(
-    arms: pl.DataFrame, curve: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, beta: float = 0.0, seeds: int = 1
+    arms: pl.DataFrame,
+    curve: pl.DataFrame,
+    trait: Trait,
+    limits: Thresholds | None = None,
+    beta: float = 0.0,
+    seeds: int = 1,
 ) -> Gate:
     """Gate 3 from the arms of the report set and the training curve. value: retain with its interval."""
     f = HealFacts(arms, curve, trait, limits or Thresholds(), beta)
     primary, checks, seen = decide(TABLE, f, OTHERWISE)
     h = f.healed
     colour = verdict(
-        f.shift, f.coherence, num(h["coherence_low"]), f.coherence - num(f.base["coherence"]), num(h["d_target"]),
-        surgical=is_surgical(h, trait), finite=not h["nonfinite"], limits=f.limits,
-    )  # fmt: skip
+        f.shift,
+        f.coherence,
+        num(h["coherence_low"]),
+        f.coherence - num(f.base["coherence"]),
+        num(h["d_target"]),
+        surgical=is_surgical(h, trait),
+        finite=not h["nonfinite"],
+        limits=f.limits,
+    )
     return Gate(
-        gate=3, name="heal", outcome=primary.outcome, also=[row.outcome for row in seen if row is not primary], checks=checks,
-        colour=worst(colour, seen), value=clean(num(h["retain"])), low=clean(num(h["retain_low"])), high=clean(num(h["retain_high"])),
-        should=SHOULD, next=primary.next, caveats=seed_caveat(seeds) + _caveats(f),
-    )  # fmt: skip
+        gate=3,
+        name="heal",
+        outcome=primary.outcome,
+        also=[row.outcome for row in seen if row is not primary],
+        checks=checks,
+        colour=worst(colour, seen),
+        value=clean(num(h["retain"])),
+        low=clean(num(h["retain_low"])),
+        high=clean(num(h["retain_high"])),
+        should=SHOULD,
+        next=ADVICE[3][primary.outcome],
+        caveats=seed_caveat(seeds) + _caveats(f),
+    )
 
 
 def _caveats(f: HealFacts) -> list[str]:

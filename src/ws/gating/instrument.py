@@ -8,11 +8,12 @@ from typing import Any
 
 import polars as pl
 
+from ws.gating.advice import ADVICE
+from ws.gating.facts import num, one
 from ws.gating.frames import Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end
-from ws.gating.steer import num, one
 
-SHOULD = "base stands in the table with the same rows as every arm, the target has headroom, the readout is even, all rows finite"
+SHOULD = "base and every arm on the same rows, headroom for the target, an even readout, all rows finite"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ def _unpaired(f: InstrumentFacts) -> Finding:
     kinds = f.arms.filter(pl.col("split") == f.base["split"])["identity"].drop_nulls().unique()
     if not kinds.len():
         return None, "reports carry no identity"
-    return kinds.len() > 1, f"{f.arms.height} arms on {kinds.len()} set(s) of items and settings, {f.base['n_items']} rows each"
+    return (
+        kinds.len() > 1,
+        f"{f.arms.height} arms on {kinds.len()} set(s) of items and settings, {f.base['n_items']} rows each",
+    )
 
 
 def _headroom(f: InstrumentFacts) -> Finding:
@@ -78,19 +82,21 @@ def _blind(f: InstrumentFacts) -> Finding:
     shift = near_end(num(row["d_target_low"]), num(row["d_target_high"]))
     text = num(row["protect_low"]) - num(f.base["protect"]), num(row["protect_high"]) - num(f.base["protect"])
     moved, spoke = abs(shift) >= f.limits.shift, near_end(*text) != 0
-    evidence = f"vignettes {num(row['d_target']):+.2f} nat, protect rate {num(row['protect']) - num(f.base['protect']):+.2f}"
+    evidence = (
+        f"vignettes {num(row['d_target']):+.2f} nat, protect rate {num(row['protect']) - num(f.base['protect']):+.2f}"
+    )
     return moved != spoke, evidence
 
 
 TABLE: tuple[Row[InstrumentFacts], ...] = (
-    Row("non-finite rows", _nonfinite, "look at those rows; they are kept visible and never clamped", red=True),
-    Row("unpaired rows", _unpaired, "evaluate every arm on the same items and settings as base", red=True),
-    Row("dead or saturated axis", _headroom, "choose a foundation with headroom", yellow=True),
-    Row("readout biased", _order, "read both orders' profiles; reword the options", yellow=True),
-    Row("think budget", _think, "use one think budget per run", yellow=True),
-    Row("probe blind", _blind, "show vignettes and free text side by side; believe neither alone", yellow=True),
+    Row("non-finite rows", _nonfinite, red=True),
+    Row("unpaired rows", _unpaired, red=True),
+    Row("dead or saturated axis", _headroom, yellow=True),
+    Row("readout biased", _order, yellow=True),
+    Row("think budget", _think, yellow=True),
+    Row("probe blind", _blind, yellow=True),
 )
-OTHERWISE: Row[InstrumentFacts] = Row("sane", lambda f: (True, _unpaired(f)[1] + "; " + _headroom(f)[1]), "read gate 1")
+OTHERWISE: Row[InstrumentFacts] = Row("sane", lambda f: (True, _unpaired(f)[1] + "; " + _headroom(f)[1]))
 
 
 def judge_instrument(arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None) -> Gate:
@@ -101,7 +107,15 @@ def judge_instrument(arms: pl.DataFrame, trait: Trait, limits: Thresholds | None
     if any(row.red for row in seen):
         colour = "red"
     return Gate(
-        gate=0, name="instrument", outcome=primary.outcome, also=[row.outcome for row in seen if row is not primary],
-        checks=checks, colour=colour, value=clean(num(f.base["profile_target"])), low=None, high=None, should=SHOULD,
-        next=primary.next,
-    )  # fmt: skip
+        gate=0,
+        name="instrument",
+        outcome=primary.outcome,
+        also=[row.outcome for row in seen if row is not primary],
+        checks=checks,
+        colour=colour,
+        value=clean(num(f.base["profile_target"])),
+        low=None,
+        high=None,
+        should=SHOULD,
+        next=ADVICE[0][primary.outcome],
+    )

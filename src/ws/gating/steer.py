@@ -1,95 +1,18 @@
-"""Gate 1: does steering move the target while the model stays coherent? Judged at the chosen dose, on the report set."""
+"""Gate 1: does steering move the target while the model stays coherent? Judged at the chosen dose, report set."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import polars as pl
 
+from ws.gating.advice import ADVICE
+from ws.gating.facts import SteerFacts, is_surgical, num, off_target, one
 from ws.gating.frames import FOUNDATIONS, Trait
-from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span, verdict, worst
+from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
 
 SHOULD = "the target moves by 0.3 nat or more as intended, at coherence >= 0.95, and a random direction does not"
-
-
-@dataclass(frozen=True)
-class SteerFacts:
-    """The two frames of arms and what is read off them more than once."""
-
-    grid: pl.DataFrame  # the dose grid on the select set, c = 0 included
-    arms: pl.DataFrame  # controls and the chosen dose on the report set
-    trait: Trait
-    limits: Thresholds
-
-    @cached_property
-    def base(self) -> dict[str, Any]:
-        return one(self.arms, "base")
-
-    @cached_property
-    def steer(self) -> dict[str, Any]:
-        """The chosen dose; a row of nulls when no dose passed."""
-        rows = self.arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
-        return rows.row(0, named=True) if rows.height else dict.fromkeys(self.arms.columns)
-
-    @cached_property
-    def doses(self) -> pl.DataFrame:
-        """The grid's steered rows on the intended side, weakest first."""
-        return self.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
-
-    @cached_property
-    def shift(self) -> float:
-        return near_end(num(self.steer["d_target_low"]), num(self.steer["d_target_high"]))
-
-    @cached_property
-    def coherence(self) -> float:
-        return num(self.steer["coherence"])
-
-    @cached_property
-    def d_coh(self) -> float:
-        return self.coherence - num(self.base["coherence"])
-
-    @property
-    def target_text(self) -> str:
-        s = self.steer
-        return f"d_target {span(s['d_target'], s['d_target_low'], s['d_target_high'])} nat at c = {num(s['c']):.3g}"
-
-    @property
-    def coherence_text(self) -> str:
-        s = self.steer
-        return (
-            f"coherence {span(s['coherence'], s['coherence_low'], s['coherence_high'])} "
-            f"(p_ans_any {num(s['p_ans_any']):.2f}, coh_text {num(s['coh_text']):.2f})"
-        )
-
-
-def num(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def one(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
-    """The arm's single row, or its columns as None when it was not run."""
-    rows = arms.filter(pl.col("arm") == arm)
-    return rows.row(0, named=True) if rows.height else dict.fromkeys(arms.columns)
-
-
-def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:
-    """The unintended foundation that moved most, and by how many nats (absolute)."""
-    moved = [(f, abs(num(row[f"d_{f}"]))) for f in trait.off if row[f"d_{f}"] is not None]
-    return max(moved, key=lambda pair: pair[1], default=("none", math.nan))
-
-
-def is_surgical(row: dict[str, Any], trait: Trait) -> bool:
-    """abs(d_target) greater than the shift of every foundation the axis does not intend. True where none is measured.
-
-    An axis outside the foundations has a target in other units (log-odds of its questions); the rule does not apply to it.
-    """
-    if trait.target not in FOUNDATIONS:
-        return True
-    most = off_target(row, trait)[1]
-    return math.isnan(most) or abs(num(row["d_target"])) > most
 
 
 def _no_dose(f: SteerFacts) -> bool:
@@ -100,7 +23,10 @@ def _stale(f: SteerFacts) -> Finding:
     stale = f.steer["stale"]
     if stale is None:
         return None, "fingerprints were not recorded"
-    return stale, "the direction was extracted on other weights" if stale else "direction and weights have one fingerprint"
+    return (
+        stale,
+        "the direction was extracted on other weights" if stale else "direction and weights have one fingerprint",
+    )
 
 
 def _nonfinite(f: SteerFacts) -> Finding:
@@ -138,8 +64,8 @@ def _random(f: SteerFacts) -> Finding:
         return None, "no random direction was run"
     bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
     text = (
-        f"{draws.len()} random directions move it by {draws.mean():.2f} on average, {bar:.2f} at the 95th percentile; "
-        f"the direction {span(f.steer['d_target'], f.steer['d_target_low'], f.steer['d_target_high'])}"
+        f"{draws.len()} random directions move it by {num(draws.mean()):.2f} on average, {bar:.2f} at the 95th percentile; "
+        f"the direction {span_of(f.steer, 'd_target')}"
     )
     real = num(f.steer["d_target_low"]) > 0 or num(f.steer["d_target_high"]) < 0
     return real and abs(f.shift) <= bar, text
@@ -156,7 +82,7 @@ def _other_side(f: SteerFacts) -> tuple[float, str]:
     if not rows.height:
         return math.nan, "-c was not run"
     row = rows.sort("c").row(0, named=True)
-    text = f"at -c: d_target {span(row['d_target'], row['d_target_low'], row['d_target_high'])} nat"
+    text = f"at -c: d_target {span_of(row, 'd_target')} nat"
     return near_end(num(row["d_target_low"]), num(row["d_target_high"])), text
 
 
@@ -180,7 +106,9 @@ def _spare(f: SteerFacts) -> Finding:
         return None, "no dose was judged"
     top = f.doses.height > 0 and num(f.steer["c"]) >= num(f.doses["c"].max()) - 1e-9
     room = f.coherence >= f.limits.coherent + f.limits.spare
-    text = f"{f.target_text} with {f.coherence_text}; " + ("the strongest dose tried" if top else "stronger doses were tried")
+    text = f"{f.target_text} with {f.coherence_text}; " + (
+        "the strongest dose tried" if top else "stronger doses were tried"
+    )
     small = 0 < f.shift < f.limits.shift
     return room and (small or (top and f.shift > 0)), text
 
@@ -198,7 +126,7 @@ def _too_weak(f: SteerFacts) -> Finding:
 
 def _knee_missed(f: SteerFacts) -> Finding:
     rows = f.doses.select("c", "d_target_low", "coherence").rows()
-    for (c0, low0, _), (c1, _, coherence1) in zip(rows, rows[1:], strict=False):
+    for (c0, low0, _), (c1, _, coherence1) in itertools.pairwise(rows):
         if num(low0) <= 0 and num(coherence1) < f.limits.broken:
             return True, f"c = {c0:.3g} has no trait and c = {c1:.3g} is broken, nothing between"
     return (False, "no such neighbours on the grid") if len(rows) > 1 else (None, "fewer than two doses")
@@ -217,7 +145,9 @@ def _bad_pareto(f: SteerFacts) -> Finding:
     if not f.doses.height:
         return None, "no dose grid"
     best = num(moved["coherence"].max()) if moved.height else math.nan
-    text = f"best coherence among doses that move the target: {best:.2f}" if moved.height else "no dose moves the target"
+    text = (
+        f"best coherence among doses that move the target: {best:.2f}" if moved.height else "no dose moves the target"
+    )
     return moved.height > 0 and best < f.limits.broken, text
 
 
@@ -234,17 +164,14 @@ def _capability(f: SteerFacts) -> Finding:
     if f.steer["capability"] is None or f.base["capability"] is None:
         return None, "capability was not measured"
     now, was = f.steer, f.base
-    text = (
-        f"capability {span(now['capability'], now['capability_low'], now['capability_high'])} against base "
-        f"{span(was['capability'], was['capability_low'], was['capability_high'])}"
-    )
+    text = f"capability {span_of(now, 'capability')} against base {span_of(was, 'capability')}"
     return num(now["capability_high"]) < num(was["capability"]), text
 
 
 def _prompting(f: SteerFacts) -> tuple[float, float, str]:
     """d_target's interval for the persona as a system prompt."""
     row = one(f.arms, "persona")
-    text = f"persona as system prompt {span(row['d_target'], row['d_target_low'], row['d_target_high'])} against {f.target_text}"
+    text = f"persona as system prompt {span_of(row, 'd_target')} against {f.target_text}"
     return num(row["d_target_low"]), num(row["d_target_high"]), text
 
 
@@ -278,45 +205,62 @@ def _good_knee(f: SteerFacts) -> Finding:
 
 
 TABLE: tuple[Row[SteerFacts], ...] = (
-    Row("stale direction", _stale, "extract the direction again on these weights", red=True),
-    Row("non-finite rows", _nonfinite, "look at the rows that are not finite; lower the dose, use float32", red=True),
-    Row("collapse posing as signal", _collapse, "not a trait shift: lower the dose until foundations rise and fall", red=True),
-    Row("format alive, text dead", _format_alive, "believe the free text: lower the dose"),
-    Row("too strong", _too_strong, "step down to the last coherent dose; look at rep beside perplexity", yellow=True),
-    Row("wrong sign", _wrong_sign, "flip the direction (-v), or declare the axis one-sided", red=True),
-    Row("saddle", _saddle, "+c and -c move it alike: use another pair, method or layer band", red=True),
-    Row("non-specific disruption", _random, "not a trait shift: a random direction does as much; better pair or layers", red=True),
-    Row("coherence to spare", _small_and_spare, "raise c to the strongest dose that keeps coherence >= 0.95"),
-    Row("knee missed", _knee_missed, "bisect between those two doses"),
-    Row("bad pareto", _bad_pareto, "better pair (direct opposites, no negation), diverse contexts, another method or layer band"),
-    Row("too weak", _too_weak, "raise c and widen the bracket; if text reads like base, look at the pair and the layers"),
-    Row("imprecise", _imprecise, "better pair (direct opposites, no negation), diverse contexts, another method or layer band"),
-    Row("good knee", _good_knee, "freeze c here and source the data at this dose and below"),
-    Row("one-sided", _one_sided, "say that it is one-sided: -c does not move it back", decides=False),
-    Row("capability cliff", _capability, "keep the canary in view; stay under this dose for data", decides=False, yellow=True),
-    Row("prompting wins", _prompting_wins, "say so in the table: the system prompt alone does better", decides=False),
-    Row("prompting ties", _prompting_ties, "say so in the table: the system prompt alone does as well", decides=False),
-    Row("coherence to spare", _spare, "a stronger dose was not tried: widen the grid", decides=False),
-    Row("coherence rose", _coherence_rose, "nothing to heal: say so", decides=False),
+    Row("stale direction", _stale, red=True),
+    Row("non-finite rows", _nonfinite, red=True),
+    Row("collapse posing as signal", _collapse, red=True),
+    Row("format alive, text dead", _format_alive),
+    Row("too strong", _too_strong, yellow=True),
+    Row("wrong sign", _wrong_sign, red=True),
+    Row("saddle", _saddle, red=True),
+    Row("non-specific disruption", _random, red=True),
+    Row("coherence to spare", _small_and_spare),
+    Row("knee missed", _knee_missed),
+    Row("bad pareto", _bad_pareto),
+    Row("too weak", _too_weak),
+    Row("imprecise", _imprecise),
+    Row("good knee", _good_knee),
+    Row("one-sided", _one_sided, decides=False),
+    Row("capability cliff", _capability, decides=False, yellow=True),
+    Row("prompting wins", _prompting_wins, decides=False),
+    Row("prompting ties", _prompting_ties, decides=False),
+    Row("coherence to spare", _spare, decides=False),
+    Row("coherence rose", _coherence_rose, decides=False),
 )
-OTHERWISE: Row[SteerFacts] = Row("unclear", lambda f: (True, f"{f.target_text}; {f.coherence_text}"), "read the samples, widen the dose grid")
+OTHERWISE: Row[SteerFacts] = Row("unclear", lambda f: (True, f"{f.target_text}; {f.coherence_text}"))
 
 
-def judge_steer(grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, seeds: int = 1) -> Gate:
+def judge_steer(
+    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, seeds: int = 1
+) -> Gate:
     """Gate 1 from two arms frames: the dose grid (select set) and the arms of the report set."""
     f = SteerFacts(grid, arms, trait, limits or Thresholds())
     primary, checks, seen = decide(TABLE, f, OTHERWISE)
     s = f.steer
     colour = verdict(
-        f.shift, f.coherence, num(s["coherence_low"]), f.d_coh, num(s["d_target"]),
-        surgical=is_surgical(s, trait), finite=not s["nonfinite"], limits=f.limits,
-    )  # fmt: skip
+        f.shift,
+        f.coherence,
+        num(s["coherence_low"]),
+        f.d_coh,
+        num(s["d_target"]),
+        surgical=is_surgical(s, trait),
+        finite=not s["nonfinite"],
+        limits=f.limits,
+    )
     also = [row.outcome for row in seen if row is not primary and row.outcome != primary.outcome]
     return Gate(
-        gate=1, name="steer", outcome=primary.outcome, also=list(dict.fromkeys(also)), checks=_merged(checks),
-        colour=worst(colour, seen), value=clean(num(s["d_target"])), low=clean(num(s["d_target_low"])),
-        high=clean(num(s["d_target_high"])), should=SHOULD, next=primary.next, caveats=seed_caveat(seeds) + _caveats(f, colour),
-    )  # fmt: skip
+        gate=1,
+        name="steer",
+        outcome=primary.outcome,
+        also=list(dict.fromkeys(also)),
+        checks=_merged(checks),
+        colour=worst(colour, seen),
+        value=clean(num(s["d_target"])),
+        low=clean(num(s["d_target_low"])),
+        high=clean(num(s["d_target_high"])),
+        should=SHOULD,
+        next=ADVICE[1][primary.outcome],
+        caveats=seed_caveat(seeds) + _caveats(f, colour),
+    )
 
 
 def _merged(checks: list[tuple[str, bool, bool, str]]) -> list[tuple[str, bool, bool, str]]:
@@ -336,5 +280,7 @@ def _caveats(f: SteerFacts, colour: str) -> list[str]:
         name, most = off_target(s, f.trait)
         notes.append(f"not surgical: {name} moved {most:.2f} nat")
     if colour != "red" and num(s["coherence_low"]) < f.limits.coherent <= f.coherence:
-        notes.append(f"coherence cannot be told from {f.limits.coherent} with {s['n_text']} texts: more texts or a lower dose settle it")
+        notes.append(
+            f"coherence cannot be told from {f.limits.coherent} with {s['n_text']} texts: more texts or a lower dose"
+        )
     return notes

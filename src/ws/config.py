@@ -1,0 +1,251 @@
+"""One dataclass tree is the whole configuration, shared by the command line, the notebooks and the run's record.
+
+Recipes are functions that return a whole one: `mini_quick()` (what `make run` does), `mini_full()`, `real_default(m)`.
+
+    config = dataclasses.replace(mini_quick(), rounds=2)
+    run = ws.run(config)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ws.errors import UserError
+from ws.healing import HealConfig
+
+__all__ = [
+    "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
+    "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DoseConfig:
+    """The search for the knee: the strongest coherent dose, on prompts and items that no report uses."""
+
+    grid: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5)
+    """doses tried, beside 0; in raw mean differences shared among the layers"""
+    bisect: int = 3
+    """steps of bisection between the last coherent dose and the first that is not"""
+    coherence: float = 0.95
+    """the knee is the strongest dose whose coherence is at least this"""
+    texts: int = 64
+    """free completions per dose"""
+    per_foundation: int | None = None
+    """items per foundation while searching; None takes half of the set, the report takes the other half"""
+    random_draws: int = 8
+    """random directions of the control, at the KL of the chosen dose"""
+
+    def __post_init__(self) -> None:
+        _positive("dose.grid", *self.grid)
+        _check(len(set(self.grid)) == len(self.grid) and list(self.grid) == sorted(self.grid),
+               f"dose.grid must rise without repeats (got {self.grid}). Write the doses weakest first.")  # fmt: skip
+        _check(bool(self.grid), "dose.grid is empty. Name at least one dose.")
+        _check(0 < self.coherence <= 1, f"dose.coherence must lie in (0, 1] (got {self.coherence}).")
+        _check(self.bisect >= 0, f"dose.bisect cannot be negative (got {self.bisect}).")
+        _check(self.texts >= 8, f"dose.texts must be at least 8 (got {self.texts}): coherence needs free text.")
+        _check(self.random_draws >= 0, f"dose.random_draws cannot be negative (got {self.random_draws}).")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The completions that an adapter learns from, and which of them are kept."""
+
+    doses: tuple[float, ...] = (0.5, 0.75, 1.0)
+    """doses, as shares of the knee"""
+    samples: int = 1
+    """completions per prompt and dose"""
+    prompts: int | None = None
+    """how many of the axis's train prompts are used; None takes all"""
+    tail_ppl: float | None = None
+    """keep below this perplexity of the last quarter; None takes the 99th percentile of base's own text"""
+    rep: float = 0.3
+    """keep below this share of the most frequent n-gram"""
+    narrates: bool = False
+    """True keeps texts that talk about the trait instead of acting it"""
+    refuses: bool = False
+    """True keeps refusals"""
+    finished: bool = True
+    """True drops texts that the token limit cut off"""
+    keep: int = 64
+    """train on this many of the kept, spread evenly over doses and prompts"""
+    at_least: int = 30
+    """fewer kept than this stops the run: starvation"""
+
+    def __post_init__(self) -> None:
+        _positive("data.doses", *self.doses)
+        _positive("data.rep", self.rep)
+        _check(self.samples >= 1, f"data.samples must be at least 1 (got {self.samples}).")
+        _check(self.keep >= self.at_least >= 2,
+               f"data.keep ({self.keep}) must be at least data.at_least ({self.at_least}, 2 or more).")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How every arm of a report is read. The same for all of them, or nothing could be compared."""
+
+    items: str = "default"
+    """"default", "standard", "conflict", or a path to JSONL items"""
+    per_foundation: int | None = None
+    """items per foundation, stratified; None takes all"""
+    think: int | None = None
+    """tokens of thinking before the answer; None takes the model's default (embedded 0, others 128)"""
+    think_samples: int = 4
+    """sampled thinks per item, where thinking is sampled"""
+    texts: int = 200
+    """free completions of the probe prompts behind coherence"""
+    capability: bool = True
+    """read the capability canary in every arm"""
+    batch_size: int = 64
+    """rows per forward of the vignettes"""
+
+    def __post_init__(self) -> None:
+        _check(self.texts >= 8, f"evaluation.texts must be at least 8 (got {self.texts}): coherence needs free text.")
+        _check(self.think is None or self.think >= 0, f"evaluation.think cannot be negative (got {self.think}).")
+        _check(self.batch_size >= 1, f"evaluation.batch_size must be at least 1 (got {self.batch_size}).")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole experiment: steer, filter, heal, judge, and round again."""
+
+    axis: str = "care_over_authority"
+    """a shipped axis, or a path to your own TOML or JSON"""
+    model: str = "mini"
+    """"mini" (embedded, needs no network), a hub id, or a local folder"""
+    device: str | None = None
+    """cpu, cuda, ...; None takes the best there is"""
+    dtype: str | None = None
+    """float32, bfloat16, ...; None takes the model's default on that device"""
+    quantize: Literal["4bit"] | None = None
+    """4-bit weights (needs the extra ws[4bit] and CUDA)"""
+    method: str = "mean_diff"
+    """how the direction is found"""
+    contrast: Literal["pair", "base"] = "pair"
+    """positive minus negative persona, or positive minus neutral"""
+    layers: tuple[int, ...] | None = None
+    """blocks whose outputs are steered; None takes the model's default band"""
+    dose: DoseConfig = field(default_factory=DoseConfig)
+    """the search for the knee"""
+    data: DataConfig = field(default_factory=DataConfig)
+    """the completions and the filter"""
+    heal: HealConfig = field(default_factory=HealConfig)
+    """the adapter and its barrier; unset fields take the model's recipe"""
+    evaluation: EvalConfig = field(default_factory=EvalConfig)
+    """the report"""
+    rounds: int = 1
+    """rounds of steer, heal; the adapters stack. Stops early when a healed model falls under dose.coherence"""
+    seeds: tuple[int, ...] = (0,)
+    """seeds of sampling and training; the first one leads, the others repeat the heal"""
+    max_new_tokens: int | None = None
+    """tokens per completion; None takes the model's default (embedded model 80, others 256)"""
+    batch_size: int = 128
+    """rows per decode"""
+    threads: int | None = None
+    """CPU threads, part of what makes a number; None leaves the process as it is"""
+
+    def __post_init__(self) -> None:
+        _check(self.rounds >= 1, f"rounds must be at least 1 (got {self.rounds}).")
+        _check(bool(self.seeds), "seeds is empty. Name at least one seed.")
+        _check(len(set(self.seeds)) == len(self.seeds), f"seeds repeat (got {self.seeds}).")
+        _check(self.batch_size >= 1, f"batch_size must be at least 1 (got {self.batch_size}).")
+        _check(self.threads is None or self.threads >= 1, f"threads must be at least 1 (got {self.threads}).")
+        _check(self.max_new_tokens is None or self.max_new_tokens >= 1,
+               f"max_new_tokens must be at least 1 (got {self.max_new_tokens}).")  # fmt: skip
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise UserError(message)
+
+
+def _positive(name: str, *values: float) -> None:
+    for value in values:
+        _check(math.isfinite(value) and value > 0, f"{name} must be finite and above 0 (got {value}).")
+
+
+def mini_quick() -> RunConfig:
+    """The embedded model, one round in under a minute on two cores."""
+    return RunConfig(
+        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=48, random_draws=8),
+        data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48, at_least=24),
+        evaluation=EvalConfig(texts=96),
+        threads=2,
+    )
+
+
+def mini_full() -> RunConfig:
+    """The embedded model at the size where intervals are narrow: three seeds, 200 texts per arm."""
+    quick = mini_quick()
+    return dataclasses.replace(
+        quick,
+        dose=dataclasses.replace(quick.dose, bisect=4, texts=200, random_draws=16),
+        evaluation=EvalConfig(texts=200),
+        seeds=(0, 1, 2),
+    )
+
+
+def real_default(model: str) -> RunConfig:
+    """Any other model: the grid, the data and the filter of a run on Qwen3 or Gemma 3 of 0.6B to 4B parameters."""
+    return RunConfig(
+        model=model,
+        data=DataConfig(tail_ppl=50.0, samples=1, keep=64, at_least=30),
+        evaluation=EvalConfig(texts=200),
+        batch_size=64,
+    )
+
+
+def recipe_for(model: str, name: str | None = None) -> RunConfig:
+    """The recipe of that name for that model; None is "quick" for the embedded model, "real" for any other.
+
+    UserError for an unknown name.
+    """
+    recipes = {"quick": mini_quick, "full": mini_full, "real": lambda: real_default(model)}
+    name = name or ("quick" if model == "mini" else "real")
+    if name not in recipes:
+        raise UserError(f"There is no recipe {name!r}. Recipes: {', '.join(recipes)}.")
+    return dataclasses.replace(recipes[name](), model=model)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The configuration as plain JSON values, tuples as lists."""
+    plain: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def from_dict(values: dict[str, Any]) -> RunConfig:
+    """The inverse of `to_dict`. UserError for a key that this version does not know."""
+    return _build(RunConfig, values, "")
+
+
+def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    unknown = set(values) - set(hints)
+    if unknown:
+        raise UserError(f"The configuration holds {where}{sorted(unknown)[0]!r}, unknown to this version of ws. "
+                        "The run was made by another version: open it with that one.")  # fmt: skip
+    built = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
+            built[name] = _build(hints[name], value, f"{where}{name}.")
+        else:
+            built[name] = tuple(value) if isinstance(value, list) and _is_tuple(hints[name]) else value
+    return kind(**built)
+
+
+def _is_tuple(hint: Any) -> bool:
+    """Whether a hint is a tuple, or a union that holds one."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_is_tuple(part) for part in typing.get_args(hint))
+    return typing.get_origin(hint) is tuple

@@ -1,0 +1,91 @@
+"""What the gates read off the arms more than once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from ws.gating.frames import FOUNDATIONS, Trait
+from ws.gating.gate import Thresholds, near_end, span_of
+
+
+@dataclass(frozen=True)
+class SteerFacts:
+    """The two frames of arms and what is read off them more than once."""
+
+    grid: pl.DataFrame  # the dose grid on the select set, c = 0 included
+    arms: pl.DataFrame  # controls and the chosen dose on the report set
+    trait: Trait
+    limits: Thresholds
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        return one(self.arms, "base")
+
+    @cached_property
+    def steer(self) -> dict[str, Any]:
+        """The chosen dose; a row of nulls when no dose passed."""
+        rows = self.arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+        return rows.row(0, named=True) if rows.height else dict.fromkeys(self.arms.columns)
+
+    @cached_property
+    def doses(self) -> pl.DataFrame:
+        """The grid's steered rows on the intended side, weakest first."""
+        return self.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
+
+    @cached_property
+    def shift(self) -> float:
+        return near_end(num(self.steer["d_target_low"]), num(self.steer["d_target_high"]))
+
+    @cached_property
+    def coherence(self) -> float:
+        return num(self.steer["coherence"])
+
+    @cached_property
+    def d_coh(self) -> float:
+        return self.coherence - num(self.base["coherence"])
+
+    @property
+    def target_text(self) -> str:
+        s = self.steer
+        return f"d_target {span_of(s, 'd_target')} nat at c = {num(s['c']):.3g}"
+
+    @property
+    def coherence_text(self) -> str:
+        s = self.steer
+        return (
+            f"coherence {span_of(s, 'coherence')} "
+            f"(p_ans_any {num(s['p_ans_any']):.2f}, coh_text {num(s['coh_text']):.2f})"
+        )
+
+
+def num(value: Any) -> float:
+    """A float; None is NaN."""
+    return math.nan if value is None else float(value)
+
+
+def one(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
+    """The arm's single row, or its columns as None when it was not run."""
+    rows = arms.filter(pl.col("arm") == arm)
+    return rows.row(0, named=True) if rows.height else dict.fromkeys(arms.columns)
+
+
+def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:
+    """The unintended foundation that moved most, and by how many nats (absolute)."""
+    moved = [(f, abs(num(row[f"d_{f}"]))) for f in trait.off if row[f"d_{f}"] is not None]
+    return max(moved, key=lambda pair: pair[1], default=("none", math.nan))
+
+
+def is_surgical(row: dict[str, Any], trait: Trait) -> bool:
+    """abs(d_target) greater than the shift of every foundation the axis does not intend. True where none is measured.
+
+    The rule does not apply to an axis outside the foundations: its target has other units (log-odds of its questions).
+    """
+    if trait.target not in FOUNDATIONS:
+        return True
+    most = off_target(row, trait)[1]
+    return math.isnan(most) or abs(num(row["d_target"])) > most

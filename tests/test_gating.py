@@ -1,0 +1,433 @@
+"""Planted outcomes: frames in which one thing is true, and the gate that has to say so."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ws.gating import Gate, Thresholds, Trait, judge_filter, judge_heal, judge_instrument, judge_steer, verdict
+from ws.gating.advice import ADVICE
+from ws.gating.frames import FOUNDATIONS, arms_frame
+from ws.gating.gate import near_end
+
+TRAIT = Trait("Authority", {"Authority": -1, "Care": 1})
+
+
+def arm(
+    name: str, c: float = 0.0, shift: float = 0.0, half: float = 0.1, coherence: float = 0.98, **more: Any
+) -> dict[str, Any]:
+    """An arm whose target moved by `shift` as intended: Authority falls, Care rises half as much, the rest stays."""
+    moved = {"Authority": -shift, "Care": shift / 2}
+    row: dict[str, Any] = {
+        "arm": name, "split": "report", "c": c, "chosen": name == "steer", "identity": "same", "stale": False, "think": "0",
+        "d_target": shift, "d_target_low": shift - half, "d_target_high": shift + half, "d_diag": shift,
+        "profile_target": 0.5, "order_gap": 0.02, "nonfinite": 0, "n_items": 100, "n_text": 200,
+        "p_ans_any": 0.99, "p_ans_free": 0.9, "coh_text": coherence * 0.98,
+        "coherence": coherence, "coherence_low": coherence - 0.02, "coherence_high": min(1.0, coherence + 0.02),
+        "capability": 0.95, "capability_low": 0.92, "capability_high": 0.98, "tail_ppl": 3.0, "rep": 0.05, "kl": 0.1,
+    }  # fmt: skip
+    for f in FOUNDATIONS:
+        d = moved.get(f, 0.0)
+        row |= {f"d_{f}": d, f"d_{f}_low": d - half, f"d_{f}_high": d + half}
+    return row | more
+
+
+def steer(**changes: Any) -> list[dict[str, Any]]:
+    """The report arms of a good knee; `changes` go to the chosen dose."""
+    return [
+        arm("base"),
+        arm("steer", 1.0, **({"shift": 1.2} | changes)),
+        arm("steer", -1.0, shift=-1.0, chosen=False),
+        arm("persona", shift=0.8),
+        *[arm("random", 1.0, shift=0.1 * (-1) ** k, draw=k) for k in range(8)],
+    ]
+
+
+def grid(*points: tuple[float, float, float]) -> pl.DataFrame:
+    """Dose grid from (c, shift, coherence)."""
+    points = points or ((0.5, 0.6, 0.98), (1.0, 1.2, 0.97), (2.0, 2.5, 0.6))
+    rows = [arm("base", split="select")] + [
+        arm("steer", c, s, coherence=k, split="select", chosen=False) for c, s, k in points
+    ]
+    return arms_frame(rows)
+
+
+def gate1(arms: list[dict[str, Any]], g: pl.DataFrame | None = None, seeds: int = 3) -> Gate:
+    return judge_steer(grid() if g is None else g, arms_frame(arms), TRAIT, seeds=seeds)
+
+
+def swap(arms: list[dict[str, Any]], name: str, **changes: Any) -> list[dict[str, Any]]:
+    return [row | changes if row["arm"] == name and row["c"] >= 0 else row for row in arms]
+
+
+# Gate 1
+
+
+def test_good_knee_is_green_and_keeps_its_interval() -> None:
+    gate = gate1(steer())
+    assert (gate.outcome, gate.colour, gate.also) == ("good knee", "green", [])
+    assert (gate.value, gate.low, gate.high) == pytest.approx((1.2, 1.1, 1.3))
+    assert gate.checks[0][0] == "good knee"
+    assert "1.20 [1.10, 1.30]" in gate.evidence
+
+
+@pytest.mark.parametrize(
+    ("outcome", "colour", "changes", "points"),
+    [
+        ("too weak", "red", {"shift": 0.05}, ((0.5, 0.0, 0.97), (1.0, 0.05, 0.97))),
+        ("too strong", "red", {"shift": 3.0, "coherence": 0.5, "p_ans_any": 0.6}, ()),
+        ("too strong", "yellow", {"coherence": 0.90}, ()),
+        ("format alive, text dead", "red", {"coherence": 0.4, "coh_text": 0.4, "p_ans_any": 0.94}, ()),
+        ("wrong sign", "red", {"shift": -1.2}, ()),
+        ("coherence to spare", "red", {"shift": 0.25, "coherence": 0.995}, ((0.5, 0.1, 0.99), (1.0, 0.25, 0.99))),
+        ("stale direction", "red", {"stale": True}, ()),
+        ("non-finite rows", "red", {"nonfinite": 1}, ()),
+        ("imprecise", "red", {"d_Loyalty": 2.0, "shift": 0.5}, None),
+        ("knee missed", "red", {"shift": 0.0}, ((0.5, 0.0, 0.98), (1.0, 3.0, 0.2))),
+    ],
+)
+def test_planted_steering(outcome: str, colour: str, changes: dict[str, Any], points: Any) -> None:
+    g = arms_frame([arm("steer", 1.0, 0.5, d_Loyalty=2.0, split="select")]) if points is None else grid(*points)
+    gate = gate1(steer(**changes), g)
+    assert gate.outcome == outcome, gate.checks
+    assert gate.colour == colour
+    assert gate.next == ADVICE[1][outcome]
+
+
+def test_collapse_is_no_signal() -> None:
+    falling = {f"d_{f}{end}": -0.4 for f in FOUNDATIONS for end in ("", "_low", "_high")}
+    gate = gate1(steer(coherence=0.3, p_ans_any=0.3, coh_text=0.3, **falling))
+    assert (gate.outcome, gate.colour) == ("collapse posing as signal", "red")
+    assert "too strong" in gate.also
+
+
+def test_random_as_good() -> None:
+    arms = [row | {"d_target": 1.5} if row["arm"] == "random" else row for row in steer()]
+    gate = gate1(arms)
+    assert (gate.outcome, gate.colour) == ("non-specific disruption", "red")
+
+
+def test_one_lucky_random_draw_of_many_is_no_disruption() -> None:
+    arms = steer() + [arm("random", 1.0, 0.05, draw=k) for k in range(8, 40)] + [arm("random", 1.0, 2.0, draw=40)]
+    assert gate1(arms).outcome == "good knee"
+
+
+def test_prompting_wins_and_ties_stand_beside() -> None:
+    assert gate1(swap(steer(), "persona", d_target=2.0, d_target_low=1.8, d_target_high=2.2)).also == ["prompting wins"]
+    assert gate1(swap(steer(), "persona", d_target=1.2, d_target_low=1.1, d_target_high=1.3)).also == ["prompting ties"]
+
+
+def test_saddle_and_one_sided() -> None:
+    def other(shift: float) -> list[dict[str, Any]]:
+        return [arm("steer", -1.0, shift, chosen=False) if row["c"] < 0 else row for row in steer()]
+
+    assert gate1(other(0.9)).outcome == "saddle"
+    assert gate1(other(0.05)).also == ["one-sided"]
+
+
+def test_capability_cliff_holds_the_colour_at_yellow() -> None:
+    gate = gate1(steer(capability=0.3, capability_low=0.2, capability_high=0.4))
+    assert (gate.outcome, gate.colour, gate.also) == ("good knee", "yellow", ["capability cliff"])
+
+
+def test_a_knee_at_the_top_of_the_grid_has_coherence_to_spare() -> None:
+    gate = gate1(steer(coherence=0.99), grid((0.5, 0.6, 0.99), (1.0, 1.2, 0.99)))
+    assert gate.outcome == "good knee"
+    assert "coherence to spare" in gate.also
+
+
+def test_no_passing_dose_is_too_strong() -> None:
+    arms = [row for row in steer() if row["arm"] != "steer"]
+    gate = gate1(arms, grid((0.5, 1.0, 0.7), (1.0, 1.2, 0.3)))
+    assert (gate.outcome, gate.colour, gate.value) == ("too strong", "red", None)
+
+
+def test_the_verdict_reads_the_near_end() -> None:
+    assert gate1(steer(shift=0.39, half=0.1, coherence=0.97)).outcome == "too weak"  # 0.29 at the near end
+    assert gate1(steer(shift=0.41, half=0.1)).outcome == "good knee"
+    unsure = gate1(steer(coherence=0.96))  # 0.94 at the low end
+    assert (unsure.outcome, unsure.colour) == ("good knee", "yellow")
+    assert any("cannot be told" in caveat for caveat in unsure.caveats)
+
+
+def test_diag_disagreement_and_single_seed_are_said() -> None:
+    assert "single seed" in gate1(steer(), seeds=1).caveats
+    assert any("nats_diag" in caveat for caveat in gate1(steer(d_diag=-0.5)).caveats)
+
+
+def test_unmeasured_outcomes_say_so() -> None:
+    arms = [row for row in steer() if row["arm"] in ("base", "steer") and row["c"] >= 0]
+    checks = {check[0]: check for check in gate1(arms).checks}
+    assert checks["prompting wins"][1] is False
+    assert checks["non-specific disruption"][1] is False
+    assert checks["saddle"][1] is False
+
+
+def test_every_outcome_of_every_table_is_reported() -> None:
+    names = {check[0] for check in gate1(steer()).checks}
+    assert set(ADVICE[1]) - names == {"unclear"}
+    assert {check[0] for check in judge_heal(arms_frame(heal()), curve(), TRAIT, beta=0.3).checks} >= set(ADVICE[3]) - {
+        "unclear"
+    }
+
+
+# Verdict order
+
+
+@pytest.mark.parametrize(
+    ("colour", "shift", "coherence", "low", "surgical", "finite"),
+    [
+        ("green", 0.3, 0.97, 0.95, True, True),
+        ("yellow", 0.3, 0.97, 0.949, True, True),
+        ("red", 0.299, 0.99, 0.98, True, True),
+        ("red", 5.0, 0.849, 0.84, True, True),
+        ("yellow", 5.0, 0.85, 0.84, True, True),
+        ("red", 1.0, 0.99, 0.98, False, True),
+        ("red", 1.0, 0.99, 0.98, True, False),
+        ("red", math.nan, 0.99, 0.98, True, True),
+        ("red", 1.0, math.nan, 0.98, True, True),
+    ],
+)
+def test_verdict_boundaries(
+    colour: str, shift: float, coherence: float, low: float, surgical: bool, finite: bool
+) -> None:
+    got = verdict(shift, coherence, low, 0.0, 1.0, surgical=surgical, finite=finite, limits=Thresholds())
+    assert got == colour
+
+
+def test_cost_boundary() -> None:
+    def paint(d_coh: float) -> str:
+        return verdict(1.0, 0.98, 0.96, d_coh, 1.0, surgical=True, finite=True, limits=Thresholds())
+
+    assert paint(-0.05) == "green"
+    assert paint(-0.051) == "yellow"
+
+
+def test_near_end() -> None:
+    assert (near_end(0.2, 1.0), near_end(-1.0, -0.2), near_end(-0.1, 0.2)) == (0.2, -0.2, 0.0)
+    assert math.isnan(near_end(math.nan, 1.0))
+
+
+# Gate 0
+
+
+def test_sane_instrument() -> None:
+    gate = judge_instrument(arms_frame(steer()), TRAIT)
+    assert (gate.outcome, gate.colour) == ("sane", "green")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "colour", "changes"),
+    [
+        ("non-finite rows", "red", {"nonfinite": 1}),
+        ("unpaired rows", "red", {"identity": "other"}),
+        ("dead or saturated axis", "yellow", {"profile_target": 0.005}),
+        ("dead or saturated axis", "yellow", {"profile_target": 0.97}),
+        ("readout biased", "yellow", {"order_gap": 0.4}),
+        ("think budget", "yellow", {"think": "64"}),
+    ],
+)
+def test_planted_instrument(outcome: str, colour: str, changes: dict[str, Any]) -> None:
+    gate = judge_instrument(arms_frame(swap(steer(), "base", **changes)), TRAIT)
+    assert (gate.outcome, gate.colour) == (outcome, colour)
+
+
+def test_probe_blind_where_only_the_text_changed() -> None:
+    said = {"protect": 0.9, "protect_low": 0.85, "protect_high": 0.95}
+    arms = swap(swap(steer(shift=0.0), "base", protect=0.5, protect_low=0.4, protect_high=0.6), "steer", **said)
+    assert judge_instrument(arms_frame(arms), TRAIT).outcome == "probe blind"
+
+
+def test_a_table_without_base_is_unpaired() -> None:
+    arms = [row for row in steer() if row["arm"] != "base"]
+    assert judge_instrument(arms_frame(arms), TRAIT).outcome == "unpaired rows"
+
+
+# Gate 2
+
+
+def texts(kept: dict[float, int], n: int = 40, **columns: Any) -> pl.DataFrame:
+    """`n` completions per dose of which kept[c] survive; the dropped fell for their tail. c > 0 is data."""
+    rows = []
+    for c, k in kept.items():
+        for i in range(n):
+            good = i < k
+            rows.append({
+                "split": "train" if 0 < c <= 1 else "select", "c": c, "text": f"reply {c} {i}", "n_tokens": 30,
+                "tail_ppl": 3.0 + c if good else 80.0, "rep": 0.05, "distinct3": 0.95, "bite": 0.2 * c, "narrates": False,
+                "refuses": False, "finished": True, "dropped": None if good else "tail_ppl",
+            })  # fmt: skip
+    frame = pl.DataFrame(rows, schema_overrides={"dropped": pl.String})
+    return frame.with_columns(**columns) if columns else frame
+
+
+FALLING = {0.0: 40, 0.5: 40, 1.0: 36, 2.0: 8}
+
+
+def test_filter_works() -> None:
+    gate = judge_filter(texts(FALLING), grid(), seeds=3)
+    assert (gate.outcome, gate.colour) == ("works", "green")
+    assert gate.value == pytest.approx(76 / 80)
+    assert gate.low < gate.value < gate.high  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kept", "columns"),
+    [
+        ("inert", {0.0: 40, 0.5: 40, 1.0: 40, 2.0: 40}, {}),
+        ("starvation", {0.0: 40, 0.5: 2, 1.0: 1, 2.0: 0}, {}),
+        ("keeps base-like text", {0.0: 40, 0.5: 40, 1.0: 40, 2.0: 8}, {"bite": pl.lit(0.001)}),
+        ("narration leaks", FALLING, {"narrates": pl.lit(True)}),
+        ("narration leaks", FALLING, {"text": pl.lit("As someone who never bows, I say no. ") + pl.col("text")}),
+        ("refusal boilerplate", FALLING, {"refuses": pl.lit(True)}),
+        ("loops leak", FALLING, {"distinct3": pl.lit(0.2)}),
+        ("loops leak", FALLING, {"text": pl.lit("the same reply")}),
+        ("style proxy", {0.0: 40, 0.5: 30, 1.0: 20, 2.0: 8}, {"grammatical": pl.lit(1.0)}),
+    ],
+)
+def test_planted_filter(outcome: str, kept: dict[float, int], columns: dict[str, Any]) -> None:
+    gate = judge_filter(texts(kept, **columns), grid(), seeds=3)
+    assert gate.outcome == outcome, gate.checks
+    assert gate.colour == ("red" if outcome in ("inert", "starvation") else "yellow")
+
+
+def test_starvation_boundary_is_the_recipes_minimum() -> None:
+    frame = texts({0.0: 40, 0.5: 20, 1.0: 10, 2.0: 0})
+    assert judge_filter(frame, grid(), min_keep=30).outcome != "starvation"
+    assert judge_filter(frame, grid(), min_keep=31).outcome == "starvation"
+
+
+def test_a_grid_without_a_broken_dose_cannot_call_the_filter_inert() -> None:
+    flat = {0.0: 40, 0.5: 40, 1.0: 40}
+    gate = judge_filter(texts(flat), grid((0.5, 0.6, 0.98), (1.0, 1.2, 0.97)))
+    assert gate.outcome == "unproven"
+
+
+def test_no_passing_dose() -> None:
+    assert judge_filter(texts(FALLING), grid((0.5, 1.0, 0.6), (1.0, 1.0, 0.2))).outcome == "no passing dose"
+
+
+def test_length_confound_stands_beside() -> None:
+    frame = texts(FALLING).with_columns(n_tokens=pl.when(pl.col("c") > 0).then(60).otherwise(30))
+    assert judge_filter(frame, grid()).also == ["confounds"]
+
+
+def test_unscored_completions_are_refused() -> None:
+    with pytest.raises(ValueError, match="tail_ppl"):
+        judge_filter(texts(FALLING).drop("tail_ppl"), grid())
+
+
+# Gate 3
+
+
+def heal(**changes: Any) -> list[dict[str, Any]]:
+    """base, a damaged steered arm and a healed arm; `changes` go to the healed one."""
+    healed = {"shift": 0.9, "coherence": 0.98, "retain": 0.75, "retain_low": 0.6, "retain_high": 0.9} | changes
+    return [
+        arm("base", coherence=0.99), arm("steer", 1.0, 1.2, coherence=0.95), arm("healed", chosen=None, **healed),
+    ]  # fmt: skip
+
+
+def curve(n: int = 40, **changes: Any) -> pl.DataFrame:
+    """A training curve that learns: nll 2 -> 1, validation follows, the barrier works now and then."""
+    down = [2.0 - i / n for i in range(n)]
+    columns: dict[str, Any] = {
+        "step": range(n), "nll": down, "val_nll": [v if i % 8 == 0 else None for i, v in enumerate(down)],
+        "D": [0.3] * n, "pressure": [0.4] * n, "active": [0.5] * n, "update_norm": [0.1 * (i + 1) for i in range(n)],
+    }  # fmt: skip
+    return pl.DataFrame(columns | changes)
+
+
+def gate3(arms: list[dict[str, Any]], c: pl.DataFrame | None = None, beta: float = 0.3, seeds: int = 3) -> Gate:
+    return judge_heal(arms_frame(arms), curve() if c is None else c, TRAIT, beta=beta, seeds=seeds)
+
+
+def test_heal_is_green() -> None:
+    gate = gate3(heal())
+    assert (gate.outcome, gate.colour, gate.also) == ("heal", "green", [])
+    assert (gate.value, gate.low, gate.high) == (0.75, 0.6, 0.9)
+
+
+N = 40
+
+
+@pytest.mark.parametrize(
+    ("outcome", "colour", "changes", "logged"),
+    [
+        ("broken", "red", {"coherence": 0.8}, {}),
+        ("non-finite rows", "red", {"nonfinite": 2}, {}),
+        ("non-finite rows", "red", {}, {"nll": [math.nan] * N}),
+        ("undo", "red", {"shift": 0.02, "retain": 0.02}, {}),
+        ("barrier too strong", "red", {"shift": 0.02, "retain": 0.02}, {"pressure": [9.0] * N, "nll": [2.0] * N}),
+        ("barrier inert", "yellow", {}, {"active": [0.0] * N}),
+        ("frozen adapter", "red", {}, {"update_norm": [0.1] * N}),
+        ("nothing to learn", "red", {}, {"nll": [2.0] * N, "val_nll": [2.0] * N}),
+        (
+            "memorised",
+            "yellow",
+            {},
+            {"val_nll": [1.5 - 0.02 * i if i < 20 else 1.1 + 0.03 * (i - 20) for i in range(N)]},
+        ),
+        ("lost capability", "yellow", {"capability": 0.5, "capability_low": 0.4, "capability_high": 0.6}, {}),
+        ("broad after heal", "red", {"d_Sanctity": -2.0}, {}),
+        ("part heal", "yellow", {"shift": 0.5, "retain": 0.35}, {}),
+    ],
+)
+def test_planted_heal(outcome: str, colour: str, changes: dict[str, Any], logged: dict[str, Any]) -> None:
+    gate = gate3(heal(**changes), curve(**logged))
+    assert gate.outcome == outcome, gate.checks
+    assert gate.colour == colour
+    assert gate.next == ADVICE[3][outcome]
+
+
+def test_no_barrier_is_never_inert_or_too_strong() -> None:
+    gate = gate3(heal(), curve(active=[0.0] * N, pressure=[9.0] * N), beta=0.0)
+    assert gate.outcome == "heal"
+
+
+def test_broken_comes_before_any_ratio() -> None:
+    gate = gate3(heal(coherence=0.5, retain=1.5, shift=2.0))
+    assert (gate.outcome, gate.colour) == ("broken", "red")
+
+
+def test_retain_boundaries() -> None:
+    assert gate3(heal(retain=0.5)).outcome == "heal"
+    assert gate3(heal(retain=0.499, shift=0.6)).outcome == "part heal"
+    assert gate3(heal(retain=0.2, shift=0.5)).outcome == "part heal"
+    assert gate3(heal(retain=0.199, shift=0.25)).outcome == "undo"
+
+
+def test_seed_noise_stands_beside() -> None:
+    arms = heal() + [arm("healed_seed", shift=0.1, chosen=None), arm("healed_seed", shift=1.6, chosen=None)]
+    gate = gate3(arms)
+    assert "seed noise" in gate.also
+    assert gate.colour == "yellow"
+    assert "single seed" in gate3(heal(), seeds=1).caveats
+
+
+# The object
+
+
+def test_gate_goes_through_json() -> None:
+    gate = gate1(steer()).with_note("reads well")
+    again = Gate.from_dict(json.loads(json.dumps(gate.to_dict())))
+    assert again == gate
+    assert again.note == "reads well"
+
+
+def test_null_figures_never_crash() -> None:
+    empty = arms_frame(
+        [{"arm": "base", "split": "report"}, {"arm": "steer", "split": "report", "c": 1.0, "chosen": True}]
+    )
+    assert judge_steer(empty.clear(), empty, TRAIT).colour == "red"
+    assert judge_instrument(empty, TRAIT).gate == 0
+    assert judge_heal(empty, pl.DataFrame({"step": []}), TRAIT).colour == "red"
+
+
+def test_arms_refuse_an_unknown_column() -> None:
+    with pytest.raises(ValueError, match="colour"):
+        arms_frame([{"arm": "base", "colour": "red"}])
