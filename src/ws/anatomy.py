@@ -46,7 +46,7 @@ def body_name(model: PreTrainedModel, blocks: nn.ModuleList) -> str:
 
 
 def logits_of(model: PreTrainedModel, body: str, hidden: Tensor) -> Tensor:
-    """Logits (..., V) of final hidden states (..., d): the model's own forward, with the state standing for the body."""
+    """Logits (..., V) of final hidden states (..., d): the model's own forward, the state standing for the body."""
     flat = hidden.reshape(1, -1, hidden.shape[-1])  # (1, n, d)
     shell = object.__new__(type(model))
     shell.__dict__ = {k: v for k, v in model.__dict__.items() if k not in _WRAPPERS}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from ws.errors import UserError
 
@@ -74,22 +77,46 @@ def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     options = _options(source)
     text_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     auto: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
-    model, info = _asked(source, lambda: auto.from_pretrained(source.place, **options))
-    if info["missing_keys"]:
-        lost = sorted(info["missing_keys"])
+    with _quiet(source.is_mini):
+        model, info = _asked(source, lambda: auto.from_pretrained(source.place, **options))
+    lost = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    if lost:
         raise UserError(
-            f"{source.place} lacks {len(lost)} weights of {type(model).__name__} (first: {lost[0]}), which would be"
-            " random numbers. Use a folder that holds the whole causal LM."
+            f"{source.place} lacks {len(lost)} weights of {type(model).__name__} or has them in another shape (first:"
+            f" {lost[0]}): they would be random numbers. Use a folder that holds the whole causal LM."
         )
-    tok = _asked(source, lambda: AutoTokenizer.from_pretrained(source.place, trust_remote_code=False))
+    return model, _tokenizer(source)
+
+
+def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
+    tok: Any = _asked(source, lambda: AutoTokenizer.from_pretrained(source.place, trust_remote_code=False))
+    # without its files transformers builds a tokenizer of one word and says nothing
+    if not tok.encode("a", add_special_tokens=False):
+        raise UserError(
+            f"{source.place} has no tokenizer files. Save it beside the model: tok.save_pretrained(folder)."
+        )
     tok.padding_side = "left"
-    return model, tok
+    return tok
+
+
+@contextmanager
+def _quiet(quiet: bool) -> Iterator[None]:
+    """No progress bar for what takes no time."""
+    shown = is_progress_bar_enabled()
+    if quiet:
+        disable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet and shown:
+            enable_progress_bar()
 
 
 def _options(source: Source) -> dict[str, Any]:
     """Keywords of from_pretrained."""
     options: dict[str, Any] = {"dtype": source.dtype, "use_safetensors": True, "output_loading_info": True}
-    options |= {"trust_remote_code": False}
+    # a wrong shape is reported by read_model, with the missing ones
+    options |= {"trust_remote_code": False, "ignore_mismatched_sizes": True}
     if source.device != "cpu":
         options["device_map"] = "auto" if source.device == "auto" else {"": source.device}
     if source.quantize:
@@ -133,14 +160,22 @@ def _check_causal(config: Any, place: str) -> None:
 
 
 def _asked(source: Source, ask: Callable[[], T]) -> T:
-    """What transformers answers; its complaints about the files or the network become a UserError."""
+    """What transformers answers; its complaints about files, network or memory become a UserError."""
     try:
         return ask()
-    except (OSError, ValueError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        if "safetensors" in lines[0] and not source.local:
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{source.place} does not fit on {source.device}. Pass quantize='4bit' or a smaller model."
+        ) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if source.local:
+            raise UserError(
+                f"could not load {source.place}: {said} Use a folder that save_pretrained wrote."
+            ) from error
+        if "safetensors" in said:
             raise UserError(f"{source.place} has no safetensors weights, only pickled ones. {WAY_OUT}") from error
-        raise UserError(f"could not load {source.place!r}: {lines[0]} Check name and network. {WAY_OUT}") from error
+        raise UserError(f"could not load {source.place!r}: {said} Check name and network. {WAY_OUT}") from error
 
 
 def _device(device: str | torch.device | None, is_mini: bool) -> str:
