@@ -14,6 +14,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
+from accelerate import dispatch_model
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokenizer_models
@@ -108,6 +109,13 @@ def test_head_takes_any_leading_shape_and_keeps_the_graph(arch_lm: LM) -> None:
     assert torch.allclose(arch_lm.head(hidden[1, 2]), logits[1, 2], atol=1e-6)
     logits.logsumexp(-1).sum().backward()
     assert hidden.grad is not None and hidden.grad.abs().min() > 0
+
+
+def test_head_of_a_model_that_accelerate_has_spread(arch_lm: LM) -> None:
+    lm = tiny_lm(arch_lm.name.removeprefix("tiny-"), tie_word_embeddings=False, fresh=True)
+    names = dict.fromkeys((name for name, _ in lm.model.named_children()), "cpu")
+    dispatch_model(lm.model, names, force_hooks=True)
+    assert "_hf_hook" in lm.model.__dict__ and agrees(lm) < 1e-5
 
 
 def test_left_padding_changes_nothing(arch_lm: LM) -> None:
@@ -367,7 +375,8 @@ def test_folder_round_trip(tmp_path: Path, arch: str) -> None:
     assert torch.equal(*logits)
 
 
-def test_half_precision_file_loads_alike_twice(folder: Path) -> None:
+def test_half_precision_file_loads_alike_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ws.models._LOADED", {})  # what others share stays loaded
     weights = {name: w.half() for name, w in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     first = load_model(folder, device="cpu")
@@ -416,6 +425,16 @@ def test_devices_and_dtypes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert picks[0] == [("cpu", torch.float32)] * 2
     assert picks[1] == [("cuda:0", torch.bfloat16), ("cuda:0", torch.float32)]
     assert picks[2] == [("auto", torch.bfloat16), ("cuda:0", torch.float32)]
+
+
+def test_embedded_model_is_the_default_and_loads_quietly(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loading, "MINI", folder)
+    capfd.readouterr()
+    lm = load_model(device="cpu")
+    assert lm.is_mini and lm.name == "mini" and capfd.readouterr().err == ""
+    assert not load_model(folder, device="cpu").is_mini
 
 
 def test_embedded_model(mini: LM) -> None:
