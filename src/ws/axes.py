@@ -1,4 +1,4 @@
-"""The axes room: what a trait is made of. Two poles of personas, contexts to read a direction from, prompts to use it on.
+"""The axes room: what a trait is made of. Two poles of personas, contexts to read from, prompts to use the trait on.
 
     axis = load_axis("care_over_authority")     # shipped; or a path to your own .toml / .json
     axis.on(lm).positive[0]                     # the words written for this model
@@ -48,7 +48,7 @@ __all__ = ["FOUNDATIONS", "Axis", "Context", "Question", "load_axis", "shipped_a
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
 OPTIONAL = ("title", "models", "narration", "questions", "neutral")
-KINDS = ("mini", "any")  # written in the embedded model's words, or for every other model
+KINDS = ("any", "mini")  # written for every model, or in the embedded model's words
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,12 @@ class Axis:
     def on(self, lm: LM) -> Axis:
         """A shipped axis in the words written for this model, UserError where none are; your own axis as it is."""
         wanted = "mini" if lm.is_mini else "any"
-        variants = _variants(self.name)
-        if wanted in self.models or self not in variants:
+        if wanted in self.models:
             return self
-        if fitting := [axis for axis in variants if wanted in axis.models]:
-            return fitting[0]
+        variants = _variants(self.name)
+        fitting = [axis for axis in variants if wanted in axis.models]
+        if fitting or self not in variants:
+            return fitting[0] if self in variants else self
         have = sorted({kind for axis in variants for kind in axis.models})
         fits = [name for name in shipped_axes() if any(wanted in axis.models for axis in _variants(name))]
         raise UserError(
@@ -127,15 +128,15 @@ def load_axis(name_or_path: str | Path) -> Axis:
     """The axis of a shipped name, or of a TOML/JSON file; UserError says what is wrong and what to write instead."""
     if isinstance(name_or_path, Path) or name_or_path.endswith((".toml", ".json")) or os.sep in name_or_path:
         return _load_file(Path(name_or_path))
-    variants = _variants(name_or_path)
-    if not variants:
+    axis = next((axis for kind in KINDS if (axis := _shipped(name_or_path, kind))), None)
+    if axis is None:
         near = difflib.get_close_matches(name_or_path, shipped_axes(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UserError(
             f"no shipped axis is called {name_or_path!r}.{hint} Shipped: {', '.join(shipped_axes())}; "
             "or give the path of a .toml or .json file."
         )
-    return variants[0]
+    return axis
 
 
 def shipped_axes() -> list[str]:
@@ -144,10 +145,14 @@ def shipped_axes() -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _variants(name: str) -> tuple[Axis, ...]:
+def _shipped(name: str, kind: str) -> Axis | None:
+    path = DATA / "axes" / (f"{name}.toml" if kind == "any" else f"{name}.{kind}.toml")
+    return _load_file(path) if path.is_file() else None
+
+
+def _variants(name: str) -> list[Axis]:
     """Every shipped file of this name, the one for any model first."""
-    paths = [DATA / "axes" / f"{name}{kind}.toml" for kind in ("", ".mini")]
-    return tuple(_load_file(path) for path in paths if path.is_file())
+    return [axis for kind in KINDS if (axis := _shipped(name, kind))]
 
 
 def _load_file(path: Path) -> Axis:
