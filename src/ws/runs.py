@@ -43,9 +43,9 @@ FORMAT = 1  # of the run folder; another number cannot be read by this version
 Say = Callable[[str], None]
 
 
-def run_key(config: RunConfig, fingerprint: str) -> str:
-    """10 hex characters naming one experiment: the whole configuration and the weights it ran on."""
-    return digest([to_dict(config), fingerprint], 10)
+def run_key(config: RunConfig, identity: dict[str, Any]) -> str:
+    """10 hex characters naming one experiment: the whole configuration, and what it ran on (weights, axis, threads)."""
+    return digest([to_dict(config), identity], 10)
 
 
 def find_run(out: Path, key: str) -> Path | None:
@@ -189,9 +189,9 @@ def check_format(path: Path, status: dict[str, Any]) -> None:
         )
 
 
-def _prepare(out: Path, config: RunConfig, fingerprint: str, new: bool) -> Path:
+def _prepare(out: Path, config: RunConfig, identity: dict[str, Any], new: bool) -> Path:
     """The folder to write: the unfinished or finished one of the same key, or a fresh one."""
-    key = run_key(config, fingerprint)
+    key = run_key(config, identity)
     found = None if new else find_run(out, key)
     if found is not None:
         return found
@@ -209,11 +209,14 @@ def _prepare(out: Path, config: RunConfig, fingerprint: str, new: bool) -> Path:
 
 @contextmanager
 def open_for_writing(
-    out: Path, config: RunConfig, fingerprint: str, *, new: bool = False, say: Say = print, env: dict[str, Any]
+    out: Path, config: RunConfig, identity: dict[str, Any], *, new: bool = False, say: Say = print
 ) -> Iterator[RunFolder]:
-    """The run's folder under its lock: found again by its key, or made. Damaged records are set aside and rebuilt."""
+    """The run's folder under its lock: found again by its key, or made. Damaged records are set aside and rebuilt.
+
+    UserError when another process writes it, or when it is from a version with another layout.
+    """
     with folder_lock(out / "runs", "list of runs", wait=True):
-        path = _prepare(out, config, fingerprint, new)
+        path = _prepare(out, config, identity, new)
     with folder_lock(path):
         sweep_temporaries(path)
         status = _recover_status(path, config, say)
@@ -222,7 +225,7 @@ def open_for_writing(
             others = sorted((out / "runs").glob("*/status.json"), reverse=True)
             folder.reuse_from = [p.parent for p in others if p.parent != path and folder_status(p.parent)["stages"]]
         if status.get("state") != "finished":
-            write_json(path / "env.json", environment() | env)
+            write_json(path / "env.json", environment() | identity)
         yield folder
 
 
