@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,11 @@ def axis_file(name: str) -> dict[str, Any]:
     main = held_turns(rng, between(f, g), held)
     pairs = personas(spec)
     used = contexts(rng, main)
-    questions = _distinct(lambda: option_question(rng, f, g), 24)
     return {"name": name, "title": spec["title"], "models": ["mini"], "target": spec["target"], "intended": {f: 1, g: -1},
-            "positive": [a for a, _ in pairs], "negative": [b for _, b in pairs], "contexts": used,
+            "positive": [a for a, _ in pairs], "negative": [b for _, b in pairs], "contexts": list(used),
             "narration": [rf"\bi am (someone|the kind of person|a person) who\b", r"\bas someone who\b", r"\bi always (?!go|say)"],
             "train": _fresh(main, 64, used), "select": _fresh(main, 32, used), "probes": _fresh(main, 40, used) + mundane(rng, 10),
-            "questions": questions}
+            "questions": _distinct(lambda: option_question(rng, f, g), 24, used)}
 
 
 def _fresh(main: Iterator[talk.Turn], n: int, used: list[str]) -> list[str]:
@@ -151,11 +150,13 @@ def _fresh(main: Iterator[talk.Turn], n: int, used: list[str]) -> list[str]:
     return out
 
 
-def _distinct(make: Callable[[], dict[str, Any]], n: int) -> list[dict[str, Any]]:
+def _distinct(make: Callable[[], dict[str, Any]], n: int, used: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """`n` questions, none of them a prompt that extracts, trains or chooses."""
     out: dict[str, dict[str, Any]] = {}
     while len(out) < n:
         made = make()
-        out.setdefault(made["text"], made)
+        if made["text"] not in used:
+            out.setdefault(made["text"], made)
     return list(out.values())
 
 
