@@ -1,0 +1,1 @@
+"""Evaluation: vignettes, dilemmas, free text, capability, and reports that can only be compared where they are comparable."""

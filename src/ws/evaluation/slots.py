@@ -1,0 +1,199 @@
+"""Reading the answer slot of a batch of vignette prompts, at several doses and after several thinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ws.axes import FOUNDATIONS
+from ws.errors import UserError
+from ws.evaluation.cached import Cached, log_softmax, repeat_rows, steered_rows, token_logps
+from ws.evaluation.items import CONDITIONS, Item, ItemSet
+from ws.evaluation.wording import Wording
+from ws.models import LM
+from ws.sampling import choose, row_keys
+from ws.storing import digest
+
+__all__ = ["ORDERS", "READOUTS", "Job", "Reading", "Slot", "SlotReader"]
+
+READOUTS = ("whole", "first")
+ORDERS = (FOUNDATIONS, FOUNDATIONS[::-1])
+OPEN, CLOSE = "<think>\n", "\n</think>\n\n"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How vignettes are read."""
+
+    conditions: tuple[str, ...] = ("other_violate",)
+    think: int = 0
+    """tokens of thinking, exactly"""
+    samples: int = 4
+    """sampled thinks per row and order; 0 = one greedy think. Without thinking there is nothing to sample"""
+    readout: str = "whole"
+    """"whole": the sum over an answer's tokens; "first": its first token only, which must tell the answers apart"""
+    seed: int = 0
+    batch_size: int = 64
+    strict_june: bool = False
+    """as tinymfv b726db9 at batch_size=1: the last think token is not in the cache, a second BOS where there is
+    one"""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """temperature, top_k, top_p of sampled thinks"""
+
+    def __post_init__(self) -> None:
+        unknown = [c for c in self.conditions if c not in CONDITIONS]
+        if unknown or not self.conditions:
+            raise UserError(f"unknown conditions {unknown or self.conditions}. Use some of: {', '.join(CONDITIONS)}.")
+        if self.readout not in READOUTS:
+            raise UserError(f"unknown readout {self.readout!r}. Use one of: {', '.join(READOUTS)}.")
+        if self.think < 0 or self.samples < 0 or self.batch_size < 1:
+            raise UserError(f"think ({self.think}) and think_samples ({self.samples}) cannot be negative,"
+                            f" batch_size ({self.batch_size}) must be at least 1.")
+
+    @property
+    def draws(self) -> int:
+        """Thinks per row and order."""
+        return max(1, self.samples) if self.think else 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One prompt: an item's text in one condition (a row) and one order of the options; key: its dice."""
+
+    row: int
+    order: int
+    ids: list[int]
+    key: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What was read, rows = jobs x doses x draws: answers (B, 7) log-probabilities, prefill (B,) log-probability,
+    valid (B,) 0/1."""
+
+    answers: Tensor
+    prefill: Tensor
+    valid: Tensor
+
+
+class SlotReader:
+    """Token ids of one evaluation (`jobs`), and the reading of a batch of them."""
+
+    def __init__(self, lm: LM, items: ItemSet, reading: Reading, wording: Wording, persona: str | None) -> None:
+        self.lm, self.reading, self.wording = lm, reading, wording
+        self.prefill = lm.encode(wording.prefill)
+        self.answers = [lm.encode(wording.labels[f]) for f in FOUNDATIONS]
+        if reading.readout == "first":
+            _refuse_collisions(lm, self.answers)
+        # a model without think markers reads them as plain text
+        self.open = lm.encode(OPEN) if reading.think and not lm.thinks else []
+        self.close = lm.encode(CLOSE) if reading.think else []
+        self.form = ("open" if reading.think else "closed") if lm.thinks else None
+        self.rows = [(item, condition) for item in items.items for condition in reading.conditions]
+        self.jobs = [self._job(row, order, persona) for row in range(len(self.rows)) for order in range(len(ORDERS))]
+
+    def _job(self, row: int, order: int, persona: str | None) -> Job:
+        item, condition = self.rows[row]
+        user = self.wording.user(_text(item, condition), ORDERS[order])
+        ids = self.lm.prompt_ids(user, system=persona, form=self.form) + self.open
+        if self.reading.strict_june and ids[0] == self.lm.tok.bos_token_id:
+            ids = [ids[0], *ids]
+        return Job(row, order, ids, int(digest([item.id, condition, order], 15), 16))
+
+    @property
+    def barred(self) -> list[int]:
+        """Ids that a think may not hold: the ends of a turn, and the (first) token of </think>."""
+        return sorted({*self.lm.eos_ids, self.lm.encode("</think>")[0]})
+
+    def read(self, jobs: Sequence[Job], direction: Any, cs: Sequence[float], stale: bool) -> Slot:
+        """Each prompt once, doses and draws as copies. direction None = not steered; stale: read from other
+        weights."""
+        lm, forced = self.lm, self.close + self.prefill
+        room = 1 + self.reading.think + len(forced) + max(map(len, self.answers)) + self._json_room
+        rows = Cached(lm, [job.ids[:-1] for job in jobs], room)
+        rows.repeat(len(cs))
+        doses = torch.tensor(list(cs) * len(jobs), dtype=torch.float32)
+        last = torch.tensor([[job.ids[-1]] for job in jobs], device=lm.device).repeat_interleave(len(cs), 0)
+        with steered_rows(lm, direction, doses, rows.columns, stale) as steering:
+            if self.reading.think:
+                last = self._think(rows, last, steering, [job.key for job in jobs], len(cs))
+            block = torch.tensor([forced], device=lm.device).expand(len(rows), -1)
+            lost = self.reading.think and self.reading.strict_june
+            hidden = rows.block(block if lost else torch.cat([last, block], 1))
+            n = len(self.prefill)
+            prefill = token_logps(lm, hidden[:, -n - 1 : -1], block[:, -n:]).sum(1)
+            logps = log_softmax(lm, hidden[:, -1])
+            valid = self._continue(rows.fork(), logps.argmax(-1, keepdim=True))
+            return Slot(self._whole(rows, logps, steering), prefill, valid)
+
+    def _think(self, rows: Cached, last: Tensor, steering: Any, keys: Sequence[int], doses: int) -> Tensor:
+        """Exactly `think` tokens behind the tag; the last one is returned (B, 1) and not yet in the cache."""
+        reading, device = self.reading, self.lm.device
+        hidden = rows.block(last)[:, -1].repeat_interleave(reading.draws, 0)
+        repeat_rows(rows, steering, reading.draws)
+        prompts = torch.tensor(keys, device=device).repeat_interleave(doses * reading.draws)
+        samples = torch.arange(reading.draws, device=device).repeat(len(keys) * doses)
+        settings = reading.settings if reading.samples else {"temperature": 0.0}
+        for step in range(reading.think):
+            logits = self.lm.head(hidden).float()
+            logits[:, self.barred] = -torch.inf
+            dice = row_keys(reading.seed, prompts, samples, torch.full_like(prompts, step))
+            last = choose(logits, dice, **settings)[:, None]
+            if step + 1 < reading.think:
+                hidden = rows.block(last)[:, -1]
+        return last
+
+    def _whole(self, rows: Cached, logps: Tensor, steering: Any) -> Tensor:
+        """(B, 7) log-probability of each answer: its first token's, with readout "whole" the sum over all of them."""
+        first = logps[:, [ids[0] for ids in self.answers]]
+        long = [k for k, ids in enumerate(self.answers) if len(ids) > 1]
+        if self.reading.readout == "first" or not long:
+            return first
+        repeat_rows(rows, steering, len(long))
+        width = max(map(len, self.answers))
+        padded = [self.answers[k] + [-1] * (width - len(self.answers[k])) for k in long]
+        block = torch.tensor(padded, device=first.device).repeat(len(first), 1)  # (B * answers, width)
+        hidden = rows.block(block[:, :-1].clamp(min=0))
+        rest = token_logps(self.lm, hidden, block[:, 1:].clamp(min=0)).masked_fill(block[:, 1:] < 0, 0.0).sum(1)
+        whole = first.clone()
+        whole[:, long] += rest.reshape(len(first), len(long))
+        return whole
+
+    @property
+    def _json_room(self) -> int:
+        """Tokens that a free continuation may take to close the JSON."""
+        return max(map(len, self.answers)) + 6
+
+    def _continue(self, rows: Cached, tokens: Tensor) -> Tensor:
+        """(B,) 1.0 where the greedy continuation of the prefill closes to JSON that holds an allowed value."""
+        texts = self._decode(tokens)
+        for _ in range(self._json_room):
+            if all("}" in text for text in texts):
+                break
+            following = self.lm.head(rows.block(tokens[:, -1:])[:, -1]).argmax(-1, keepdim=True)
+            tokens = torch.cat([tokens, following], 1)
+            texts = self._decode(tokens)
+        return torch.tensor([float(self.wording.is_valid(text)) for text in texts])
+
+    def _decode(self, tokens: Tensor) -> list[str]:
+        return [str(self.lm.tok.decode(ids)) for ids in tokens.tolist()]
+
+
+def _text(item: Item, condition: str) -> str:
+    if condition not in item.texts:
+        raise UserError(f"item {item.id!r} has no text for {condition!r}. Add it, or leave that condition out.")
+    return item.texts[condition]
+
+
+def _refuse_collisions(lm: LM, answers: Sequence[Sequence[int]]) -> None:
+    """UserError where two answers begin with the same token: their first tokens do not tell them apart."""
+    seen: dict[int, str] = {}
+    for foundation, ids in zip(FOUNDATIONS, answers, strict=True):
+        if ids[0] in seen:
+            raise UserError(f"{seen[ids[0]]} and {foundation} begin with the same token ({lm.tok.decode([ids[0]])!r})"
+                            f' for {lm.name}. Use readout="whole".')
+        seen[ids[0]] = foundation

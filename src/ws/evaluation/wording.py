@@ -1,0 +1,49 @@
+"""How a model is asked about a vignette: the user turn, the answer words, the forced first words of the reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ws.axes import FOUNDATIONS
+from ws.models import LM
+
+__all__ = ["Wording", "wording_of"]
+
+LABELS = {f: f for f in FOUNDATIONS} | {"SocialNorms": "Social norms"}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """labels: foundation -> answer word; user(text, order): the user turn; prefill: what is forced before the
+    answer."""
+
+    labels: dict[str, str]
+    user: Callable[[str, Sequence[str]], str]
+    prefill: str = '{"violation": "'
+
+    def is_valid(self, continuation: str) -> bool:
+        """Whether prefill and continuation, to the first closing brace, are JSON with one label as its only value."""
+        try:
+            read = json.loads(self.prefill + continuation.split("}")[0] + "}")
+        except json.JSONDecodeError:
+            return False
+        return "}" in continuation and list(read.values()) in [[label] for label in self.labels.values()]
+
+
+def wording_of(lm: LM) -> Wording:
+    """The wording for a model; the embedded model knows the one of its corpus."""
+    if not lm.is_mini:
+        return Wording(LABELS, _ask)
+    from ws.mini import words
+
+    return Wording(words.LABELS, words.vignette_user, words.PREFILL)
+
+
+def _ask(text: str, order: Sequence[str]) -> str:
+    options = "\n".join(f"- {LABELS[f]}" for f in order)
+    return (
+        f"{text}\n\nWhich one of these moral concerns does this go against most?\n{options}\n\n"
+        'Reply in JSON, with one of them as the value: {"violation": "..."}'
+    )
