@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertForMa
 
 from tests.tiny import ARCHS, CHATML, GEMMA, VOCAB, lively, tiny_lm, tiny_model, tiny_tokenizer
 from ws import loading
-from ws.anatomy import find_blocks, fingerprint_of
+from ws.anatomy import find_blocks, fingerprint_of, fused_experts
 from ws.chat import chat_of
 from ws.errors import UserError
 from ws.models import LM, check_length, load_model, positions, refuse_moe, unload_models, wrap_model
@@ -260,10 +260,12 @@ def test_template_without_a_generation_prompt() -> None:
 
 def test_templates_that_spell_their_think_themselves() -> None:
     r1, glm = tiny_lm("qwen2", template=R1), tiny_lm("qwen2", template=GLM)
-    for lm, closed in ((r1, "<think>\n\n</think>\n\n"), (glm, "<think></think>\n")):
+    # here the ids of the open form are the first ids of the closed one
+    line = tiny_lm("qwen2", template=GLM.replace("<think></think>", "<think>\n</think>"))
+    for lm, closed in ((r1, "<think>\n\n</think>\n\n"), (glm, "<think></think>\n"), (line, "<think>\n</think>\n")):
         for form, tail in (("closed", closed), ("open", "<think>\n")):
             ids = lm.prompt_ids("Hi.", system="", form=form)
-            assert lm.tok.decode(ids).endswith("Hi.<assistant>" + "\n" * (lm is glm) + tail)
+            assert lm.tok.decode(ids).endswith("Hi.<assistant>" + "\n" * (lm is not r1) + tail)
             assert lm.tok.decode(ids).count("<think>") == 1 and lm.assistant_start(ids) == len(ids) - 1
 
 
@@ -369,7 +371,7 @@ def test_folder_round_trip(tmp_path: Path, arch: str) -> None:
     back = load_model(tmp_path, device="cpu")
     assert back.fingerprint == lm.fingerprint and back.forms == lm.forms and back.eos_ids == lm.eos_ids
     ids = lm.prompt_ids("May a nurse lie?")
-    assert back.prompt_ids("May a nurse lie?") == ids
+    assert back.prompt_ids("May a nurse lie?") == ids and back.tok.padding_side == "left"
     with torch.inference_mode():
         logits = [m.model(input_ids=torch.tensor([ids])).logits for m in (lm, back)]
     assert torch.equal(*logits)
@@ -409,9 +411,10 @@ def test_a_folder_written_anew_is_read_anew(folder: Path) -> None:
 def test_cache_switched_off_by_a_training_run_is_on_again(folder: Path) -> None:
     for file in ("config.json", "generation_config.json"):
         settings = json.loads((folder / file).read_text())
-        (folder / file).write_text(json.dumps({**settings, "use_cache": False}))
+        (folder / file).write_text(json.dumps({**settings, "use_cache": False, "cache_implementation": "static"}))
     lm = load_model(folder, device="cpu")
     assert lm.model.config.use_cache and lm.model.generation_config.use_cache
+    assert lm.model.generation_config.cache_implementation is None
     lm.model.save_pretrained(folder / "again")
     assert json.loads((folder / "again" / "generation_config.json").read_text())["use_cache"] is True
 
@@ -548,6 +551,13 @@ def test_fused_experts_are_refused_for_healing_only(arch: str) -> None:
     assert agrees(lm) < 1e-5
     with pytest.raises(UserError, match=r"0.mlp.experts.down_proj, 8 in all.*Steer it"):
         refuse_moe(lm)
+
+
+def test_convolutions_and_broadcast_weights_are_no_experts() -> None:
+    block = torch.nn.Module()
+    block.conv = torch.nn.Conv1d(4, 4, 3)
+    block.mix = torch.nn.Parameter(torch.zeros(1, 1, 4))
+    assert fused_experts(torch.nn.ModuleList([block])) == []
 
 
 def test_dense_models_are_not_refused(arch_lm: LM) -> None:
