@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,8 +31,13 @@ def words(text: str) -> list[str]:
     return re.findall(r"[\w']+", text.casefold())
 
 
+@cache
+def distinct(text: str) -> frozenset[str]:
+    return frozenset(words(text))
+
+
 def similar(a: str, b: str) -> float:
-    x, y = set(words(a)), set(words(b))
+    x, y = distinct(a), distinct(b)
     return len(x & y) / len(x | y)
 
 
@@ -170,6 +176,26 @@ def test_no_two_prompts_are_nearly_the_same() -> None:
     }
     near = [(a, b) for a, b in combinations(sorted(texts), 2) if similar(a, b) > 0.5]
     assert near == []
+
+
+@cache
+def stems(text: str) -> frozenset[str]:
+    return frozenset(word[:6] for word in words(text) if len(word) > 3)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_judges_tells_no_story_that_extracts_trains_or_chooses(name: str) -> None:
+    """By rare words: two texts that share four of them are likely to tell the same story."""
+    axis = load_axis(name)
+    items = (DATA / "items" / f"{kind}.jsonl" for kind in ("standard", "conflict"))
+    vignettes = [json.loads(line)["other_violate"] for path in items for line in path.read_text("utf-8").splitlines()]
+    used = [text for listed in ("contexts", "train", "select") for text in axis.prompts()[listed] if len(text) < 400]
+    judging = [*axis.probes, *(question.text for question in axis.questions), *vignettes]
+    often = Counter(stem for text in (*used, *judging) for stem in stems(text))
+    rare = {stem for stem, times in often.items() if times <= 15}
+    told = {text: stems(text) & rare for text in (*used, *judging)}
+    same = [(a, b) for a in used for b in judging if len(told[a] & told[b]) >= 4]
+    assert same == []
 
 
 def test_pools_are_taken_in(tmp_path: Path) -> None:
