@@ -134,7 +134,7 @@ def test_no_item_leans_on_another_foundation(row: dict) -> None:
 
 
 def test_no_item_names_a_foundation_by_its_label() -> None:
-    labels = {"care", "fairness", "loyalty", "authority", "sanctity", "liberty", "norms", "norm"}
+    labels = {"care", "fairness", "loyalty", "authority", "sanctity", "liberty", "norms", "norm", "carer"}
     for row in EVERY:
         for column in TEXTS:
             assert not labels & set(words(row[column])), row[column]
