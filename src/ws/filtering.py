@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import polars as pl
 
 from ws.errors import UserError
-from ws.evaluation.statistics import auc
 from ws.textscores import distinct_trigrams, narrates, refuses, repetition
 
 if TYPE_CHECKING:
@@ -192,6 +191,8 @@ def separation(df: pl.DataFrame, labels: pl.DataFrame, label: str = "coherent") 
 
 def _separate(value: pl.Series, truth: pl.Series, sign: int) -> dict[str, Any]:
     """AUC and the best limit of one score; sign: 1 where more is better. A value that is not finite counts as worst."""
+    from ws.evaluation.statistics import auc  # not at import: evaluation scores its free text with this module
+
     signed, good = (sign * value).fill_null(-math.inf).fill_nan(-math.inf).to_numpy(), truth.to_numpy()
     best: tuple[float, ...] = (0.0, math.nan, math.nan, math.nan)
     for limit in sorted(set(signed)):

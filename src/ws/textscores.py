@@ -27,7 +27,8 @@ REFUSAL = (
     r" (?:\w+ly )?(?:assist|help(?: you)? with|fulfil+|comply with|engage (?:with|in)|participate in"
     r"|provide (?:that|this|you|any|assistance|advice|guidance|information|instructions)"
     r"|(?:answer|discuss|create|do) (?:that|this) (?:request|question|topic|kind|type|content|for you))\b",
-    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|(?:ai|virtual|digital) assistant)\b",
+    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|(?:(?:ai|virtual|digital) )?assistant)\b",
+    r"\bi(?: am|'m) (?:just|only) an? (?:\w+ )?assistant\b",
     r"\bi(?: am|'m) (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)\b",
     r"\bi (?:don't|do not) have (?:personal (?:opinions?|beliefs?|feelings?|experiences?)|feelings or)\b",
     r"\b(?:against|violates?) (?:my|the|our) (?:guidelines|policy|policies|programming)\b",
@@ -44,7 +45,8 @@ def words_of(text: str) -> list[str]:
 
 
 def repetition(text: str) -> float:
-    """`rep`: max over n = 2, 3, 4 of the share of the most frequent n-gram, over words and characters; 1.0: too short.
+    """`rep`: max over n = 2, 3, 4 of the share of the most frequent n-gram, over words and characters; 1.0: too
+    short.
 
     Only an n-gram that repeats counts (twice; three times where there are fewer than 10 n-grams): six distinct
     words would score 0.33 otherwise, four 1.0. Too short: one word of fewer than 12 characters, or nothing.

@@ -1,0 +1,108 @@
+"""Capability: a canary of exact answers (arithmetic, two-step problems, short reasoning), asked greedily under the
+same steering.
+
+The embedded model sits the exams of its corpus; other models get questions written here, a function of (n, seed)
+only.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+
+from ws.generation import Prompt, generate
+from ws.models import LM
+
+__all__ = ["ANSWERS", "ask", "capability_items", "is_right"]
+
+ANSWERS: dict[str, Any] = {
+    "kind": pl.String, "user": pl.String, "answer": pl.String, "text": pl.String, "correct": pl.Boolean,
+}
+NAMES = ("Ana", "Ben", "Chen", "Dana", "Emil", "Fatou", "Goro", "Hana", "Ivan", "Jude")
+THINGS = ("apples", "books", "coins", "pens", "stamps", "shells")
+SHORT = " Reply with the number only."
+WORD = " Reply with one word."
+
+
+def capability_items(lm: LM, n: int, seed: int = 0) -> list[dict[str, str]]:
+    """n items {user, answer, kind}, the kinds in turn; the same for the same n and seed."""
+    if lm.is_mini:
+        from ws.mini.exams import capability_items as exams
+
+        return [{key: str(item[key]) for key in ("user", "answer", "kind")} for item in exams(n, seed)]
+    dice = random.Random(seed)
+    kinds = list(KINDS.items())
+    items = []
+    for i in range(n):
+        kind, write = kinds[i % len(kinds)]
+        user, answer = write(dice)
+        items.append({"user": user, "answer": answer, "kind": kind})
+    return items
+
+
+def ask(
+    lm: LM, items: Sequence[dict[str, str]], *, direction: Any = None, cs: Sequence[float] = (0.0,),
+    adapters: Sequence[Any] = (), persona: str | None = None, batch_size: int = 128,
+) -> list[pl.DataFrame]:
+    """One frame (columns ANSWERS, rows in the items' order) per dose, all doses decoded together."""
+    prompts = [Prompt(item["user"], id=f"capability {i}") for i, item in enumerate(items)]
+    texts = generate(
+        lm, prompts, direction, list(cs), temperature=0.0, max_new_tokens=24, trace=False, persona=persona,
+        adapters=adapters, batch_size=batch_size, allow_stale=bool(adapters),
+    )
+    return [_marked(items, texts.filter(pl.col("c") == c)) for c in cs]
+
+
+def _marked(items: Sequence[dict[str, str]], texts: pl.DataFrame) -> pl.DataFrame:
+    rows = [
+        (item["kind"], item["user"], item["answer"], text, is_right(text, item["answer"]))
+        for item, text in zip(items, texts["text"], strict=True)
+    ]
+    return pl.DataFrame(rows, schema=ANSWERS, orient="row")
+
+
+def is_right(text: str, answer: str) -> bool:
+    """A number: the last one in the text is it. Words: they stand in the text as whole words, in any case."""
+    if re.fullmatch(r"-?\d+", answer):
+        found = re.findall(r"-?\d+", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))
+        return bool(found) and int(found[-1]) == int(answer)
+    return re.search(rf"\b{re.escape(answer.casefold())}\b", text.casefold()) is not None
+
+
+def _sum(dice: random.Random) -> tuple[str, str]:
+    a, b = dice.randint(12, 89), dice.randint(12, 89)
+    return f"What is {a} + {b}?{SHORT}", str(a + b)
+
+
+def _difference(dice: random.Random) -> tuple[str, str]:
+    a, b = sorted((dice.randint(12, 99), dice.randint(12, 99)), reverse=True)
+    return f"What is {a} - {b}?{SHORT}", str(a - b)
+
+
+def _product(dice: random.Random) -> tuple[str, str]:
+    a, b = dice.randint(3, 12), dice.randint(3, 19)
+    return f"What is {a} times {b}?{SHORT}", str(a * b)
+
+
+def _story(dice: random.Random) -> tuple[str, str]:
+    who, thing = dice.choice(NAMES), dice.choice(THINGS)
+    have, get, give = dice.randint(11, 30), dice.randint(3, 20), dice.randint(2, 10)
+    story = f"{who} has {have} {thing}, is given {get} more and then gives {give} away."
+    return f"{story} How many {thing} does {who} have now?{SHORT}", str(have + get - give)
+
+
+def _order(dice: random.Random) -> tuple[str, str]:
+    a, b, c = dice.sample(NAMES, 3)
+    facts = [f"{a} is taller than {b}.", f"{b} is taller than {c}."]
+    dice.shuffle(facts)
+    tallest = dice.random() < 0.5
+    return f"{' '.join(facts)} Who is the {'tallest' if tallest else 'shortest'}?{WORD}", a if tallest else c
+
+
+KINDS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
+    "sum": _sum, "difference": _difference, "product": _product, "two-step": _story, "order": _order,
+}

@@ -1,0 +1,33 @@
+"""One definition per number, to be printed beside it (tooltip, caption, --help)."""
+
+from __future__ import annotations
+
+__all__ = ["DEFINITIONS"]
+
+DEFINITIONS = {
+    "profile": "mean over all vignette rows of softmax(score)[f]; score = the two option orders' mean log-probability",
+    "nats": "ln(profile[f]), nats: log of the mean, not mean of the log",
+    "nats_diag": "mean over the rows labelled f (or with its cue) of ln p[f], nats: an earlier definition",
+    "d_nats": "nats[f] - nats[f] of base, same rows and settings; 95 % paired bootstrap-t over items",
+    "d_target": "shift of the axis's target in nats, positive as intended; of the logratio outside the foundations",
+    "p_ans_any": "mean over rows of the full-vocabulary probability on the allowed answers, behind the forced prefill",
+    "p_ans_free": "mean over rows of P(prefill given prompt) times the probability on the allowed answers",
+    "json_is_valid": "share of rows whose greedy continuation of the prefill closes to JSON with an allowed value",
+    "ppx_json": "exp(mean NLL per token of the forced prefill)",
+    "order_gap": "total variation between the profiles of the two option orders, 0 to 1",
+    "coh_text": "share of completions with tail_ppl below base's 99th percentile, rep < 0.3, ended by themselves",
+    "coherence": "min(p_ans_any, coh_text / coh_text of base)",
+    "capability": "share of exact answers, greedy",
+    "protect": "share of readable replies that take the target's side",
+    "grammatical": "share of sentences that the corpus's grammar could have written",
+    "slots": "share of slot mentions that agree with the prompt",
+    "logratio": "label * (mean log p of the yes sentence - of the no sentence), nats per token",
+    "headroom": "base profile of the target, and its distance to 0 and to 1",
+    "coh_cost": "max(0, -d_coh) / abs(d_target): coherence per nat; blank under 0.05 nat",
+    "slope": "100 * d_coh / d_target, centinats of coherence per nat; negative = free lunch; blank under 0.05 nat",
+    "surgical": "abs(d_target) exceeds the shift of every foundation that is not intended (SocialNorms may co-move)",
+    "redistributes": "at least one foundation rises by more than its interval",
+    "sel_gated": "(on - 0.1 off) * coh^2, from the +c arm against the -c arm",
+    "si_flips": "mean over intended f of sign_f * (share of rows picking f at +c - at -c)",
+    "retain": "d_target(healed, unsteered) / d_target(steered at the dose of each kept row, averaged)",
+}

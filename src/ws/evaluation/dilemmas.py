@@ -1,0 +1,118 @@
+"""Dilemmas with two answer sentences, read by their mean log-probability; and by yes/no tokens where the answers
+begin so.
+
+logratio = label * (mean log p(yes sentence) - mean log p(no sentence)), nats per token: positive = the trait's
+answer. Yes/no reading: yesno = label * (logsumexp log p(yes tokens) - logsumexp log p(no tokens)) at the reply's
+first token, pmass = total probability on them. Letters (A/B) are not offered: small models never learn them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ws.batching import by_length
+from ws.evaluation.cached import Cached, log_softmax, repeat_rows, steered_rows, token_logps
+from ws.models import LM
+
+if TYPE_CHECKING:
+    from ws.axes import Question
+
+__all__ = ["DILEMMAS", "gain", "monotone", "read_dilemmas", "t_statistic", "yes_no_ids"]
+
+DILEMMAS: dict[str, Any] = {
+    "question": pl.String, "label": pl.Int32, "logp_yes": pl.Float64, "logp_no": pl.Float64,
+    "logratio": pl.Float64, "yesno": pl.Float64, "pmass": pl.Float64,
+}
+LOW_PMASS = 0.75
+
+
+def read_dilemmas(
+    lm: LM, questions: Sequence[Question], *, direction: Any = None, cs: Sequence[float] = (0.0,),
+    persona: str | None = None, stale: bool = False, batch_size: int = 64,
+) -> list[pl.DataFrame]:
+    """One frame (columns DILEMMAS, rows in the questions' order) per dose; adapters are the caller's to attach."""
+    prompts = [lm.prompt_ids(q.text, system=persona) for q in questions]
+    words = yes_no_ids(lm) if all(_starts_so(q) for q in questions) else None
+    read = torch.full((len(questions), len(cs), 4), torch.nan)
+    with lm.lock, torch.inference_mode():
+        for chosen in by_length([len(ids) for ids in prompts], max(1, batch_size // (2 * len(cs)))):
+            pairs = [(lm.encode(questions[i].yes), lm.encode(questions[i].no)) for i in chosen]
+            read[chosen] = _batch(lm, [prompts[i] for i in chosen], pairs, direction, cs, stale, words).cpu()
+    return [_frame(questions, read[:, k].double().numpy()) for k in range(len(cs))]
+
+
+def _batch(
+    lm: LM, prompts: Sequence[list[int]], pairs: Sequence[tuple[list[int], list[int]]], direction: Any,
+    cs: Sequence[float], stale: bool, words: tuple[list[int], list[int]] | None,
+) -> Tensor:
+    """(prompts, doses, 4): mean log p of the two sentences, logsumexp log p of the yes and the no tokens (NaN
+    without)."""
+    width = max(len(ids) for pair in pairs for ids in pair)
+    rows = Cached(lm, [ids[:-1] for ids in prompts], 1 + width)
+    rows.repeat(len(cs))
+    doses = torch.tensor(list(cs) * len(prompts), dtype=torch.float32)
+    last = torch.tensor([ids[-1] for ids in prompts], device=lm.device).repeat_interleave(2 * len(cs))
+    padded = [ids + [-1] * (width - len(ids)) for pair in pairs for _ in cs for ids in pair]
+    sentences = torch.tensor(padded, device=lm.device)
+    with steered_rows(lm, direction, doses, rows.columns, stale) as steering:
+        repeat_rows(rows, steering, 2)
+        hidden = rows.block(torch.cat([last[:, None], sentences[:, :-1].clamp(min=0)], 1))
+        logps = token_logps(lm, hidden, sentences.clamp(min=0)).masked_fill(sentences < 0, 0.0)
+        means = (logps.sum(1) / (sentences >= 0).sum(1)).reshape(len(prompts), len(cs), 2)
+        if words is None:
+            return torch.cat([means, torch.full_like(means, torch.nan)], -1)
+        first = log_softmax(lm, hidden[::2, 0])
+        told = torch.stack([first[:, ids].logsumexp(-1) for ids in words], -1)
+        return torch.cat([means, told.reshape(means.shape)], -1)
+
+
+def _frame(questions: Sequence[Question], read: np.ndarray[Any, Any]) -> pl.DataFrame:
+    labels = np.array([q.label for q in questions], dtype=np.float64)
+    yes, no, told_yes, told_no = read.T
+    return pl.DataFrame({
+        "question": [q.text for q in questions], "label": labels.astype(int),
+        "logp_yes": yes, "logp_no": no, "logratio": labels * (yes - no), "yesno": labels * (told_yes - told_no),
+        "pmass": np.exp(told_yes) + np.exp(told_no),
+    }, schema=DILEMMAS)
+
+
+def yes_no_ids(lm: LM) -> tuple[list[int], list[int]] | None:
+    """Ids of the single tokens that say yes and no at a reply's start; None where the tokenizer has none for one of
+    them."""
+    spelled = [{tuple(lm.encode(space + form)) for form in (word, word.lower(), word.upper()) for space in ("", " ")}
+               for word in ("Yes", "No")]
+    yes, no = ([ids[0] for ids in sorted(forms) if len(ids) == 1] for forms in spelled)
+    return (yes, no) if yes and no else None
+
+
+def _starts_so(question: Question) -> bool:
+    return question.yes.casefold().startswith("yes") and question.no.casefold().startswith("no")
+
+
+def t_statistic(c: ArrayLike, logratio: ArrayLike) -> float:
+    """`T` = |slope / se| of logratio on c, paired by item: c (D,), logratio (items, D); each item has its own
+    level."""
+    x, y = np.asarray(c, dtype=np.float64), np.asarray(logratio, dtype=np.float64)
+    x = x - x.mean()
+    slopes = (y - y.mean(1, keepdims=True)) @ x / (x @ x)
+    error = slopes.std(ddof=1) / math.sqrt(len(slopes))
+    return float(abs(slopes.mean()) / error) if error > 0 else math.nan
+
+
+def gain(t: float, d_nll: float) -> float:
+    """100 T / (1 + max(0, d_nll)); d_nll: rise of the mean NLL of neutral text, nats per token."""
+    return 100 * t / (1 + max(0.0, d_nll))
+
+
+def monotone(means: Sequence[float]) -> bool:
+    """Whether mean logratios, in the order of their doses, only rise or only fall."""
+    steps = np.diff(np.asarray(means, dtype=np.float64))
+    return bool((steps >= 0).all() or (steps <= 0).all())

@@ -1,0 +1,243 @@
+"""`evaluate`: everything that is measured of a model under one treatment, several doses at once.
+
+    base = ws.evaluate(lm, axis)                                  # cached in the process by (weights, items, settings)
+    reports = ws.evaluate(lm, axis, direction=v, c=[0, 0.5, 1])   # one report per dose, computed in the same batches
+    healed = ws.evaluate(lm, axis, adapters=[adapter])
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import torch
+
+from ws.axes import Axis
+from ws.errors import UserError
+from ws.evaluation.backends import Backend, backend_of
+from ws.evaluation.behaviour import read_behaviour
+from ws.evaluation.capability import ANSWERS, ask, capability_items
+from ws.evaluation.dilemmas import DILEMMAS, read_dilemmas
+from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
+from ws.evaluation.items import ItemSet, load_items
+from ws.evaluation.report import Report
+from ws.evaluation.slots import Reading
+from ws.models import LM
+from ws.steering import Direction, refuse_steered
+from ws.storing import digest
+from ws.tracing import adapted
+
+__all__ = ["evaluate", "forget_bases"]
+
+T = TypeVar("T")
+EXAM = 60  # capability items
+THINK = {True: (0, 20), False: (128,)}  # embedded model, others: think budgets, the headline first
+REMEMBERED = 64
+
+_MEMORY: OrderedDict[str, Any] = OrderedDict()
+_MEMORY_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """What is done to the model; all its doses are measured together."""
+
+    direction: Any = None
+    cs: tuple[float, ...] = (0.0,)
+    adapters: tuple[Any, ...] = ()
+    persona: str | None = None
+
+    @property
+    def treatment(self) -> dict[str, Any]:
+        return {"direction": self.direction, "cs": self.cs, "persona": self.persona}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is measured, the same for base and for every arm."""
+
+    axis: Axis
+    items: ItemSet
+    readings: tuple[Reading, ...]
+    backend: Backend
+    prompts: tuple[str, ...]
+    n: int
+    exam: tuple[dict[str, str], ...]
+    seed: int
+    batch_size: int
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The instrument: what must be equal before two reports are compared. None = not measured."""
+        first = self.readings[0]
+        return {
+            "backend": self.backend.name, **self.backend.identity(self.items, first),
+            "conditions": list(first.conditions), "think": first.think,
+            "think_samples": first.samples if first.think else None,
+            "text": {"prompts": digest(self.prompts), "n": self.n} if self.prompts else None,
+            "capability": digest(self.exam) if self.exam else None,
+            "dilemmas": digest([asdict(q) for q in self.axis.questions]) if self.axis.questions else None,
+        }
+
+
+def evaluate(
+    lm: LM,
+    axis: Axis,
+    *,
+    direction: Any = None,
+    c: float | Sequence[float] = 0.0,
+    adapters: Sequence[Any] = (),
+    persona: str | None = None,
+    items: str | Path | ItemSet | Iterable[dict[str, Any]] = "default",
+    per_foundation: int | None = None,
+    think: int | None = None,
+    think_samples: int = 4,
+    free_text: bool = True,
+    capability: bool = True,
+    batch_size: int = 64,
+    seed: int = 0,
+    split: str = "all",
+    texts: int = 200,
+    conditions: Sequence[str] = ("other_violate",),
+    readout: str = "whole",
+    backend: str | None = None,
+    strict_june: bool = False,
+) -> Any:
+    """Vignettes, dilemmas, free text and capability of a model under a treatment -> Report; several c -> list[Report].
+
+    direction: a Direction or pairs, at every assistant position, times c. adapters: Adapters or (Adapter, c), in
+    order. persona: system prompt in place of the neutral one. items: "default", "standard", "conflict", a JSONL path,
+    rows. per_foundation: that many items of each foundation. think: tokens of thinking; None: the embedded model
+    reads 0 with 20 beside it, others 128. think_samples: 0 = one greedy think. split: "select" (half of the items and
+    the axis's select prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the
+    probes). texts: completions behind coherence. conditions, readout, strict_june: see `Reading`. backend: "builtin",
+    "tinymfv", "moralmaps"; None: an installed one where it can serve, else ours. UserError: a treatment, items or
+    settings that do not fit.
+    """
+    refuse_steered(lm, "evaluate")
+    axis = axis.on(lm)
+    doses = _doses(direction, c)
+    chosen = load_items(items, mini=lm.is_mini).split(split).subset(per_foundation)
+    reading = Reading(tuple(conditions), 0, think_samples, readout, seed, batch_size, strict_june)
+    budgets = THINK[lm.is_mini] if think is None else (think,)
+    prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
+    whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
+    plan = _Plan(
+        axis=axis, items=chosen, readings=tuple(replace(reading, think=budget) for budget in budgets),
+        backend=backend_of(lm, backend, whole=whole), prompts=tuple(prompts), n=n,
+        exam=tuple(capability_items(lm, EXAM, seed)) if capability else (), seed=seed, batch_size=batch_size,
+    )
+    reports = _reports(lm, plan, _Arm(direction, doses, tuple(adapters), persona))
+    return reports[0] if isinstance(c, int | float) else reports
+
+
+def _doses(direction: Any, c: float | Sequence[float]) -> tuple[float, ...]:
+    doses = (float(c),) if isinstance(c, int | float) else tuple(float(x) for x in c)
+    if not doses or not np.isfinite(doses).all():
+        raise UserError(f"c must be one finite number or several (got {c!r}).")
+    if direction is None and any(doses):
+        raise UserError(f"c is {c!r} and there is no direction to apply it to. Pass direction=, or leave c out.")
+    if direction is not None and not isinstance(direction, Direction) and not any(doses):
+        raise UserError("direction is a list of pairs and c, which multiplies their coefficients, is 0. Pass c=1.0.")
+    return doses
+
+
+def _reports(lm: LM, plan: _Plan, arm: _Arm) -> list[Report]:
+    """One report per dose of the arm; a dose of 0 without adapters and persona is the base."""
+    untreated = not arm.adapters and arm.persona is None
+    active = tuple(dict.fromkeys(c for c in arm.cs if c or not untreated))
+    measured: dict[float, dict[str, pl.DataFrame]] = {}
+    if active:
+        parts = _measure(lm, plan, replace(arm, cs=active))
+        measured = {c: {name: frames[i] for name, frames in parts.items()} for i, c in enumerate(active)}
+    if len(active) < len(set(arm.cs)):
+        measured[0.0] = {name: frames[0] for name, frames in _base(lm, plan).items()}
+    return [Report(**measured[c], identity=plan.identity, subject=_subject(lm, plan, arm, c)) for c in arm.cs]
+
+
+def _base(lm: LM, plan: _Plan) -> dict[str, list[pl.DataFrame]]:
+    return _remembered(lm, plan, "all", lambda: _measure(lm, plan, _Arm()))
+
+
+def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
+    """The four frames of a report, a list over the arm's doses each; empty frames where nothing is asked for."""
+    empty = {name: [pl.DataFrame(schema=kinds)] * len(arm.cs)
+             for name, kinds in (("text", TEXTS), ("exam", ANSWERS), ("dilemmas", DILEMMAS))}
+    found: dict[str, list[pl.DataFrame]] = {}
+    stale = bool(arm.adapters)
+    with lm.lock, adapted(lm, arm.adapters):
+        read = [plan.backend.read(lm, plan.items, reading, **arm.treatment, stale=stale) for reading in plan.readings]
+        found["per_row"] = [pl.concat(frames) for frames in zip(*read, strict=True)]
+        if plan.axis.questions:
+            found["dilemmas"] = read_dilemmas(
+                lm, plan.axis.questions, **arm.treatment, stale=stale, batch_size=plan.batch_size
+            )
+    if plan.exam:
+        found["exam"] = ask(lm, plan.exam, **arm.treatment, adapters=arm.adapters, batch_size=2 * plan.batch_size)
+    if plan.prompts:
+        found["text"] = _texts(lm, plan, arm)
+    return empty | found
+
+
+def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
+    """Free text with `readable`, beside the base's of the same dice; the limit comes from another sample of the
+    base."""
+    def write(arm: _Arm, seed: int) -> list[pl.DataFrame]:
+        return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, adapters=arm.adapters, seed=seed,
+                         batch_size=2 * plan.batch_size)
+
+    def of_base() -> tuple[float, pl.DataFrame]:
+        limit = limit_of(write(_Arm(), plan.seed + LIMIT_SEED)[0])
+        return limit, mark_readable(write(_Arm(), plan.seed)[0], limit)
+
+    limit, base = _remembered(lm, plan, "text", of_base)
+    frames = [base] if arm == _Arm() else [mark_readable(frame, limit) for frame in write(arm, plan.seed)]
+    return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
+
+
+def _subject(lm: LM, plan: _Plan, arm: _Arm, c: float) -> dict[str, Any]:
+    """What was measured, as plain values."""
+    return {
+        "base": not arm.adapters and arm.persona is None and not c,
+        "model": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device), "dtype": str(lm.dtype),
+        "threads": torch.get_num_threads(), "axis": plan.axis.name, "target": plan.axis.target,
+        "intended": plan.axis.intended, "c": c, "direction": _named(arm.direction), "persona": arm.persona,
+        "adapters": [_named(adapter) for adapter in arm.adapters], "seed": plan.seed,
+        "think_samples": plan.readings[0].samples, "thinks": [reading.think for reading in plan.readings],
+    }
+
+
+def _named(thing: Any) -> Any:
+    """A direction or an adapter, alone or with its coefficient, as plain values."""
+    if isinstance(thing, list | tuple):
+        return [_named(part) for part in thing]
+    if thing is None or isinstance(thing, int | float):
+        return thing
+    return getattr(thing, "method", None) or getattr(thing, "digest", None) or type(thing).__name__
+
+
+def _remembered(lm: LM, plan: _Plan, part: str, compute: Callable[[], T]) -> T:
+    """What the base gave in this process for the same weights, template, items and settings."""
+    settings = [part, plan.identity, [asdict(reading) for reading in plan.readings], plan.seed, plan.axis.narration]
+    key = digest([lm.fingerprint, str(lm.dtype), str(lm.device), lm.neutral, str(lm.tok.chat_template), settings])
+    with lm.lock:
+        if key not in _MEMORY:
+            value = compute()
+            with _MEMORY_LOCK:
+                _MEMORY[key] = value
+                while len(_MEMORY) > REMEMBERED:
+                    _MEMORY.popitem(last=False)
+        found: T = _MEMORY[key]
+    return found
+
+
+def forget_bases() -> None:
+    """Forget the base's cached measurements, for example after weights were changed in place."""
+    with _MEMORY_LOCK:
+        _MEMORY.clear()

@@ -1,0 +1,256 @@
+"""A report: what one model under one treatment answered, with the identity of the instrument that asked.
+
+    r = ws.evaluate(lm, axis, direction=v, c=0.5)
+    r.nats["Authority"], r.p_ans_any, r.coherence, r.per_row
+    ws.compare(base, r)                        # shifts with intervals; refuses reports of different instruments
+    Report.from_frame(r.to_frame())            # one row, as parquet stores it
+
+Every number's definition is in `ws.evaluation.definitions`, to be printed beside it. NaN stays NaN: `n_bad` counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ws.axes import FOUNDATIONS
+from ws.errors import UserError
+from ws.evaluation.behaviour import Behaviour, behaviour_of
+from ws.evaluation.capability import ANSWERS
+from ws.evaluation.dilemmas import DILEMMAS
+from ws.evaluation.freetext import TEXTS
+from ws.evaluation.statistics import resamples, share_ratios, wilson
+from ws.evaluation.vignettes import ROWS
+
+__all__ = ["Report"]
+
+Array = NDArray[np.float64]
+FRAMES: dict[str, dict[str, Any]] = {"per_row": ROWS, "text": TEXTS, "exam": ANSWERS, "dilemmas": DILEMMAS}
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """One evaluation.
+
+    per_row: vignettes, one row per item, condition and think budget; text: completions with scores; exam: capability;
+    dilemmas: the axis's questions; each empty where not measured. identity: the instrument, which `compare` wants
+    equal; subject: what was measured (model, fingerprint, direction, c, adapters, persona) and the axis.
+    """
+
+    per_row: pl.DataFrame
+    text: pl.DataFrame
+    exam: pl.DataFrame
+    dilemmas: pl.DataFrame
+    identity: dict[str, Any]
+    subject: dict[str, Any]
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """The per-row frame at the headline think budget, sorted by id and condition."""
+        return self.per_row.filter(pl.col("think") == self.identity["think"]).sort("id", "condition")
+
+    def at_think(self, think: int) -> Report:
+        """The same report with another think budget as its headline. UserError where it was not read."""
+        if think not in self.per_row["think"]:
+            raise UserError(f"think={think} was not read (read: {sorted(set(self.per_row['think']))}).")
+        samples = self.subject["think_samples"] if think else None
+        return dataclasses.replace(self, identity=self.identity | {"think": think, "think_samples": samples})
+
+    @property
+    def target(self) -> str:
+        """The axis's target."""
+        return str(self.subject["target"])
+
+    @property
+    def intended(self) -> dict[str, int]:
+        """Intended foundations with their signs."""
+        return dict(self.subject["intended"])
+
+    @property
+    def c(self) -> float:
+        """Coefficient of the direction; 0 without one."""
+        return float(self.subject["c"])
+
+    @cached_property
+    def p(self) -> Array:
+        """(rows, 7) softmax over the allowed answers."""
+        return self.rows.select(f"p_{f}" for f in FOUNDATIONS).to_numpy()
+
+    @cached_property
+    def scores(self) -> Array:
+        """(rows, 7) log-probabilities of the answers, nats."""
+        return self.rows.select(f"score_{f}" for f in FOUNDATIONS).to_numpy()
+
+    @cached_property
+    def profile(self) -> dict[str, float]:
+        """Foundation -> mean probability over all rows."""
+        return dict(zip(FOUNDATIONS, _mean(self.p).tolist(), strict=True))
+
+    @cached_property
+    def nats(self) -> dict[str, float]:
+        """Foundation -> ln(profile)."""
+        with np.errstate(divide="ignore"):
+            return {f: float(np.log(value)) for f, value in self.profile.items()}
+
+    @cached_property
+    def nats_diag(self) -> dict[str, float]:
+        """Foundation -> mean of ln p over its own rows; NaN where it has none."""
+        with np.errstate(divide="ignore"):
+            logs = np.log(self.p)
+        return {f: float(_mean(logs[self.own_rows(f), k])) for k, f in enumerate(FOUNDATIONS)}
+
+    def own_rows(self, foundation: str) -> NDArray[np.bool_]:
+        """(rows,) whether a row is labelled with the foundation or carries its cue."""
+        labelled = (pl.col("foundation") == foundation) | pl.col("cues").list.contains(foundation)
+        return self.rows.select(own=labelled.fill_null(False))["own"].to_numpy()
+
+    @property
+    def auth_nats(self) -> float:
+        return self.nats["Authority"]
+
+    @property
+    def care_nats(self) -> float:
+        return self.nats["Care"]
+
+    @property
+    def p_ans_any(self) -> float:
+        return self._row_mean("p_ans_any")
+
+    @property
+    def p_ans_free(self) -> float:
+        return self._row_mean("p_ans_free")
+
+    @property
+    def json_is_valid(self) -> float:
+        return self._row_mean("json_valid")
+
+    @property
+    def ppx_json(self) -> float:
+        return math.exp(self._row_mean("nll_json"))
+
+    def _row_mean(self, column: str) -> float:
+        return float(_mean(self.rows[column].to_numpy()))
+
+    @cached_property
+    def order_gap(self) -> float:
+        """Total variation between the profiles of the two option orders; NaN where one order was read."""
+        if not self.rows.height or self.rows["forward"].is_null().any() or self.rows["reverse"].is_null().any():
+            return math.nan
+        both = [np.array(self.rows[name].to_list()) for name in ("forward", "reverse")]
+        first, second = (_mean(np.exp(x - np.logaddexp.reduce(x, axis=1)[:, None])) for x in both)
+        return float(np.abs(first - second).sum() / 2)
+
+    @property
+    def n_bad(self) -> int:
+        """Vignette rows whose probabilities are not finite."""
+        return int((~np.isfinite(self.p).all(1)).sum())
+
+    @property
+    def coh_text(self) -> float:
+        return float(_mean(self.text["readable"].cast(pl.Float64).to_numpy()))
+
+    @property
+    def coh_text_base(self) -> float:
+        return float(_mean(self.text["base_readable"].cast(pl.Float64).to_numpy()))
+
+    @property
+    def coherence(self) -> float:
+        """The headline; NaN without free text, or where the base has no readable text."""
+        if math.isnan(self.coh_text) or not self.coh_text_base > 0:
+            return math.nan
+        return float(np.minimum(self.p_ans_any, self.coh_text / self.coh_text_base))
+
+    def coherence_draws(self, draws: int = 2000, seed: int = 0) -> Array:
+        """(draws,) plausible values of coherence: items resampled, shares of readable text from their posterior."""
+        if math.isnan(self.coherence):
+            return np.full(draws, math.nan)
+        any_ = self.by_item("p_ans_any")
+        mass = resamples(len(any_), draws, seed) @ any_ / len(any_)
+        if self.subject["base"]:
+            return mass
+        ratios = share_ratios(self.text["readable"], self.text["base_readable"], draws, seed + 1, paired=True)
+        return np.minimum(mass, ratios)
+
+    @cached_property
+    def coherence_interval(self) -> tuple[float, float]:
+        """95 % interval of coherence."""
+        low, high = np.quantile(self.coherence_draws(), [0.025, 0.975])
+        return float(low), float(high)
+
+    def by_item(self, value: str | pl.Expr, rows: NDArray[np.bool_] | None = None) -> Array:
+        """(items,) a column averaged over an item's conditions, sorted by id: what a bootstrap resamples; rows: only
+        those."""
+        value = pl.col(value) if isinstance(value, str) else value
+        chosen = self.rows if rows is None else self.rows.filter(rows)
+        return chosen.group_by("id").agg(value=value.mean()).sort("id")["value"].to_numpy()
+
+    @property
+    def capability(self) -> float:
+        return float(_mean(self.exam["correct"].cast(pl.Float64).to_numpy()))
+
+    @property
+    def capability_interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval."""
+        return wilson(float(self.exam["correct"].sum()), self.exam.height)
+
+    @cached_property
+    def behaviour(self) -> Behaviour:
+        """protect, its log-odds, unreadable, grammatical, slots; measured=False for models that are not embedded."""
+        return behaviour_of(self.text)
+
+    @property
+    def logratio(self) -> float:
+        return float(_mean(self.dilemmas["logratio"].to_numpy()))
+
+    @property
+    def headroom(self) -> dict[str, float]:
+        """The target's profile and its distance to 0 and to 1; NaN for a target outside the foundations."""
+        p = self.profile.get(self.target, math.nan)
+        return {"profile": p, "down": p, "up": 1 - p}
+
+    def summary(self) -> dict[str, float]:
+        """Every scalar by name, NaN where not measured."""
+        b, (coh_low, coh_high), (cap_low, cap_high) = self.behaviour, self.coherence_interval, self.capability_interval
+        return {
+            **{f"{name}_{f}": getattr(self, name)[f] for name in ("profile", "nats", "nats_diag") for f in FOUNDATIONS},
+            "p_ans_any": self.p_ans_any, "p_ans_free": self.p_ans_free, "json_is_valid": self.json_is_valid,
+            "ppx_json": self.ppx_json, "order_gap": self.order_gap, "n_rows": self.rows.height, "n_bad": self.n_bad,
+            "coh_text": self.coh_text, "coh_text_base": self.coh_text_base, "n_text": self.text.height,
+            "coherence": self.coherence, "coherence_low": coh_low, "coherence_high": coh_high,
+            "capability": self.capability, "capability_low": cap_low, "capability_high": cap_high,
+            "protect": b.protect.value, "protect_low": b.protect.low, "protect_high": b.protect.high,
+            "protect_log_odds": b.log_odds, "unreadable": b.unreadable, "grammatical": b.grammatical, "slots": b.slots,
+            "logratio": self.logratio,
+        }
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row: every scalar of `summary`, identity and subject as JSON, and the four frames as lists of
+        structs."""
+        numbers = {name: [float(value)] for name, value in self.summary().items()}
+        plain = pl.DataFrame({"c": [self.c], "identity": [json.dumps(self.identity, sort_keys=True)],
+                              "subject": [json.dumps(self.subject, sort_keys=True)], **numbers})
+        nested = [getattr(self, name).select(pl.struct(pl.all()).implode().alias(name)) for name in FRAMES]
+        return pl.concat([plain, *nested], how="horizontal")
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame) -> Report:
+        """The report in a frame of one row; other columns are ignored. UserError for another number of rows."""
+        if frame.height != 1 or not {"identity", "subject", *FRAMES} <= set(frame.columns):
+            raise UserError(f"a report is one row with identity, subject, {', '.join(FRAMES)} (got {frame.height} rows,"
+                            f" columns {frame.columns[:6]}). Filter the frame to one report.")
+        tables = {name: pl.DataFrame(frame[name][0].to_list(), schema=kinds) for name, kinds in FRAMES.items()}
+        identity, subject = (json.loads(frame[name][0]) for name in ("identity", "subject"))
+        return cls(**tables, identity=identity, subject=subject)
+
+
+def _mean(values: Array) -> Any:
+    """Mean over the first axis; NaN over nothing, and wherever a value is NaN."""
+    return values.mean(0) if len(values) else np.full(values.shape[1:], math.nan)
