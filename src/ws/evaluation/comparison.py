@@ -24,6 +24,7 @@ __all__ = ["COMPARED", "compare", "refuse_unlike", "retain", "retain_behaviour",
 Array = NDArray[np.float64]
 GUARD = 0.05  # nats: below this shift no ratio to it is formed
 MAY_MOVE = "SocialNorms"
+PARTS = ("text", "capability", "dilemmas")  # of an identity; None where that part was not measured
 FOUNDATION_COLUMNS: dict[str, Any] = {
     "foundation": pl.String, "intended": pl.Int32, "target": pl.Boolean, "base": pl.Float64, "value": pl.Float64,
     "d_nats": pl.Float64, "low": pl.Float64, "high": pl.Float64,
@@ -48,7 +49,7 @@ def refuse_unlike(a: Report, b: Report) -> None:
     difference."""
     for field in sorted(set(a.identity) | set(b.identity)):
         x, y = a.identity.get(field), b.identity.get(field)
-        if x != y and (x is None) == (y is None):
+        if x != y and not (field in PARTS and None in (x, y)):
             raise UserError(f"the reports differ in {field}: {x} and {y}. Evaluate both with the same settings.")
 
 

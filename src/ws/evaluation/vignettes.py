@@ -70,9 +70,10 @@ def read_vignettes(
 
 def _frame(reader: SlotReader, read: dict[str, Array]) -> pl.DataFrame:
     """The per-row frame of one dose; answers (R, 2, S, 7), prefill and valid (R, 2, S), S = thinks."""
-    orders = np.logaddexp.reduce(read["answers"], axis=2) - math.log(reader.reading.draws)  # (R, 2, 7)
-    score = orders.mean(1)
-    p = np.exp(score - np.logaddexp.reduce(score, axis=1)[:, None])
+    with np.errstate(invalid="ignore"):  # a row that is not finite stays so, and is counted in the report
+        orders = np.logaddexp.reduce(read["answers"], axis=2) - math.log(reader.reading.draws)  # (R, 2, 7)
+        score = orders.mean(1)
+        p = np.exp(score - np.logaddexp.reduce(score, axis=1)[:, None])
     mass, forced = np.exp(read["answers"]).sum(-1), np.exp(read["prefill"])
     columns: dict[str, Any] = {
         "id": [item.id for item, _ in reader.rows],
