@@ -123,20 +123,29 @@ def _looks(model: PreTrainedModel) -> list[tuple[object, ...]]:
     return [*((n, id(m)) for n, m in model.named_modules()), *weights]
 
 
-def private_copy(lm: LM) -> LM:
-    """An LM with modules of its own over the very same weight tensors: layers can be put in without anyone seeing it.
+def private_copy(lm: LM, own_weights: bool = False) -> LM:
+    """An LM with modules of its own over the very same weights: layers can be put in without anyone seeing it.
 
-    No weight is copied, so it is cheap at any size; whoever holds it must not write into a weight. UserError where the
-    model is steered or adapted at this moment.
+    The weights' memory is shared, so it is cheap at any size, but whoever holds it must not write into a weight;
+    own_weights: copied too. UserError where the model is steered or adapted at this moment.
     """
     with lm.lock:
         if lm.model in ADAPTED or any(m._forward_hooks or m._forward_pre_hooks for m in lm.blocks.modules()):
             raise UserError(
-                f"{lm.name} is steered or adapted here. Leave that `with` block first; pass adapters as history=."
+                f"{lm.name} is steered or adapted here. Leave that `with` block, pass adapters as history=."
             )
-        tensors = [*lm.model.parameters(), *lm.model.buffers()]
-        model = copy.deepcopy(lm.model, {id(t): t for t in tensors})
+        memo: dict[int, Any] = {id(t): _twin(t, own_weights) for t in lm.model.parameters()}
+        memo |= {id(t): t.clone() if own_weights else t for t in lm.model.buffers()}
+        model = copy.deepcopy(lm.model, memo)
         path = next(name for name, m in lm.model.named_modules() if m is lm.blocks)
     blocks = model.get_submodule(path)
     assert isinstance(blocks, nn.ModuleList)
     return dataclasses.replace(lm, model=model, blocks=blocks, lock=threading.RLock())
+
+
+def _twin(parameter: nn.Parameter, own: bool) -> nn.Parameter:
+    """A parameter over the same memory (`.to()` and requires_grad of one are not the other's), or a copy."""
+    if type(parameter) is not nn.Parameter:  # quantized: knows more than its data
+        return copy.deepcopy(parameter) if own else parameter
+    data = parameter.detach()
+    return nn.Parameter(data.clone() if own else data, requires_grad=False)

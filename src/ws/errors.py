@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["UserError"]
+__all__ = ["Cancelled", "UserError"]
 
 
 class UserError(Exception):
     """A mistake of the user: the message says what happened, the value seen and the way out."""
+
+
+class Cancelled(Exception):
+    """The user stopped a job between two steps: nothing is half done, the model is as it was."""

@@ -9,17 +9,18 @@ family whose layer is no linear map of its input, or that writes into the base w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from peft import DeloraConfig, LoraConfig, PeftConfig
 from peft.utils.other import get_pattern_key
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from ws.errors import UserError
 
-__all__ = ["FAMILIES", "Family", "Parts", "family_of", "update_square"]
+__all__ = ["FAMILIES", "Family", "Parts", "family_of", "new_config", "principal_factors", "update_square"]
 
 Parts = dict[str, Tensor]  # of one module, named as PEFT names them without ".weight": lora_A (r, in), lora_B (out, r)
 Step = Callable[[Tensor, Tensor, Parts, PeftConfig, str], Tensor]
@@ -116,6 +117,16 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+def new_config(family: str, rank: int, alpha: float, modules: Mapping[str, nn.Module]) -> PeftConfig:
+    """The PEFT config of a new adapter on these modules. UserError where the family cannot train GPT-2's Conv1D."""
+    config = FAMILIES[family].configure(rank, alpha, list(modules))
+    if any(isinstance(module, Conv1D) for module in modules.values()):
+        if not isinstance(config, LoraConfig):
+            raise UserError(f"{family} cannot train Conv1D weights (as GPT-2's are). Use lora, dora or pissa.")
+        config.fan_in_fan_out = True
+    return config
+
+
 def family_of(config: PeftConfig) -> Family:
     """The family of a stored config. UserError where the table lacks it or it changes more than weight matrices."""
     kind = f"{getattr(config.peft_type, 'value', config.peft_type)}"
@@ -142,11 +153,12 @@ def family_of(config: PeftConfig) -> Family:
     raise UserError(f"adapters of type {kind} are not supported. Supported: {', '.join(FAMILIES)}.")
 
 
-def update_square(weight: Tensor, parts: Parts, config: PeftConfig, name: str) -> Tensor:
-    """Squared Frobenius norm of one module's update; carries a gradient in `parts`."""
+def update_square(weight: Tensor | None, parts: Parts, config: PeftConfig, name: str) -> Tensor:
+    """Squared Frobenius norm of one module's update, with a gradient in `parts`; weight: not needed for a short cut."""
     family = family_of(config)
     if family.square is not None:
         return family.square(parts, config, name)
+    assert weight is not None
     return (family.step(weight, weight, parts, config, name) - weight).square().sum()
 
 
