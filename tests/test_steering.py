@@ -56,7 +56,9 @@ def difference(lm: LM, layer: int) -> Iterator[tuple[Any, list[Tensor]]]:
 
 
 def hooks_left(lm: LM) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in lm.model.modules())
+    """How many hooks of ours the model has; transformers leaves its own after output_hidden_states."""
+    hooks = [h for m in lm.model.modules() for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
+    return sum(h.__module__.startswith("ws.") for h in hooks)
 
 
 def clause(where: str, columns: int, tags: list[int]) -> Tensor:
