@@ -258,8 +258,8 @@ def texts(kept: dict[float, int], n: int = 40, **columns: Any) -> pl.DataFrame:
             good = i < k
             rows.append({
                 "split": "train" if 0 < c <= 1 else "select", "c": c, "text": f"reply {c} {i}", "n_tokens": 30,
-                "tail_ppl": 3.0 + c if good else 80.0, "rep": 0.05, "distinct3": 0.95, "bite": 0.2 * c, "narrates": False,
-                "refuses": False, "finished": True, "dropped": None if good else "tail_ppl",
+                "tail_ppl": 3.0 + c if good else 80.0, "rep": 0.05, "distinct3": 0.95, "bite": 0.2 * c,
+                "narrates": False, "refuses": False, "finished": True, "dropped": None if good else "tail_ppl",
             })  # fmt: skip
     frame = pl.DataFrame(rows, schema_overrides={"dropped": pl.String})
     return frame.with_columns(**columns) if columns else frame

@@ -150,7 +150,8 @@ def test_two_writers_of_one_folder(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     path = Disk(tmp_path).go()
-    code = f"import fcntl, os; f = open({str(path / '.lock')!r}, 'a+'); fcntl.flock(f, 2); f.write('1'); f.flush(); os.kill(os.getpid(), 9)"
+    take = f"f = open({str(path / '.lock')!r}, 'a+'); fcntl.flock(f, 2); f.write('1'); f.flush()"
+    code = f"import fcntl, os; {take}; os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code], check=False)
     Disk(tmp_path).go()
 
@@ -269,7 +270,7 @@ def test_recipes() -> None:
         (("dose", "grid"), [1.0, 0.5], "rise"),
         (("dose", "grid"), [], "empty"),
         (("dose", "texts"), 1, "at least 8"),
-        (("data", "at_least"), 99, "data.keep"),
+        (("data", "keep"), 3, "heal.min_rows"),
         (("rounds",), 0, "at least 1"),
         (("seeds",), [], "at least one"),
         (("seeds",), [1, 1], "repeat"),

@@ -74,15 +74,12 @@ class DataConfig:
     """True drops texts that the token limit cut off"""
     keep: int = 64
     """train on this many of the kept, spread evenly over doses and prompts"""
-    at_least: int = 30
-    """fewer kept than this stops the run: starvation"""
 
     def __post_init__(self) -> None:
         _positive("data.doses", *self.doses)
         _positive("data.rep", self.rep)
         _check(self.samples >= 1, f"data.samples must be at least 1 (got {self.samples}).")
-        _check(self.keep >= self.at_least >= 2,
-               f"data.keep ({self.keep}) must be at least data.at_least ({self.at_least}, 2 or more).")  # fmt: skip
+        _check(self.keep >= 2, f"data.keep must be at least 2 (got {self.keep}).")
 
 
 @dataclass(frozen=True)
@@ -150,6 +147,10 @@ class RunConfig:
     """CPU threads, part of what makes a number; None leaves the process as it is"""
 
     def __post_init__(self) -> None:
+        _check(
+            self.data.keep >= self.heal.min_rows,
+            f"data.keep ({self.data.keep}) is under heal.min_rows ({self.heal.min_rows}): no heal could start.",
+        )
         _check(self.rounds >= 1, f"rounds must be at least 1 (got {self.rounds}).")
         _check(bool(self.seeds), "seeds is empty. Name at least one seed.")
         _check(len(set(self.seeds)) == len(self.seeds), f"seeds repeat (got {self.seeds}).")
@@ -173,7 +174,7 @@ def mini_quick() -> RunConfig:
     """The embedded model, one round in under a minute on two cores."""
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=48, random_draws=8),
-        data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48, at_least=24),
+        data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48),
         evaluation=EvalConfig(texts=96),
         threads=2,
     )
@@ -194,7 +195,7 @@ def real_default(model: str) -> RunConfig:
     """Any other model: the grid, the data and the filter of a run on Qwen3 or Gemma 3 of 0.6B to 4B parameters."""
     return RunConfig(
         model=model,
-        data=DataConfig(tail_ppl=50.0, samples=1, keep=64, at_least=30),
+        data=DataConfig(tail_ppl=50.0, keep=64),
         evaluation=EvalConfig(texts=200),
         batch_size=64,
     )

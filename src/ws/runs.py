@@ -27,6 +27,10 @@ from ws import __version__
 from ws.config import RunConfig, from_dict, to_dict
 from ws.environment import environment
 from ws.errors import UserError
+from ws.filtering import SCORES, reasons
+from ws.gating.frames import Trait
+from ws.gating.gate import Gate
+from ws.generation import SCHEMA
 from ws.storing import (
     checksum,
     digest,
@@ -285,10 +289,102 @@ class Run:
         """A frame by its stem: dose, grid, arms, samples, completions, heal, eval."""
         return read_frame(self.path / "rounds" / str(round) / f"{name}.parquet")
 
+    def arms(self, round: int = 0) -> pl.DataFrame:
+        """The table of arms of a round: the report's, or the dose search's where the round ended there."""
+        return self.frame("arms" if self.has("arms.parquet", round) else "dose", round)
+
+    def limits(self, round: int = 0) -> dict[str, Any]:
+        """The filter's limits of a round, as ws.keep takes them."""
+        data = self.config.data
+        fixed = {name: getattr(data, name) for name in ("rep", "narrates", "refuses", "finished")}
+        return {"tail_ppl": self.get("knee.json", round)["tail_ppl"]} | fixed
+
+    def marked(self, round: int = 0) -> pl.DataFrame:
+        """The round's completions, dose grid and training data, with `dropped`: null or the first reason."""
+        columns = [*SCHEMA, *SCORES, "grammatical"]
+        frames = [self.frame(name, round) for name in ("grid", "completions") if self.has(f"{name}.parquet", round)]
+        filled = [
+            f.with_columns(pl.lit(None, pl.Float64).alias(c) for c in columns if c not in f.columns) for f in frames
+        ]
+        return reasons(pl.concat([f.select(columns) for f in filled]), **self.limits(round))
+
+    def gates(self, round: int = 0) -> list[Gate]:
+        """The stored verdicts of a round, with the researcher's notes."""
+        notes = self.notes(round)
+        gates = [Gate.from_dict(values) for values in self.get("gates.json", round)]
+        return [gate.with_note(notes.get(str(gate.gate), "")) for gate in gates]
+
+    def notes(self, round: int = 0) -> dict[str, str]:
+        """Gate number (as text) -> the researcher's own judgement."""
+        return dict(self.get("notes.json", round)) if self.has("notes.json", round) else {}
+
+    def note(self, gate: int, text: str, round: int = 0) -> None:
+        """Store the researcher's own judgement of a gate, beside the verdict; an empty text removes it."""
+        notes = self.notes(round) | {str(gate): text}
+        write_json(self.path / "rounds" / str(round) / "notes.json", {k: v for k, v in notes.items() if v})
+
+    def samples(self, round: int = 0) -> list[tuple[str, pl.DataFrame]]:
+        """(title, completions) of everything that was written in a round: doses, report arms, training data."""
+        found = []
+        for name in ("grid", "completions"):
+            texts = self.frame(name, round) if self.has(f"{name}.parquet", round) else pl.DataFrame({"c": []})
+            found += [(f"{name}, c {c:+.3g}", part) for (c,), part in texts.group_by("c", maintain_order=True)]
+        reports = self.frame("eval", round) if self.has("eval.parquet", round) else pl.DataFrame({"text": []})
+        for i in range(reports.height):
+            texts = pl.DataFrame(reports["text"][i].to_list())
+            if texts.height:
+                found.append((f"{reports['arm'][i]}, c {reports['c'][i]:+.3g}", texts))
+        return found
+
+    @cached_property
+    def axis(self) -> dict[str, Any]:
+        """The axis as it was when the run began."""
+        return dict(read_json(self.path / "axis.json"))
+
     @property
     def summary(self) -> dict[str, Any]:
         """What `ws run --json` prints: the best round's steer, heal and gates outside, every round inside."""
         return dict(read_json(self.path / "summary.json"))
+
+    @property
+    def best(self) -> int:
+        """The round to deliver; 0 until the run has finished."""
+        return int(self.status.get("best_round", 0))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The frames and settings that a round's gates are judged from."""
+
+    grid: pl.DataFrame
+    arms: pl.DataFrame
+    texts: pl.DataFrame | None
+    curve: pl.DataFrame | None
+    trait: Trait
+    beta: float
+    min_keep: int
+    seeds: int
+    notes: dict[str, str]
+
+
+def read_facts(run: Run, round: int | None = None) -> Facts:
+    """What `ws.judge` reads of a run. UserError when the round has no results yet."""
+    number = run.best if round is None else round
+    if not run.has("dose.parquet", number):
+        raise UserError(
+            f"Round {number} of {run.path} has nothing to judge yet. Run the same `ws run` command to go on."
+        )
+    return Facts(
+        grid=run.frame("dose", number),
+        arms=run.arms(number),
+        texts=run.marked(number) if run.has("completions.parquet", number) else None,
+        curve=run.frame("heal", number) if run.has("healed.parquet", number) else None,
+        trait=Trait(run.axis["target"], dict(run.axis["intended"])),
+        beta=float(run.get("heal.json", number)["beta"]) if run.has("heal.json", number) else 0.0,
+        min_keep=run.config.heal.min_rows,
+        seeds=len(run.config.seeds),
+        notes=run.notes(number),
+    )
 
 
 def open_run(path: str | Path) -> Run:

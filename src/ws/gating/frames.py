@@ -53,8 +53,8 @@ class Trait:
 
     @property
     def off(self) -> tuple[str, ...]:
-        """The foundations that should stay."""
-        return tuple(f for f in FOUNDATIONS if f not in self.intended and f != self.target)
+        """The foundations that should stay; SocialNorms may move along (metrics: surgical)."""
+        return tuple(f for f in FOUNDATIONS if f not in {*self.intended, self.target, "SocialNorms"})
 
 
 def empty_arms() -> pl.DataFrame:

@@ -1,0 +1,119 @@
+"""From reports to the table of arms that is printed, drawn and judged: one row per arm, shifts against the base row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ws.evaluation.comparison import compare, summary
+from ws.evaluation.report import Report
+from ws.gating.frames import FOUNDATIONS, arms_frame
+from ws.storing import digest
+
+__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of"]
+
+LABELS = {"arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32}
+COPIED = (
+    "p_ans_any",
+    "p_ans_free",
+    "coh_text",
+    "order_gap",
+    "capability",
+    "capability_low",
+    "capability_high",
+    "protect",
+    "protect_low",
+    "protect_high",
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A report with its place in the table."""
+
+    arm: str
+    report: Report
+    c: float = 0.0
+    split: str = "report"
+    chosen: bool | None = None
+    draw: int | None = None
+    kl: float | None = None
+    """measured elsewhere, where the report holds no free text"""
+
+
+def arms_of(base: Report, arms: Sequence[Arm], direction_fingerprint: str) -> pl.DataFrame:
+    """The arms as a frame (columns ARMS), every shift against `base`. UserError for a report of another instrument."""
+    return arms_frame([_row(base, arm, direction_fingerprint) for arm in arms])
+
+
+def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
+    report = arm.report
+    found, shifts = report.summary(), summary(compare(base, report))
+    row: dict[str, Any] = {name: getattr(arm, name) for name in LABELS}
+    row |= {name: shifts[name] for name in ("d_target", "d_target_low", "d_target_high", "coherence")}
+    row |= {f"d_{f}{end}": shifts[f"d_{f}{end}"] for f in FOUNDATIONS for end in ("", "_low", "_high")}
+    row |= {name: shifts[name] for name in ("coherence_low", "coherence_high")} | {name: found[name] for name in COPIED}
+    row |= {
+        "d_diag": shifts["d_target_diag"],
+        "profile_target": found.get(f"profile_{report.target}", math.nan),
+        "identity": digest(comparable(report)),
+        "stale": arm.arm == "steer" and report.subject["fingerprint"] != fingerprint,
+        "nonfinite": report.n_bad,
+        "n_items": report.rows.height,
+        "n_text": report.text.height,
+        "think": f"T = {report.identity['think']}",
+        "kl": kl_p95(report.text) if arm.kl is None else arm.kl,
+        "tail_ppl": _median(report.text, "tail_ppl"),
+        "rep": _mean(report.text, "rep"),
+        "n_tokens": _mean(report.text, "n_tokens"),
+    }
+    return {name: _null(value) for name, value in row.items()}
+
+
+def comparable(report: Report) -> dict[str, Any]:
+    """The part of the identity that every arm shares: what one arm leaves out (text, capability) is no difference."""
+    return {k: v for k, v in report.identity.items() if k not in ("text", "capability", "dilemmas")}
+
+
+def kl_p95(texts: pl.DataFrame) -> float:
+    """95th percentile over all positions of the completions of KL(this arm || base), nats; NaN without texts."""
+    if not texts.height:
+        return math.nan
+    values = texts["kl_drift"].explode().drop_nulls().to_numpy()
+    return float(np.quantile(values, 0.95)) if len(values) else math.nan
+
+
+def _null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _median(frame: pl.DataFrame, column: str) -> float:
+    values = frame[column].drop_nulls().to_numpy()
+    return float(np.median(values)) if len(values) else math.nan
+
+
+def _mean(frame: pl.DataFrame, column: str) -> float:
+    values = frame[column].drop_nulls().to_numpy()
+    return float(values.mean()) if len(values) else math.nan
+
+
+def reports_frame(arms: Sequence[Arm]) -> pl.DataFrame:
+    """The reports themselves, one row each with arm, split, c, chosen, draw in front: what eval.parquet holds."""
+    rows = []
+    for arm in arms:
+        place = pl.DataFrame({name: [getattr(arm, name)] for name in LABELS}, schema=LABELS)
+        rows.append(place.hstack(arm.report.to_frame().drop("c")))
+    return pl.concat(rows)
+
+
+def reports_of(frame: pl.DataFrame) -> list[Arm]:
+    """The inverse of `reports_frame`."""
+    return [
+        Arm(report=Report.from_frame(frame.slice(i, 1)), **dict(zip(LABELS, place, strict=True)))
+        for i, place in enumerate(frame.select(*LABELS).rows())
+    ]

@@ -1,0 +1,230 @@
+"""The command line: `ws run`, steer, show, gates, doctor, results, bake, export.
+
+With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
+2 the user's mistake (one message, no traceback), 130 Ctrl-C, 1 a bug.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from ws.config import RunConfig, recipe_for
+from ws.errors import UserError
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """The whole experiment: steer, filter, heal, judge.
+
+    The same command resumes an unfinished run and returns a finished one."""
+
+    config: Annotated[RunConfig, arg(name="")] = field(default_factory=RunConfig)
+    recipe: Literal["quick", "full", "real"] | None = None
+    """whose defaults the other options change; None is quick for the embedded model, real for others"""
+    out: Path = Path("out")
+    """where runs and the ledger are kept"""
+    new: bool = False
+    """start another run of the same configuration instead of resuming or returning it"""
+    json: bool = False
+    """print one JSON object instead of the report"""
+
+
+@dataclass(frozen=True)
+class SteerArgs:
+    """Write to one prompt at several doses, same dice at each; base is c = 0."""
+
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
+    """what the user says"""
+    c: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 3.0)
+    """doses"""
+    model: str = "mini"
+    """"mini", a hub id or a local folder"""
+    axis: str = "care_over_authority"
+    """a shipped axis or a path"""
+    direction: Path | None = None
+    """a stored direction (.safetensors); None reads it from the axis now"""
+    persona: str | None = None
+    """a system prompt in place of the neutral one"""
+    n: int = 1
+    """samples per dose"""
+    seed: int = 0
+    """seed of the dice"""
+    max_new_tokens: int | None = None
+    """tokens per completion; None takes the model's default"""
+    json: bool = False
+    """print one JSON object instead of the texts"""
+
+
+@dataclass(frozen=True)
+class ShowArgs:
+    """Read a run: n samples per arm, after its report."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    n: Annotated[int, arg(aliases=["-n"])] = 0
+    """samples per arm; 0 shows the report only"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print the run's summary as one JSON object"""
+
+
+@dataclass(frozen=True)
+class GatesArgs:
+    """The verdicts of a run, with every outcome: measured? seen? evidence."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    round: int | None = None
+    """which round; None takes the best"""
+    gate: int | None = None
+    """show this gate only, and the gate that --note is for"""
+    note: str | None = None
+    """your own judgement in words, stored beside the verdict of --gate"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class DoctorArgs:
+    """Gate 0: is the instrument sane on this model and axis? Nothing is steered or stored."""
+
+    model: str = "mini"
+    """"mini", a hub id or a local folder"""
+    axis: str = "care_over_authority"
+    """a shipped axis or a path"""
+    think: int | None = None
+    """tokens of thinking; None takes the model's default"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class ResultsArgs:
+    """The ledger: one line per finished run."""
+
+    out: Path = Path("out")
+    """where the ledger is"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class BakeArgs:
+    """Merge a run's adapters into the weights and store the student in the run's own folder."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    round: int | None = None
+    """up to and with this round; None takes the best"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class ExportArgs:
+    """Write what a run found for other tools: merged weights, a PEFT adapter, or a llama.cpp control vector."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """the run's folder"""
+    to: Annotated[Positional[Path], arg(metavar="TO")]
+    """a folder (model, adapter) or a file (.gguf) that does not exist yet"""
+    what: Literal["model", "adapter", "direction"] = "model"
+    """merged weights that plain transformers loads, the last round's PEFT folder, or the direction as GGUF"""
+    round: int | None = None
+    """up to and with this round; None takes the best"""
+    json: bool = False
+    """print one JSON object"""
+
+
+COMMANDS: dict[str, type] = {
+    "run": RunArgs, "steer": SteerArgs, "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs,
+    "results": ResultsArgs, "bake": BakeArgs, "export": ExportArgs,
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(args)
+    except UserError as error:
+        print(f"ws: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ws: stopped. What was finished is stored; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone (ws show | head)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        return 0
+
+
+def _dispatch(args: list[str]) -> int:
+    if args[:1] == ["--version"]:
+        from ws import __version__
+
+        print(f"ws {__version__}")
+        return 0
+    name = args[0] if args else ""
+    if name not in COMMANDS:
+        return _usage(name)
+    try:
+        options = _parse(name, args[1:])
+    except SystemExit as stop:  # tyro's own: 0 after --help, 2 for an option it does not know
+        return int(stop.code or 0)
+    from ws import commands  # only now: it brings torch
+
+    action: Callable[[Any], None] = getattr(commands, name)
+    action(options)
+    return 0
+
+
+def _usage(name: str) -> int:
+    """The list of commands; a mistake unless help was asked for."""
+    asked = name in ("-h", "--help", "help")
+    lines = [f"  ws {command:<9}{(kind.__doc__ or '').splitlines()[0]}" for command, kind in COMMANDS.items()]
+    text = "ws: steer, heal, loop.\n\n" + "\n".join(lines) + "\n\nws COMMAND --help says more."
+    problem = "" if asked or not name else f"ws: there is no command {name!r}.\n\n"
+    print(problem + text, file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
+
+
+def _parse(name: str, args: list[str]) -> Any:
+    """The command's options. `ws run` takes its defaults from the recipe of the model that is named."""
+    kind = COMMANDS[name]
+    how: dict[str, Any] = {"prog": f"ws {name}", "description": inspect.cleandoc(kind.__doc__ or ""), "args": args}
+    how["config"] = (FlagCreatePairsOff,)
+    if name != "run":
+        return tyro.cli(kind, **how)
+    defaults = RunArgs(config=recipe_for(_option(args, "model") or "mini", _option(args, "recipe")))
+    return tyro.cli(kind, default=defaults, **how)
+
+
+def _option(args: Sequence[str], name: str) -> str | None:
+    """The value of --name in args, before the real parse."""
+    for i, word in enumerate(args):
+        if word == f"--{name}" and i + 1 < len(args):
+            return args[i + 1]
+        if word.startswith(f"--{name}="):
+            return word.partition("=")[2]
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""What each command of the command line does, with its options parsed: the library does the work, this prints it."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from rich.console import Console
+from rich.text import Text
+
+from ws.errors import UserError
+from ws.progress import bars
+from ws.reporting import dose_table, figure, print_gates, print_run, print_samples, print_text
+
+if TYPE_CHECKING:
+    from ws import cli
+    from ws.gating import Gate
+    from ws.runs import Run
+
+__all__ = ["bake", "doctor", "export", "gates", "results", "run", "show", "steer"]
+
+WIDE = 132
+
+
+def _console() -> Console:
+    """Standard output; wide enough for the tables where it is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def _progress() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _json(value: Any) -> None:
+    """One object on the last line of standard output; NaN has no JSON and becomes null."""
+    print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _run_at(path: Path | None, out: Path = Path("out")) -> Run:
+    from ws.runs import newest_run, open_run
+
+    return open_run(newest_run(out) if path is None else path)
+
+
+def run(args: cli.RunArgs) -> None:
+    """The whole experiment; the report, or the summary as JSON."""
+    from ws.loop import run as whole
+
+    with bars(_progress()) as listen:
+        done = whole(args.config, listen, out=args.out, new=args.new)
+    if args.json:
+        _json(done.summary)
+    else:
+        print_run(done, _console())
+
+
+def steer(args: cli.SteerArgs) -> None:
+    """One prompt at several doses."""
+    from ws.axes import load_axis
+    from ws.directions import Direction
+    from ws.extraction import extract
+    from ws.filtering import score
+    from ws.generation import generate
+    from ws.models import load_model
+
+    lm = load_model(args.model)
+    axis = load_axis(args.axis).on(lm)
+    v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
+    options = {"n": args.n, "seed": args.seed, "max_new_tokens": args.max_new_tokens, "persona": args.persona}
+    texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
+    if args.json:
+        columns = ["c", "sample", "text", "finished", "n_tokens", "tail_ppl", "rep", "bite", "narrates", "refuses"]
+        _json(
+            {
+                "prompt": args.prompt,
+                "axis": axis.name,
+                "model": lm.name,
+                "completions": texts.select(columns).to_dicts(),
+            }
+        )
+        return
+    console = _console()
+    for row in texts.rows(named=True):
+        print_text(f"c {row['c']:+.3g}", row["text"], console, note=f"tail_ppl {figure(row['tail_ppl'], 1)}")
+
+
+def show(args: cli.ShowArgs) -> None:
+    """A run's report, and n samples per arm."""
+    if args.n < 0:
+        raise UserError(f"-n must be 0 or more (got {args.n}).")
+    found = _run_at(args.run, args.out)
+    if args.json:
+        _json(found.summary)
+        return
+    console = _console()
+    if found.rounds == 0:
+        console.print(Text(f"{found.path}: {found.status.get('state', 'unknown')}, no round is judged yet."))
+    print_run(found, console)
+    if args.n:
+        print_samples(found, args.n, console)
+
+
+def gates(args: cli.GatesArgs) -> None:
+    """Every outcome of every gate, measured or not."""
+    found = _run_at(args.run, args.out)
+    number = found.best if args.round is None else args.round
+    if not found.has("gates.json", number):
+        raise UserError(f"{found.path} has no verdicts for round {number}; it has {found.rounds} judged rounds.")
+    if args.note is not None:
+        if args.gate is None:
+            raise UserError("A note belongs to one gate: say which with --gate.")
+        found.note(args.gate, args.note, number)
+    chosen = [gate for gate in found.gates(number) if args.gate in (None, gate.gate)]
+    if not chosen:
+        raise UserError(f"Round {number} has no gate {args.gate}.")
+    if args.json:
+        _json({"run": str(found.path), "round": number, "gates": [gate.to_dict() for gate in chosen]})
+        return
+    console = _console()
+    print_gates(chosen, console)
+    for gate in chosen:
+        _checks(gate, console)
+
+
+def _checks(gate: Gate, console: Console) -> None:
+    console.print(Text(f"\nEvery outcome of gate {gate.gate} {gate.name}", style="bold"))
+    for outcome, measured, seen, evidence in gate.checks:
+        state = "SEEN" if seen else "not seen" if measured else "not measured"
+        line = Text(f"  {state:<13}{outcome}: ", style="" if measured else "dim")
+        console.print(line.append(evidence, style="" if seen else "dim"))
+
+
+def doctor(args: cli.DoctorArgs) -> None:
+    """Versions, model, axis, and gate 0 on the base alone."""
+    from ws.arms import Arm, arms_of
+    from ws.axes import load_axis
+    from ws.environment import environment
+    from ws.evaluation.evaluator import evaluate
+    from ws.gating import Trait, judge_instrument
+    from ws.models import load_model
+
+    lm = load_model(args.model)
+    axis = load_axis(args.axis).on(lm)
+    report = evaluate(lm, axis, think=args.think, texts=32)
+    arms = arms_of(report, [Arm("base", report)], lm.fingerprint)
+    gate = judge_instrument(arms, Trait(axis.target, dict(axis.intended)))
+    about = {
+        "name": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device), "dtype": str(lm.dtype),
+        "layers": lm.n_layers, "context": lm.max_context, "chat": lm.has_chat, "thinks": lm.thinks,
+    }  # fmt: skip
+    if args.json:
+        _json({"environment": environment(), "model": about, "axis": axis.name, "profile": report.profile,
+               "gate": gate.to_dict()})  # fmt: skip
+        return
+    console = _console()
+    for title, values in (("environment", environment()), ("model", about), ("base profile", report.profile)):
+        parts = [f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]
+        console.print(Text(f"{title}: " + ", ".join(parts)))
+    if not lm.has_chat:
+        console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
+    dose_table(arms, f"Base on {axis.name}", console)
+    print_gates([gate], console)
+
+
+def results(args: cli.ResultsArgs) -> None:
+    """The ledger as a table, newest first."""
+    from rich.table import Table
+
+    from ws.ledger import read_results
+
+    frame = read_results(args.out)
+    if args.json:
+        _json({"results": frame.to_dicts()})
+        return
+    shown = ["time", "axis", "model", "c", "d_target", "coherence", "retain", "healed_coherence", "gates", "run"]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in shown:
+        table.add_column(name, overflow="fold")
+    for row in frame.select(pl.col(shown).fill_null("")).reverse().rows():
+        table.add_row(*[Text(cell) for cell in row])
+    _console().print(table)
+
+
+def _stack(found: Run, round: int | None) -> tuple[Any, list[Any], int]:
+    """The run's model and its adapters up to a round. UserError where a round was not healed."""
+    from ws.models import load_model
+
+    last = found.best if round is None else round
+    if not found.has("adapter", last):
+        raise UserError(f"Round {last} of {found.path} has no adapter: it was not healed.")
+    config = found.config
+    lm = load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+    return lm, [found.get("adapter", number) for number in range(last + 1)], last
+
+
+def bake(args: cli.BakeArgs) -> None:
+    """Merge into the run's own folder."""
+    found = _run_at(args.run, args.out)
+    _write_model(found, found.path / "student", args.round, args.json)
+
+
+def export(args: cli.ExportArgs) -> None:
+    """Write merged weights, the adapter or the direction elsewhere."""
+    found = _run_at(args.run)
+    if args.what == "model":
+        _write_model(found, args.to, args.round, args.json)
+        return
+    if args.to.exists():
+        raise UserError(f"{args.to} exists. Name a place that does not.")
+    number = found.best if args.round is None else args.round
+    if args.what == "adapter":
+        _, adapters, _ = _stack(found, number)
+        adapters[-1].save(args.to)
+    else:
+        lm, _, _ = _stack(found, number)
+        found.get("direction.safetensors", number).save_gguf(args.to, lm.model.config.model_type)
+    _said(args.json, {"run": str(found.path), "round": number, "what": args.what, "path": str(args.to)})
+
+
+def _write_model(found: Run, folder: Path, round: int | None, as_json: bool) -> None:
+    from ws.baking import export as merge
+
+    lm, adapters, last = _stack(found, round)
+    error = merge(lm, adapters, folder)
+    said = {"run": str(found.path), "round": last, "what": "model", "path": str(folder), "max_logit_error": error}
+    _said(as_json, said)
+
+
+def _said(as_json: bool, said: dict[str, Any]) -> None:
+    if as_json:
+        _json(said)
+        return
+    sys.stdout.write("\n".join(f"{name}: {value}" for name, value in said.items()) + "\n")

@@ -1,0 +1,152 @@
+"""The experiment: steer, filter, heal, judge, and round again. Each stage is stored as it finishes and found again.
+
+    run = ws.run(ws.RunConfig(...))     # the same call resumes an unfinished run and returns a finished one
+
+One round: direction -> dose (grid and bisection on the select set, the knee) -> steer (controls and the knee on the
+report set) -> data (completions below the knee, scored) -> heal -> healed (report) -> judge. Everything in a table is
+against the pristine base, in every round; adapters of earlier rounds are on underneath.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ws.adapters import Adapter
+from ws.axes import Axis, load_axis
+from ws.config import RunConfig
+from ws.errors import Cancelled, UserError
+from ws.evaluation.items import load_items
+from ws.ledger import append_result
+from ws.models import LM, load_model
+from ws.progress import Listener, Reporter, say
+from ws.rounds import Round
+from ws.runs import Run, RunFolder, open_for_writing
+from ws.storing import digest, write_json
+from ws.summary import best_round, ledger_row, summarise
+
+__all__ = ["run"]
+
+
+def run(
+    config: RunConfig,
+    on_progress: Listener | None = None,
+    *,
+    out: str | Path = "out",
+    new: bool = False,
+    lm: LM | None = None,
+    cancel: threading.Event | None = None,
+) -> Run:
+    """The whole experiment in one folder under `out`/runs; the same configuration resumes or returns it.
+
+    new: start another all the same. on_progress gets a ws.progress.Event per step. lm: a model that is loaded already.
+    cancel: set it to stop between steps. UserError: no coherent dose, starvation, a locked or foreign folder, a full
+    disk; what is finished stays.
+    """
+    lm = lm or load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+    axis = load_axis(config.axis).on(lm)
+    out = Path(out)
+    with _threads(config.threads):
+        identity = identity_of(lm, axis, config)
+        with open_for_writing(
+            out, config, identity, new=new, say=lambda message: say(on_progress, message)
+        ) as folder, _closing(folder):  # fmt: skip
+            write_axis(folder, axis)
+            job = Job(lm, axis, config, identity, folder, on_progress, cancel)
+            job.rounds()
+            result = Run(folder.path)
+            summary = summarise(result)
+            write_json(folder.path / "summary.json", summary)
+            append_result(out, ledger_row(result, summary))
+            folder.close("finished", best_round=best_round(summary))
+    return Run(folder.path)
+
+
+def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
+    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads."""
+    return {
+        "fingerprint": lm.fingerprint,
+        "axis": digest(axis.to_dict()),
+        "items": load_items(config.evaluation.items, mini=lm.is_mini).hash,
+        "device": lm.device.type,
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_axis(folder: RunFolder, axis: Axis) -> None:
+    """A copy of the axis, so that the run can be read when its file has changed."""
+    if not (folder.path / "axis.json").exists():
+        write_json(folder.path / "axis.json", axis.to_dict())
+
+
+@contextlib.contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Set the process's CPU threads for the run, and put them back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _closing(folder: RunFolder) -> Iterator[None]:
+    """Record how the run ended; the record must not hide the reason (a full disk cannot be written to)."""
+    try:
+        yield
+    except BaseException as error:
+        state = "interrupted" if isinstance(error, KeyboardInterrupt | Cancelled) else "failed"
+        with contextlib.suppress(UserError, OSError):
+            folder.close(state, error=f"{type(error).__name__}: {error}")
+        raise
+
+
+@dataclass
+class Job:
+    """A run in progress: what every round needs, and the adapters so far."""
+
+    lm: LM
+    axis: Axis
+    config: RunConfig
+    identity: dict[str, Any]
+    folder: RunFolder
+    listen: Listener | None
+    cancel: threading.Event | None
+    history: list[Adapter] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+    def rounds(self) -> None:
+        """Round after round until the last, or until a healed model falls under the floor."""
+        for number in range(self.config.rounds):
+            current = Round(self, number)
+            adapter, coherence = current.go()
+            self.history.append(adapter)
+            self.keys.append(self.folder.key(f"{number}/heal"))
+            if coherence < self.config.dose.coherence and number + 1 < self.config.rounds:
+                floor = self.config.dose.coherence
+                say(
+                    self.listen,
+                    f"Stopped after round {number}: coherence {coherence:.2f} is under {floor:.2f}.",
+                    number,
+                )
+                return
+
+    def reporter(self, number: int, stage: str) -> Reporter:
+        """The progress of a stage; asking for one is where a cancelled run stops."""
+        self.check()
+        report = Reporter(self.listen, number, stage)
+        report(0, 1)
+        return report
+
+    def check(self) -> None:
+        """Cancelled when the run was told to stop."""
+        if self.cancel is not None and self.cancel.is_set():
+            raise Cancelled("the run was stopped between two steps; the same configuration resumes it")

@@ -1,0 +1,356 @@
+"""One round of the loop, stage by stage. Each stage is a function of its inputs, stored under the hash of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from ws.adapters import Adapter
+from ws.arms import Arm, arms_of, reports_frame, reports_of
+from ws.controls import random_directions, same_kl
+from ws.directions import Direction
+from ws.errors import UserError
+from ws.evaluation.comparison import retain
+from ws.evaluation.evaluator import evaluate
+from ws.evaluation.report import Report
+from ws.extraction import extract
+from ws.filtering import keep, score, tail_limit
+from ws.gating import Thresholds, judge
+from ws.gating.facts import num
+from ws.gating.gate import clean
+from ws.generation import Prompt, generate
+from ws.healing import heal
+from ws.knee import find_knee
+from ws.runs import Run, load
+
+if TYPE_CHECKING:
+    from ws.loop import Job
+
+__all__ = ["Round"]
+
+# A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
+VERSIONS = {"direction": 1, "dose": 1, "steer": 1, "data": 1, "heal": 1, "healed": 1, "table": 1, "judge": 1}
+KL_PROMPTS = 8
+
+
+class Round:
+    """Stages of one round, in the order of `go`. Values are read back from disk: a resumed round sees the same ones."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        self.job, self.number = job, number
+        self.lm, self.axis, self.config = job.lm, job.axis, job.config
+        self.history = tuple(job.history)
+
+    def go(self) -> tuple[Adapter, float]:
+        """All stages: the adapter of the leading seed and its coherence.
+
+        UserError where no dose is coherent or too little is kept; what was measured until then is judged and stored.
+        """
+        try:
+            v, c = self.direction(), self.dose()
+            self.steer(v, c)
+            for seed in self.config.seeds:
+                self.data(v, c, seed)
+                self.heal(seed)
+                self.healed(seed)
+        except UserError:
+            if f"{self.number}/dose" in self.job.folder.status["stages"]:
+                self.judge()
+            raise
+        self.judge()
+        return self.read("adapter"), self.healed_coherence()
+
+    # What the stages share
+
+    def stage(
+        self, name: str, after: Sequence[str], settings: Any, files: Sequence[str], compute: Callable[[], Any]
+    ) -> Any:
+        """One stage: its key is made of the run's identity, its settings, the stages it reads and the rounds before."""
+        keys = [self.job.folder.key(f"{self.number}/{stage}") for stage in after]
+        inputs = [self.job.identity, settings, keys, self.job.keys]
+        return self.job.folder.stage(
+            f"{self.number}/{name}", VERSIONS[name.split(".")[0]], inputs, tuple(files), compute
+        )
+
+    def named(self, stem: str, seed: int, suffix: str = "") -> str:
+        """A file or stage of one seed; the leading seed has the plain name."""
+        return stem + ("" if seed == self.config.seeds[0] else f".seed{seed}") + suffix
+
+    def evaluate(self, split: str, text: bool = True, **treatment: Any) -> Any:
+        """`ws.evaluate` under the run's settings. text=False reads the vignettes only."""
+        e, dose = self.config.evaluation, self.config.dose
+        select = split == "select"
+        return evaluate(
+            self.lm,
+            self.axis,
+            items=e.items,
+            per_foundation=dose.per_foundation if select else e.per_foundation,
+            think=e.think,
+            think_samples=e.think_samples,
+            free_text=text,
+            capability=text and e.capability and not select,
+            batch_size=e.batch_size,
+            seed=self.config.seeds[0],
+            split=split,
+            texts=dose.texts if select else e.texts,
+            **treatment,
+        )
+
+    @property
+    def reading(self) -> list[Any]:
+        """Settings that every report depends on."""
+        return [dataclasses.asdict(self.config.evaluation), self.config.seeds[0]]
+
+    # The stages
+
+    def direction(self) -> Direction:
+        """Read the direction from the student of the rounds before."""
+        c = self.config
+        report = self.job.reporter(self.number, "direction")
+
+        def compute() -> tuple[Direction]:
+            report(0, 1)
+            return (extract(self.lm, self.axis, c.method, c.layers, c.contrast, self.history),)
+
+        found = self.stage("direction", (), [c.method, c.layers, c.contrast], ["direction.safetensors"], compute)
+        report(1, 1)
+        direction: Direction = found[0]
+        return direction
+
+    def dose(self) -> float:
+        """Find the knee on the select set. UserError with the table of probes where no dose is coherent."""
+        files = ["dose.parquet", "grid.parquet", "knee.json"]
+        settings = [dataclasses.asdict(self.config.dose), self.reading]
+        knee = self.stage("dose", ["direction"], settings, files, self.search)[2]
+        if knee["c"] is None:
+            table = ", ".join(f"{c:g}: {coherence:.2f}" for c, coherence in knee["probes"])
+            raise UserError(
+                f"No dose is coherent (coherence by c: {table}; at least {self.config.dose.coherence:g} is needed). "
+                "Try smaller doses (--dose.grid), another layer band, or a better persona pair."
+            )
+        return float(knee["c"])
+
+    def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+        """The probes of the dose search: their arms, their texts, and what they decided."""
+        d, v = self.config.dose, self.direction()
+        report = self.job.reporter(self.number, "dose search")
+        total = len(d.grid) + d.bisect + 1
+        probed: dict[float, Report] = {}
+        report(0, total)
+        base: Report = self.evaluate("select")
+        report(1, total)
+
+        def probe(doses: Sequence[float]) -> list[float]:
+            self.job.check()
+            wanted = [0.0, *doses] if self.history and not probed else list(doses)
+            found: list[Report] = self.evaluate("select", direction=v, c=wanted, adapters=self.history)
+            probed.update(zip(wanted, found, strict=True))
+            report(min(total - 1, 1 + len(probed)), total)
+            return [probed[c].coherence for c in doses]
+
+        c, probes = find_knee(probe, d.grid, d.bisect, d.coherence)
+        report(total, total)
+        arms = [Arm("base", base, split="select")]
+        arms += [Arm("steer" if k else "student", r, k, "select", k == c) for k, r in sorted(probed.items())]
+        texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
+        texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
+        limit = self.config.data.tail_ppl
+        knee = {"c": c, "probes": list(probes.items()), "tail_ppl": tail_limit(base.text) if limit is None else limit}
+        return arms_of(base, arms, v.fingerprint), pl.concat(texts), knee
+
+    def steer(self, v: Direction, c: float) -> None:
+        """The report set: base, persona, its opposite, random directions, the knee, minus the knee, the data doses."""
+        report = self.job.reporter(self.number, "controls")
+        doses = [c * share for share in self.config.data.doses]
+        settings = [doses, self.reading, self.config.dose.random_draws]
+        self.stage(
+            "steer",
+            ["direction", "dose"],
+            settings,
+            ["steer.parquet"],
+            lambda: (self.report_arms(v, c, doses, report),),
+        )
+        report(1, 1)
+
+    def report_arms(self, v: Direction, c: float, doses: Sequence[float], report: Any) -> pl.DataFrame:
+        """Every arm of the report but the healed ones."""
+        parts = 5
+        on: dict[str, Any] = {"adapters": self.history}
+        report(0, parts)
+        arms = [Arm("base", self.evaluate("report"))]
+        if self.history:
+            arms.append(Arm("student", self.evaluate("report", **on)))
+        report(1, parts)
+        full = self.evaluate("report", direction=v, c=[c, -c], **on)
+        arms += [Arm("steer", r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
+        report(2, parts)
+        short = [k for k in doses if k not in (c, -c)]
+        if short:
+            found = self.evaluate("report", text=False, direction=v, c=short, **on)
+            arms += [Arm("steer", r, k, chosen=False) for k, r in zip(short, found, strict=True)]
+        report(3, parts)
+        for name, persona in (("persona", self.axis.positive[0]), ("anti_persona", self.axis.negative[0])):
+            self.job.check()
+            arms.append(Arm(name, self.evaluate("report", persona=persona, **on)))
+        report(4, parts)
+        return reports_frame(arms + self.random_arms(v, c, report, parts))
+
+    def random_arms(self, v: Direction, c: float, report: Any, parts: int) -> list[Arm]:
+        """Random directions at the KL of the knee, vignettes only."""
+        draws = random_directions(v, self.config.dose.random_draws, self.config.seeds[0])
+        if not draws:
+            return []
+        knee = self.read("dose.parquet").filter(pl.col("chosen"))["kl"][0]
+        prompts = self.axis.select[:KL_PROMPTS]
+        doses, found = same_kl(
+            self.lm,
+            draws,
+            prompts,
+            c,
+            knee,
+            adapters=self.history,
+            seed=self.config.seeds[0],
+            batch_size=self.config.batch_size,
+        )
+        arms = []
+        for i, (direction, dose, kl) in enumerate(zip(draws, doses, found, strict=True)):
+            self.job.check()
+            r = self.evaluate("report", text=False, direction=direction, c=dose, adapters=self.history)
+            arms.append(Arm("random", r, dose, draw=i, kl=kl))
+            report(parts - 1 + (i + 1) / (len(draws) + 1), parts)
+        return arms
+
+    def data(self, v: Direction, c: float, seed: int) -> None:
+        """Completions of the train prompts below the knee, scored."""
+        d, cfg = self.config.data, self.config
+        report = self.job.reporter(self.number, self.named("data", seed))
+        doses = [c * share for share in d.doses]
+        prompts = [Prompt(text, split="train") for text in evenly(self.axis.train, d.prompts)]
+
+        def compute() -> tuple[pl.DataFrame]:
+            texts = generate(
+                self.lm,
+                prompts,
+                v,
+                doses,
+                n=d.samples,
+                seed=seed,
+                max_new_tokens=cfg.max_new_tokens,
+                adapters=self.history,
+                batch_size=cfg.batch_size,
+                allow_stale=bool(self.history),
+                on_progress=report,
+            )
+            return (score(self.lm, texts, self.axis),)
+
+        settings = [doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
+        file = self.named("completions", seed, ".parquet")
+        self.stage(self.named("data", seed), ["direction", "dose"], settings, [file], compute)
+        report(1, 1)
+
+    def heal(self, seed: int) -> None:
+        """Filter, and train on what is left. UserError (starvation) where that is too little."""
+        cfg = self.config
+        report = self.job.reporter(self.number, self.named("heal", seed))
+        settings = dataclasses.replace(cfg.heal, seed=cfg.heal.seed + seed)
+        data = dataclasses.asdict(cfg.data) | {"doses": None}
+
+        def compute() -> tuple[Adapter, pl.DataFrame, dict[str, Any]]:
+            scored = self.read(self.named("completions", seed, ".parquet"))
+            kept = keep(scored, min_keep=cfg.heal.min_rows, **Run(self.job.folder.path).limits(self.number))
+            chosen = spread_rows(kept, cfg.data.keep)
+            adapter = heal(
+                self.lm,
+                chosen,
+                settings,
+                axis=self.axis,
+                history=self.history,
+                round=self.number,
+                cancel=self.job.cancel,
+                on_progress=lambda row: report(row["step"] + 1, row["steps"]),
+            )
+            facts = {
+                "generated": scored.height,
+                "passed": kept.height,
+                "kept": chosen.height,
+                "doses": chosen["c"].to_list(),
+            }
+            return adapter, adapter.curve, facts | {"beta": adapter.meta["beta"], "meta": adapter.meta}
+
+        files = [
+            self.named(stem, seed, end) for stem, end in (("adapter", ""), ("heal", ".parquet"), ("heal", ".json"))
+        ]
+        after = ["dose", self.named("data", seed)]
+        self.stage(self.named("heal", seed), after, [dataclasses.asdict(settings), data], files, compute)
+        report(1, 1)
+
+    def healed(self, seed: int) -> None:
+        """The healed model on the report set, unsteered."""
+        report, name = self.job.reporter(self.number, self.named("healed", seed)), self.named("healed", seed)
+
+        def compute() -> tuple[pl.DataFrame]:
+            report(0, 1)
+            adapter = self.read(self.named("adapter", seed))
+            arm = "healed" if seed == self.config.seeds[0] else "healed_seed"
+            return (reports_frame([Arm(arm, self.evaluate("report", adapters=[*self.history, adapter]))]),)
+
+        self.stage(name, [self.named("heal", seed)], self.reading, [f"{name}.parquet"], compute)
+        report(1, 1)
+
+    def judge(self) -> None:
+        """All reports in one file, the table of arms, and the gates; whatever of it was measured."""
+        done = self.job.folder.status["stages"]
+        parts = ["steer", *(self.named("healed", seed) for seed in self.config.seeds)]
+        parts = [stage for stage in parts if f"{self.number}/{stage}" in done]
+        if parts:
+            self.stage("table", ["dose", *parts], None, ["eval.parquet", "arms.parquet"], lambda: self.table(parts))
+        heals = [self.named("heal", seed) for seed in self.config.seeds]
+        after = [s for s in ("dose", "data", *heals, "table") if f"{self.number}/{s}" in done]
+        settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
+        run = Run(self.job.folder.path)
+        gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
+        self.stage("judge", after, settings, ["gates.json"], gates)
+
+    def table(self, parts: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Every report of the round, and the arms; a healed arm says how much of the steered shift it retains."""
+        reports = pl.concat([self.read(f"{stage}.parquet") for stage in parts])
+        arms = reports_of(reports)
+        base = next(arm.report for arm in arms if arm.arm == "base")
+        table = arms_of(base, arms, self.direction().fingerprint)
+        if not self.has("heal.json"):
+            return reports, table
+        steered = [arm.report for arm in arms if arm.arm == "steer"]
+        doses = self.read("heal.json")["doses"]
+        kept = [retain(base, arm.report, steered, doses) if arm.arm.startswith("healed") else None for arm in arms]
+        columns = {
+            name: pl.Series([None if k is None else clean(getattr(k, part)) for k in kept], dtype=pl.Float64)
+            for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))
+        }
+        return reports, table.with_columns(**columns)
+
+    def healed_coherence(self) -> float:
+        """Coherence of the leading seed's healed model; NaN without free text."""
+        healed = self.read("arms.parquet").filter(pl.col("arm") == "healed")
+        return num(healed["coherence"][0])
+
+    def read(self, file: str) -> Any:
+        return load(self.job.folder.path / "rounds" / str(self.number) / file)
+
+    def has(self, file: str) -> bool:
+        return (self.job.folder.path / "rounds" / str(self.number) / file).exists()
+
+
+def spread_rows(kept: pl.DataFrame, n: int) -> pl.DataFrame:
+    """At most n rows, the same number from every dose as far as they reach, first samples before second ones."""
+    ranked = kept.sort("sample", maintain_order=True).with_columns(turn=pl.int_range(pl.len()).over("c"))
+    return ranked.sort("turn", "c", maintain_order=True).head(n).drop("turn")
+
+
+def evenly(prompts: Sequence[str], n: int | None) -> list[str]:
+    """n of the prompts, evenly spaced; all of them for None or more than there are."""
+    if n is None or n >= len(prompts):
+        return list(prompts)
+    return [prompts[i * len(prompts) // n] for i in range(n)]

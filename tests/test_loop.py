@@ -1,0 +1,300 @@
+"""The whole experiment at stub size: stages stored and found again, killed anywhere, starved, cancelled, in rounds."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+
+import ws
+from tests.small import ending_lm, small_config
+from ws import loop, runs, storing
+from ws.anatomy import fingerprint_of
+from ws.config import RunConfig
+from ws.controls import same_kl
+from ws.directions import Direction
+from ws.errors import Cancelled, UserError
+from ws.gating.frames import ARMS
+from ws.knee import find_knee
+from ws.ledger import read_results
+from ws.loop import run
+from ws.progress import Event
+from ws.rounds import evenly, spread_rows
+
+LAST_FILES = (
+    "direction.safetensors", "knee.json", "steer.parquet", "completions.parquet", "heal.json", "healed.parquet",
+    "arms.parquet", "gates.json",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("loop")
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> RunConfig:
+    return small_config(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, config: RunConfig) -> runs.Run:
+    """One uninterrupted run, shared by the tests that only read."""
+    return run(config, out=folder / "out", lm=ending_lm())
+
+
+def numbers(done: runs.Run) -> dict[str, Any]:
+    """Everything final but the clock and the place."""
+    return {k: v for k, v in done.summary.items() if k not in ("run", "seconds")}
+
+
+def test_a_run_leaves_the_folder_of_the_contract(whole: runs.Run, folder: Path) -> None:
+    inside = {str(p.relative_to(whole.path)) for p in whole.path.rglob("*")}
+    files = ("direction.safetensors", "completions.parquet", "adapter", "heal.parquet", "eval.parquet", "gates.json")
+    assert {"config.json", "env.json", "status.json", *[f"rounds/0/{name}" for name in files]} <= inside
+    assert whole.finished
+    assert whole.frame("arms").columns == list(ARMS)
+    assert set(whole.frame("arms")["arm"]) == {"base", "steer", "persona", "anti_persona", "random", "healed"}
+    assert read_results(folder / "out").height == 1
+    assert {"versions", "threads", "commit", "argv", "device", "dtype", "fingerprint"} <= set(whole.env)
+
+
+def test_the_summary_is_the_contracts(whole: runs.Run) -> None:
+    summary = json.loads(json.dumps(whole.summary, allow_nan=False))
+    assert {"run", "seconds", "seeds", "rounds", "steer", "heal", "gates"} <= set(summary)
+    entry = summary["rounds"][0]
+    assert set(entry["steer"]) == {"c", "d_target", "low", "high", "coherence", "p_ans_any", "coh_text"}
+    assert {"beta", "d_target", "retain", "d_coh", "coherence"} <= set(entry["heal"])
+    assert entry["filter"]["kept"] == 8
+    assert [gate["gate"] for gate in entry["gates"]] == [0, 1, 2, 3]
+    assert summary["steer"] == entry["steer"]
+    assert summary["gates"] == entry["gates"]
+
+
+def test_judge_recomputes_what_was_stored(whole: runs.Run) -> None:
+    assert ws.judge(whole) == whole.gates()
+    whole.note(1, "reads like noise")
+    assert whole.gates()[1].note == "reads like noise"
+    assert ws.judge(whole)[1].note == "reads like noise"
+
+
+def test_the_same_call_returns_a_finished_run(whole: runs.Run, config: RunConfig, folder: Path) -> None:
+    computed: list[str] = []
+    again = run(config, lambda e: computed.append(e.stage), out=folder / "out", lm=ending_lm())
+    assert again.path == whole.path
+    assert numbers(again) == numbers(whole)
+    assert read_results(folder / "out").height == 1
+
+
+def test_killed_in_every_stage_it_ends_with_the_same_numbers(
+    whole: runs.Run, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, stopped = runs.save, []
+
+    def save(path: Path, value: Any) -> None:
+        """Stop in front of the last file of a stage, once for each: its first files are written, its record is not."""
+        if path.name in LAST_FILES and path.name not in stopped:
+            stopped.append(path.name)
+            raise KeyboardInterrupt
+        real(path, value)
+
+    monkeypatch.setattr(runs, "save", save)
+    for _ in LAST_FILES:
+        with pytest.raises(KeyboardInterrupt):
+            run(config, out=tmp_path, lm=ending_lm())
+        assert runs.open_run(runs.newest_run(tmp_path)).status["state"] == "interrupted"
+    done = run(config, out=tmp_path, lm=ending_lm())
+    assert stopped == list(LAST_FILES)
+    assert len(list((tmp_path / "runs").glob("2*"))) == 1
+    assert numbers(done) == numbers(whole)
+    for name in ("grid", "arms", "completions"):
+        assert_frame_equal(done.frame(name), whole.frame(name))
+    assert_frame_equal(done.frame("heal").drop("seconds"), whole.frame("heal").drop("seconds"))
+
+
+def test_a_process_killed_dead_is_resumed_by_another(whole: runs.Run, config: RunConfig, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from tests.small import *; from ws import runs; from ws.loop import run\n"
+        "real = runs.save\n"
+        "def save(path, value):\n"
+        "    if path.name == 'heal.json': os.kill(os.getpid(), 9)\n"
+        "    real(path, value)\n"
+        "runs.save = save\n"
+        "run(small_config(Path(sys.argv[1])), out=Path(sys.argv[2]), lm=ending_lm())\n"
+    )
+    root = Path(__file__).parent.parent
+    path = os.pathsep.join([str(root / "src"), str(root)])
+    command = [sys.executable, "-c", code, str(Path(config.axis).parent), str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, check=False)
+    assert done.returncode == -9, done.stderr.decode()
+    assert runs.open_run(runs.newest_run(tmp_path)).status["state"] == "running"
+    assert numbers(run(config, out=tmp_path, lm=ending_lm())) == numbers(whole)
+
+
+def test_a_truncated_file_is_recomputed_to_the_same_numbers(whole: runs.Run, config: RunConfig, folder: Path) -> None:
+    before, said = numbers(whole), list[Event]()
+    place = whole.path / "rounds/0/completions.parquet"
+    place.write_bytes(place.read_bytes()[:100])
+    weights = whole.path / "rounds/0/adapter/adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-5])
+    again = run(config, said.append, out=folder / "out", lm=ending_lm())
+    notes = " ".join(event.note for event in said)
+    assert "completions.parquet is damaged" in notes
+    assert "adapter is damaged" in notes
+    assert numbers(again) == before
+
+
+def test_a_full_disk_stops_cleanly_and_resumes(
+    whole: runs.Run, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = storing.os.fsync
+
+    def full(fd: int) -> None:
+        if any((tmp_path / "runs").glob("*/rounds/0/.tmp-*completions.parquet")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(fd)
+
+    monkeypatch.setattr(storing.os, "fsync", full)
+    with pytest.raises(UserError, match="disk is full"):
+        run(config, out=tmp_path, lm=ending_lm())
+    assert not list(tmp_path.rglob("*completions.parquet"))
+    monkeypatch.undo()
+    assert numbers(run(config, out=tmp_path, lm=ending_lm())) == numbers(whole)
+
+
+def test_two_runs_of_one_folder(config: RunConfig, whole: runs.Run, folder: Path) -> None:
+    with storing.folder_lock(whole.path), pytest.raises(UserError, match="Another process"):
+        run(config, out=folder / "out", lm=ending_lm())
+
+
+def test_only_what_depends_on_beta_is_computed_again(whole: runs.Run, config: RunConfig, folder: Path) -> None:
+    said: list[Event] = []
+    other = dataclasses.replace(config, heal=dataclasses.replace(config.heal, beta=5.0))
+    done = run(other, said.append, out=folder / "out", lm=ending_lm())
+    taken = {event.note.split(":")[0] for event in said if "same inputs" in event.note}
+    assert taken == {"0/direction", "0/dose", "0/steer", "0/data"}
+    assert done.get("heal.json")["beta"] == 5.0
+
+
+def test_starvation_is_judged_stored_and_said(folder: Path, config: RunConfig, tmp_path: Path) -> None:
+    strict = dataclasses.replace(config, data=dataclasses.replace(config.data, tail_ppl=1.0))
+    with pytest.raises(UserError, match=r"0 of 16 completions pass, 4 are needed"):
+        run(strict, out=tmp_path, lm=ending_lm())
+    failed = runs.open_run(runs.newest_run(tmp_path))
+    assert failed.status["state"] == "failed"
+    assert [gate.gate for gate in failed.gates()] == [0, 1, 2]
+    assert failed.gates()[2].outcome in ("starvation", "no passing dose")
+    assert any(check[0] == "starvation" and check[2] for check in failed.gates()[2].checks)
+
+
+def test_no_coherent_dose_is_an_error_with_the_probes(config: RunConfig, tmp_path: Path) -> None:
+    strict = dataclasses.replace(config, dose=dataclasses.replace(config.dose, coherence=1.0, bisect=1))
+    with pytest.raises(UserError, match=r"coherence by c: 0\.5: 0\.00, 1: 0\.00"):
+        run(strict, out=tmp_path, lm=ending_lm())
+    assert [gate.gate for gate in runs.open_run(runs.newest_run(tmp_path)).gates()] == [0, 1]
+
+
+def test_rounds_stack_and_seeds_repeat_the_heal(config: RunConfig, tmp_path: Path) -> None:
+    longer = dataclasses.replace(config, rounds=2, seeds=(0, 3))
+    done = run(longer, out=tmp_path, lm=ending_lm())
+    assert done.rounds == 2
+    assert done.frame("arms", 1).filter(pl.col("arm") == "student").height == 1
+    assert done.frame("arms").filter(pl.col("arm") == "healed_seed").height == 1
+    assert done.get("adapter", 1).meta["history"] == [[done.get("adapter", 0).digest, 1.0]]
+    assert not any("single seed" in gate.caveats for gate in done.gates(1))
+
+
+def test_the_loop_stops_at_the_floor_and_delivers_the_best_round(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop.Round, "healed_coherence", lambda self: 0.0)
+    said: list[Event] = []
+    done = run(dataclasses.replace(config, rounds=3), said.append, out=tmp_path, lm=ending_lm())
+    assert done.rounds == 1
+    assert any("Stopped after round 0" in event.note for event in said)
+    assert done.best == 0
+
+
+def test_cancel_stops_between_steps_and_resumes(whole: runs.Run, config: RunConfig, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def listen(event: Event) -> None:
+        if event.stage == "heal":
+            stop.set()
+
+    with pytest.raises(Cancelled):
+        run(config, listen, out=tmp_path, lm=ending_lm(), cancel=stop)
+    assert runs.open_run(runs.newest_run(tmp_path)).status["state"] == "interrupted"
+    assert numbers(run(config, out=tmp_path, lm=ending_lm())) == numbers(whole)
+
+
+def test_threads_are_put_back(config: RunConfig, whole: runs.Run, folder: Path) -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(UserError):
+        run(dataclasses.replace(config, threads=2, axis="nowhere"), out=folder / "out", lm=ending_lm())
+    assert torch.get_num_threads() == before
+    assert whole.env["threads"] == 1
+
+
+def test_the_model_is_left_as_it_was(config: RunConfig, whole: runs.Run) -> None:
+    assert fingerprint_of(ending_lm().model) == ending_lm().fingerprint == whole.env["fingerprint"]
+
+
+# The parts
+
+
+@pytest.mark.parametrize(
+    ("broken_from", "grid", "bisect", "expected"),
+    [
+        (1.3, (0.5, 1.0, 1.5), 0, 1.0),
+        (1.3, (0.5, 1.0, 1.5), 2, 1.25),
+        (9.0, (0.5, 1.0), 2, 2.25),
+        (0.3, (0.5, 1.0), 2, 0.25),
+        (0.0, (0.5, 1.0), 3, None),
+    ],
+)
+def test_find_knee(broken_from: float, grid: tuple[float, ...], bisect: int, expected: float | None) -> None:
+    def probe(doses: Any) -> list[float]:
+        return [0.99 if c < broken_from else 0.4 for c in doses]
+
+    c, seen = find_knee(probe, grid, bisect, 0.95)
+    assert c == expected
+    assert len(seen) == len(grid) + bisect
+
+
+def test_find_knee_takes_nan_as_incoherent() -> None:
+    assert find_knee(lambda doses: [float("nan")] * len(doses), (1.0,), 1, 0.95)[0] is None
+
+
+def test_random_directions_meet_the_kl() -> None:
+    lm = ending_lm()
+    v = Direction({1: torch.ones(lm.d_model), 2: -torch.ones(lm.d_model)}, "mean_diff", lm.fingerprint)
+    draws = [v.random_like(i) for i in range(3)]
+    prompts = [f"Can we {i}?" for i in range(4)]
+    doses, found = same_kl(lm, draws, prompts, 0.5, 0.05, iterations=4)
+    assert all(abs(kl - 0.05) < 0.025 for kl in found), (doses, found)
+    edge, _ = same_kl(lm, draws, prompts, 0.5, 1e9, iterations=4)
+    assert edge == [4.0, 4.0, 4.0]
+
+
+def test_spread_rows_takes_doses_evenly() -> None:
+    frame = pl.DataFrame({"c": [0.5] * 6 + [1.0] * 2, "sample": [0, 1] * 4, "prompt": list("abcdefgh")})
+    assert spread_rows(frame, 4)["c"].to_list() == [0.5, 1.0, 0.5, 1.0]
+    assert spread_rows(frame, 99).height == 8
+    assert spread_rows(frame, 4)["prompt"].to_list() == ["a", "g", "c", "h"]
+
+
+def test_evenly() -> None:
+    assert evenly(list("abcdef"), 3) == ["a", "c", "e"]
+    assert evenly(list("ab"), 5) == ["a", "b"]
