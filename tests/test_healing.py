@@ -256,6 +256,30 @@ def test_same_seed_same_adapter(tiny: LM) -> None:
     assert heal(tiny, kept(), dataclasses.replace(QUICK, seed=1)).digest != one.digest
 
 
+def test_heals_side_by_side_do_not_mix_their_dice(tiny: LM) -> None:
+    expected = {seed: heal(tiny, kept(), dataclasses.replace(QUICK, seed=seed)).digest for seed in range(3)}
+    found: dict[int, str] = {}
+
+    def one(seed: int) -> None:
+        found[seed] = heal(tiny, kept(), dataclasses.replace(QUICK, seed=seed)).digest
+
+    threads = [threading.Thread(target=one, args=(seed,)) for seed in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == expected
+
+
+def test_gradients_switched_off_outside_do_not_matter(tiny: LM) -> None:
+    expected = heal(tiny, kept(), QUICK).digest
+    with torch.inference_mode():
+        adapter = heal(tiny, kept(), QUICK)
+        baked = bake(tiny, [adapter])
+    assert adapter.digest == expected
+    assert heal(baked, kept(), QUICK).curve["nll"][-1] < adapter.curve["nll"][0]
+
+
 def test_targets_and_depth_train_only_these(tiny: LM) -> None:
     adapter = heal(tiny, kept(), dataclasses.replace(QUICK, targets="writers", depth=(0.25, 0.75), epochs=1))
     assert {n.split(".", 2)[2] for n in adapter.modules} == {

@@ -125,7 +125,8 @@ def test_killed_in_every_stage_it_ends_with_the_same_numbers(
 
 def test_a_process_killed_dead_is_resumed_by_another(whole: runs.Run, config: RunConfig, tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from tests.small import *; from ws import runs; from ws.loop import run\n"
+        "import os, sys; from pathlib import Path; from tests.small import *\n"
+        "from ws import runs; from ws.loop import run\n"
         "real = runs.save\n"
         "def save(path, value):\n"
         "    if path.name == 'heal.json': os.kill(os.getpid(), 9)\n"

@@ -387,6 +387,16 @@ def test_calls_that_attach_their_own_hooks_are_refused_inside(tiny: LM) -> None:
             pass
         with pytest.raises(UserError):
             refuse_steered(tiny, "generate")
+        elsewhere: list[str] = []
+
+        def ask() -> None:
+            refuse_steered(tiny, "generate")  # another thread will wait for the lock instead
+            elsewhere.append("free")
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        assert elsewhere == ["free"]
     refuse_steered(tiny, "generate")
 
 

@@ -106,6 +106,8 @@ class DoctorArgs:
     """"mini", a hub id or a local folder"""
     axis: str = "care_over_authority"
     """a shipped axis or a path"""
+    items: str = "default"
+    """"default", "standard", "conflict", or a path to JSONL items"""
     think: int | None = None
     """tokens of thinking; None takes the model's default"""
     json: bool = False
