@@ -41,12 +41,11 @@ def bake(lm: LM, adapters: Stack) -> LM:
 
 def _merged(lm: LM, adapters: Stack, own_weights: bool) -> LM:
     stack = checked(lm, adapters)
-    with lm.lock:
+    with lm.lock, torch.inference_mode(False), torch.no_grad():
         _check_floats(lm, stack)
         baked = private_copy(lm, own_weights)
-        with torch.no_grad():
-            for module, weight in stacked_weights(baked, stack):
-                module.weight = nn.Parameter(weight, requires_grad=False)
+        for module, weight in stacked_weights(baked, stack):
+            module.weight = nn.Parameter(weight, requires_grad=False)
     digests = "+".join(f"{adapter.digest[:4]}" for adapter, _ in stack)
     return dataclasses.replace(baked, name=f"{lm.name}+{digests}", fingerprint=fingerprint_of(baked.model))
 

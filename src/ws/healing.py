@@ -88,7 +88,7 @@ class HealConfig:
     """stop after so many epochs without a better validation loss, return the best epoch's adapter; None never stops"""
     min_rows: int = 30
     """fewer rows than this are refused: starvation"""
-    measure_every: int = 4
+    measure_every: int = 6
     """steps between two measurements of the pressure, which cost a second backward pass each"""
     checkpoint: bool | None = None
     """recompute blocks in the backward pass to save memory; None does so above a billion parameters"""

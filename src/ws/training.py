@@ -34,6 +34,14 @@ def train(
     lm: LM, plan: Plan, meta: dict[str, Any], on_progress: Progress | None, cancel: threading.Event | None
 ) -> Adapter:
     """Run the plan on a private copy of `lm` (shared weights, modules of its own); see ws.heal."""
+    # whoever calls may have switched gradients off
+    with torch.inference_mode(False), torch.enable_grad():
+        return _train(lm, plan, meta, on_progress, cancel)
+
+
+def _train(
+    lm: LM, plan: Plan, meta: dict[str, Any], on_progress: Progress | None, cancel: threading.Event | None
+) -> Adapter:
     began = time.perf_counter()
     student = Student(private_copy(lm), plan)
     best, curve, stopped = _Best(plan.config.patience), [], "end"
