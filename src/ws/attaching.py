@@ -60,9 +60,7 @@ class Live:
             result: Any = set_peft_model_state_dict(self.model, dict(state), adapter_name=name)
             assert not result.unexpected_keys, f"PEFT did not take {result.unexpected_keys[:3]}"
         if c != 1 and not family.scales:
-            raise UserError(
-                f"c = {c:g} needs a linear adapter in a {self.model.dtype} model. Use LoRA or load float32."
-            )
+            raise UserError(f"c = {c:g} needs a linear adapter wherever PEFT's layers run. Use LoRA, or c = 1.")
         for layer in self.layers().values() if c != 1 else ():
             if name in layer.scaling:
                 layer.scaling[name] *= c
