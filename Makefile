@@ -25,9 +25,10 @@ run: $(STAMP)  ## the whole experiment on the embedded model (ARGS="--rounds 2 .
 test: $(STAMP)  ## all tests (ARGS="-k name" goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: $(STAMP)  ## ruff and mypy
+lint: $(STAMP)  ## ruff, mypy, marimo check
 	@$(BIN)/ruff check src tests nbs
 	@$(BIN)/mypy
+	@$(BIN)/marimo check --strict nbs/
 
 mini: $(STAMP)  ## retrain the embedded model with its fixed recipe (about 25 minutes on two cores)
 	@$(BIN)/python -m ws.mini.train $(ARGS)

@@ -64,7 +64,7 @@ def _random(f: SteerFacts) -> Finding:
         return None, "no random direction was run"
     bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
     text = (
-        f"{draws.len()} random directions move it by {num(draws.mean()):.2f} on average, {bar:.2f} at the 95th percentile"
+        f"{draws.len()} random directions move it by {num(draws.mean()):.2f} on average, {bar:.2f} at the 95th centile"
         f"; the direction {span_of(f.steer, 'd_target')}"
     )
     real = num(f.steer["d_target_low"]) > 0 or num(f.steer["d_target_high"]) < 0
