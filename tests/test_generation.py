@@ -152,6 +152,8 @@ def test_rows_end_at_eos_and_leave_the_others_alone(tiny: LM) -> None:
     out = decode(tiny, rows, forced=said, max_new_tokens=9, suppress=[eos])
     assert [row.finished for row in out] == [True, True, False, False]
     assert [len(row.token_ids) for row in out] == [2, 5, 9, 9] and out[0].token_ids == [65, eos]
+    through = decode(tiny, rows[:1], forced=[[65, eos, 66]], max_new_tokens=9, suppress=[eos])[0]
+    assert through.token_ids[:3] == [65, eos, 66] and len(through.token_ids) == 9
     alone = decode(tiny, [rows[3]], forced=[said[3]], max_new_tokens=9, suppress=[eos])[0]
     assert out[3].token_ids == alone.token_ids and np.allclose(out[3].logp, alone.logp, atol=TIE)
 

@@ -31,12 +31,15 @@ def by_hand(lm: LM, prompt: list[int], said: list[int], v: Any, c: float, **how:
     return logits.double().log_softmax(-1)
 
 
-@pytest.mark.parametrize("where", ["assistant", "all"])
-def test_a_trace_is_what_the_definitions_say(arch_lm: LM, where: str) -> None:
+HOWS = [{"where": where} for where in ("assistant", "generated", "all")] + [{"schedule": "exponential:3"}]
+
+
+@pytest.mark.parametrize("how", HOWS, ids=str)
+def test_a_trace_is_what_the_definitions_say(arch_lm: LM, how: dict[str, Any]) -> None:
     rows, v, doses = prompts(arch_lm), direction(arch_lm, scale=0.5), [0.5, 0.0, -1.0, 2.0]
     said = [[65, 66, 67, 68, 69, 70, 71, 72, 73], [70], [], [90, 33, 41]]
-    for row, ids, done, c in zip(trace(arch_lm, rows, said, v, doses, where=where), rows, said, doses, strict=True):
-        own, base = (by_hand(arch_lm, ids, done, v, dose, where=where) for dose in (c, 0.0))
+    for row, ids, done, c in zip(trace(arch_lm, rows, said, v, doses, **how), rows, said, doses, strict=True):
+        own, base = (by_hand(arch_lm, ids, done, v, dose, **how) for dose in (c, 0.0))
         picked = torch.tensor(done, dtype=torch.long)[:, None]
         assert all(x.dtype == np.float32 and x.shape == (len(done),) for x in row)
         assert np.allclose(row.logp_steered, own.gather(1, picked)[:, 0], atol=TIE)

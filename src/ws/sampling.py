@@ -132,7 +132,5 @@ def _cut(values: Tensor, total: Tensor, top_p: float) -> Tensor:
     if top_p >= 1:
         return values
     probability = (values - total).exp()
-    before = probability.cumsum(-1) - probability
-    outside = before >= top_p
-    outside[:, 0] = False
-    return values.masked_fill(outside, float("-inf"))
+    before = probability.cumsum(-1) - probability  # exactly 0 for the first
+    return values.masked_fill(before >= top_p, float("-inf"))

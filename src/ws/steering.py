@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -31,7 +32,8 @@ __all__ = ["Coefficient", "Direction", "Steered", "Steering", "as_pairs", "refus
 Coefficient = float | Sequence[float] | Tensor
 Steered = Direction | Sequence[tuple[Direction, Coefficient]]
 
-_OPEN: WeakKeyDictionary[LM, int] = WeakKeyDictionary()
+# threads that have a steering open, by model: its lock lets in one thread, which may nest
+_OPEN: WeakKeyDictionary[LM, list[int]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -61,8 +63,9 @@ def steered(
     with lm.lock:
         steering = Steering(lm, pairs, c, where, starts, schedule, gate)
         with ExitStack() as hooks:
-            hooks.callback(_OPEN.__setitem__, lm, _OPEN.get(lm, 0))
-            _OPEN[lm] = _OPEN.get(lm, 0) + 1
+            opened = _OPEN.setdefault(lm, [])
+            opened.append(get_ident())
+            hooks.callback(opened.pop)
             steering.attach(hooks)
             yield steering
 
@@ -86,7 +89,7 @@ def rows_of(pairs: Sequence[tuple[Direction, Coefficient]], c: Coefficient, rows
 
 def refuse_steered(lm: LM, what: str) -> None:
     """UserError inside `with steered(lm, ...)`: the call attaches its own hooks and both would add up."""
-    if _OPEN.get(lm, 0):
+    if get_ident() in _OPEN.get(lm, ()):
         raise UserError(f"{what} was called inside `with ws.steered(...)`. Call it outside and pass direction= and c=.")
 
 
@@ -125,7 +128,7 @@ class Steering:
         self._prepare([(share * common).expand(self.rows or 1) for share in self._shares])
 
     def set_rows(self, index: Sequence[int] | Tensor) -> None:
-        """Keep these rows of the batch, in this order: for a loop that drops finished rows."""
+        """Make the batch these rows, in this order: for a loop that drops finished rows or repeats some."""
         index = torch.as_tensor(index, dtype=torch.long, device=self.lm.device)
         self._shares = [share[index.cpu()] if share.ndim else share for share in self._shares]
         if self.starts is not None:

@@ -1,0 +1,68 @@
+"""Rows of token ids as batches: sorted by length, padded, the beginnings that rows share computed once.
+
+Rows = head + tail. Heads that are equal (one prompt at many doses and samples) run once, unsteered; their
+cache columns are copied to the rows, and the tails run behind them. Position ids come from the mask, so
+padding changes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from ws.models import LM, positions
+
+__all__ = ["Prefix", "by_length", "pad", "share", "starts_of"]
+
+Ids = Sequence[int]
+
+
+def by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
+    """Indices in batches of `size`, longest first and otherwise in order: little padding, and memory peaks at once."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def pad(rows: Sequence[Ids], fill: int, device: torch.device, *, left: bool) -> tuple[Tensor, Tensor]:
+    """(ids, mask), int64 (B, S) each; mask is 1 at tokens and 0 at padding."""
+    width = max(map(len, rows))
+    gaps = [(width - len(row)) for row in rows]
+    ids = [[fill] * g + list(r) if left else list(r) + [fill] * g for r, g in zip(rows, gaps, strict=True)]
+    kept = [[0] * g + [1] * (width - g) if left else [1] * (width - g) + [0] * g for g in gaps]
+    return torch.tensor(ids, device=device), torch.tensor(kept, device=device)
+
+
+def starts_of(lm: LM, rows: Sequence[Ids]) -> list[int]:
+    """Index of the assistant tag in each row; without a chat template the last token."""
+    return [lm.assistant_start(row) if lm.has_chat else len(row) - 1 for row in rows]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What the heads left behind: cache and mask (U, P) of the different heads, index (B,) from rows to heads."""
+
+    cache: DynamicCache
+    mask: Tensor
+    index: Tensor
+
+    def rows(self) -> tuple[DynamicCache, Tensor]:
+        """(cache, mask (B, P)) with one entry per row; the heads' own cache stays as it is."""
+        cache = copy.copy(self.cache)
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        cache.batch_select_indices(self.index)
+        return cache, self.mask[self.index]
+
+
+def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = None) -> Prefix:
+    """Run the different heads once, left-padded and unsteered, through `forward` (the body); no head may be empty."""
+    different = {tuple(head): i for i, head in enumerate(dict.fromkeys(map(tuple, heads)))}
+    ids, mask = pad(list(different), lm.pad_id, lm.device, left=True)
+    cache = DynamicCache(config=lm.model.config)
+    kw = {"attention_mask": mask, "position_ids": positions(mask), "past_key_values": cache, "use_cache": True}
+    (forward or lm.body)(input_ids=ids, **kw)
+    return Prefix(cache, mask, torch.tensor([different[tuple(head)] for head in heads], device=lm.device))

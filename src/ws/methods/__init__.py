@@ -1,0 +1,47 @@
+"""Steering methods: one file each, with the formula, the paper and the failure mode. A method is a module that has
+
+    unit: str                             what c counts: "multiples" of the direction, or "degrees"
+    bakeable: bool                        it adds a constant vector, so it can become a bias or a GGUF control vector
+    extract(pos, neg) -> (d,)             from paired states (n, d) of the two poles, float32
+    prepare(vector, c, layers) -> buffer  when the context opens: vector (d,), c (B,) or (1,), layers: how many
+    apply(x, buffer, weight) -> x         per block: x (B, S, d), weight (B, S, 1) in [0, 1]; x itself where
+    either is 0
+
+A buffer is one tensor whose first dimension is that of c. A new method is a new file and its name in `NAMES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol, cast
+
+from torch import Tensor
+
+from ws.errors import UserError
+
+__all__ = ["NAMES", "Method", "method"]
+
+NAMES = ("mean_diff", "pca", "rotation", "ablation")
+
+
+class Method(Protocol):
+    """What a module in this folder provides; see the head of this file."""
+
+    unit: str
+    bakeable: bool
+
+    @staticmethod
+    def extract(pos: Tensor, neg: Tensor) -> Tensor: ...
+
+    @staticmethod
+    def prepare(vector: Tensor, c: Tensor, layers: int) -> Tensor: ...
+
+    @staticmethod
+    def apply(x: Tensor, buffer: Tensor, weight: Tensor) -> Tensor: ...
+
+
+def method(name: str) -> Method:
+    """The method of this name; UserError lists the names there are."""
+    if name not in NAMES:
+        raise UserError(f"there is no steering method {name!r}. Use one of: {', '.join(NAMES)}.")
+    return cast(Method, importlib.import_module(f"ws.methods.{name}"))
