@@ -10,12 +10,14 @@ import polars as pl
 import pytest
 import torch
 
+from tests.test_models import gemma3_with_vision
 from tests.test_steering import direction, hooks_left
 from tests.tiny import GEMMA, tiny_lm
 from ws.batching import pad
 from ws.decoding import Rollout, decode, identity
 from ws.errors import UserError
 from ws.generation import SCHEMA, Backtrack, Prompt, generate
+from ws.methods import NAMES
 from ws.models import LM, positions
 from ws.steering import Direction, steered
 
@@ -403,3 +405,28 @@ def test_position_ids_are_explicit(tiny: LM) -> None:
     first = decode(tiny, rows, max_new_tokens=1, temperature=0)
     for i, row in enumerate(first):
         assert row.logp[0] == pytest.approx(float(batch[i].log_softmax(-1).max()), abs=TIE)
+
+
+def test_a_multimodal_wrapper_is_steered_and_decoded_like_its_text_model() -> None:
+    """There the blocks' parent sees embeddings and finished masks only."""
+    lm = gemma3_with_vision()
+    rows, v = [lm.prompt_ids(user, system="a") for user in ("Hi", "Is it")], direction(lm, scale=0.5)
+    ids, mask = pad(rows, lm.pad_id, lm.device, left=True)
+    with torch.no_grad(), steered(lm, v, 0.7):
+        theirs = lm.model.generate(input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=12)
+    ours = decode(lm, rows, direction=v, c=0.7, temperature=0, max_new_tokens=12)
+    assert [row.token_ids for row in ours] == theirs[:, ids.shape[1] :].tolist()
+    free = decode(lm, rows, temperature=0, max_new_tokens=12)
+    assert [row.logp for row in free] != [row.logp for row in ours]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_stays_bfloat16_and_its_zero_rows_stay_pristine(name: str) -> None:
+    lm = tiny_lm("qwen3", fresh=True)
+    lm.model.to(torch.bfloat16)
+    v = direction(lm, method=name)
+    rows = prompts(lm)
+    mixed = decode(lm, rows, direction=v, c=[0.0, 5.0, 0.0, 5.0], max_new_tokens=1, keep_states=True)
+    plain = decode(lm, rows, max_new_tokens=1, keep_states=True)
+    assert mixed[0].states[0].dtype == torch.bfloat16
+    assert [a.logp == b.logp for a, b in zip(mixed, plain, strict=True)] == [True, False, True, False]
