@@ -61,7 +61,10 @@ class Builtin:
         self, lm: LM, items: ItemSet, reading: Reading, *, direction: Any, cs: Sequence[float], persona: str | None,
         stale: bool,
     ) -> list[pl.DataFrame]:
-        return read_vignettes(lm, items, reading, direction=direction, cs=cs, persona=persona, stale=stale)
+        # stale directions come with adapters, and with them only
+        return read_vignettes(
+            lm, items, reading, direction=direction, cs=cs, persona=persona, stale=stale, pristine=not stale
+        )
 
 
 @dataclass(frozen=True)

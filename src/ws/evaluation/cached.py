@@ -8,6 +8,8 @@ so that a row's numbers do not depend on its batch.
 from __future__ import annotations
 
 import copy
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,10 +20,12 @@ from transformers import DynamicCache
 
 from ws.batching import pad
 from ws.models import LM, check_length
+from ws.storing import digest
 
-__all__ = ["Cached", "log_softmax", "repeat_rows", "steered_rows", "token_logps"]
+__all__ = ["Cached", "forget_prefixes", "log_softmax", "prefix", "steered_rows", "token_logps"]
 
 CHUNK = 1 << 25  # float32 logits held at once: 128 MB
+REMEMBERED = 192 << 20  # bytes of prompts' caches kept: the embedded model's item sets, nothing of a large model's
 
 
 class Cached:
@@ -71,25 +75,53 @@ class Cached:
         other.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         return other
 
+    @property
+    def bytes(self) -> int:
+        """What the cache takes in memory."""
+        tensors = [getattr(layer, name, None) for layer in self.cache.layers for name in ("keys", "values")]
+        return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
+
+
+_PREFIXES: OrderedDict[str, Cached] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def prefix(lm: LM, rows: Sequence[Sequence[int]], room: int = 0, *, pristine: bool = False) -> Cached:
+    """Cached(lm, rows, room), to be forked and not written to. pristine: no adapter is on, so it may be kept for
+    later.
+
+    Every steered arm reads the same unsteered prompts: with a small model they are most of the work.
+    """
+    if not pristine:
+        return Cached(lm, rows, room)
+    key = digest([lm.fingerprint, str(lm.dtype), str(lm.device), torch.get_num_threads(), rows])
+    with _LOCK:
+        known = _PREFIXES.pop(key, None)
+    check_length(lm, max(rows, key=len), room)
+    found = known or Cached(lm, rows, room)
+    with _LOCK:
+        _PREFIXES[key] = found
+        while sum(kept.bytes for kept in _PREFIXES.values()) > REMEMBERED:
+            _PREFIXES.popitem(last=False)
+    return found
+
+
+def forget_prefixes() -> None:
+    """Forget the prompts' caches."""
+    with _LOCK:
+        _PREFIXES.clear()
+
 
 @contextmanager
-def steered_rows(lm: LM, direction: Any, c: Tensor, start: int, stale: bool) -> Iterator[Any]:
-    """steered() over a Cached batch: c (B,), the assistant tag in column `start` of every row; yields None where
-    unsteered."""
+def steered_rows(lm: LM, direction: Any, c: Tensor, start: int, stale: bool) -> Iterator[None]:
+    """steered() over a Cached batch, c (B,), the tag in column `start` of every row; nothing without a direction."""
     from ws.steering import steered
 
     if direction is None:
-        yield None
+        yield
         return
-    with steered(lm, direction, c, starts=torch.full((len(c),), start), allow_stale=stale) as steering:
-        yield steering
-
-
-def repeat_rows(rows: Cached, steering: Any, n: int) -> None:
-    """Every row n times, in the cache and in the coefficients."""
-    if steering is not None and n > 1:
-        steering.set_rows(torch.arange(len(rows)).repeat_interleave(n))
-    rows.repeat(n)
+    with steered(lm, direction, c, starts=torch.full((len(c),), start), allow_stale=stale):
+        yield
 
 
 def log_softmax(lm: LM, hidden: Tensor) -> Tensor:

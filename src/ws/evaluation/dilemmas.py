@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ws.batching import by_length
-from ws.evaluation.cached import Cached, log_softmax, repeat_rows, steered_rows, token_logps
+from ws.evaluation.cached import Cached, log_softmax, steered_rows, token_logps
 from ws.models import LM
 
 if TYPE_CHECKING:
@@ -57,13 +57,12 @@ def _batch(
     without)."""
     width = max(len(ids) for pair in pairs for ids in pair)
     rows = Cached(lm, [ids[:-1] for ids in prompts], 1 + width)
-    rows.repeat(len(cs))
-    doses = torch.tensor(list(cs) * len(prompts), dtype=torch.float32)
+    doses = torch.tensor(list(cs) * len(prompts), dtype=torch.float32).repeat_interleave(2)
     last = torch.tensor([ids[-1] for ids in prompts], device=lm.device).repeat_interleave(2 * len(cs))
     padded = [ids + [-1] * (width - len(ids)) for pair in pairs for _ in cs for ids in pair]
     sentences = torch.tensor(padded, device=lm.device)
-    with steered_rows(lm, direction, doses, rows.columns, stale) as steering:
-        repeat_rows(rows, steering, 2)
+    rows.repeat(2 * len(cs))
+    with steered_rows(lm, direction, doses, rows.columns, stale):
         hidden = rows.block(torch.cat([last[:, None], sentences[:, :-1].clamp(min=0)], 1))
         logps = token_logps(lm, hidden, sentences.clamp(min=0)).masked_fill(sentences < 0, 0.0)
         means = (logps.sum(1) / (sentences >= 0).sum(1)).reshape(len(prompts), len(cs), 2)

@@ -22,6 +22,7 @@ from ws.axes import Axis
 from ws.errors import UserError
 from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.behaviour import read_behaviour
+from ws.evaluation.cached import forget_prefixes
 from ws.evaluation.capability import ANSWERS, ask, capability_items
 from ws.evaluation.dilemmas import DILEMMAS, read_dilemmas
 from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
@@ -68,6 +69,7 @@ class _Plan:
     backend: Backend
     prompts: tuple[str, ...]
     n: int
+    new_tokens: int | None
     exam: tuple[dict[str, str], ...]
     seed: int
     batch_size: int
@@ -80,7 +82,7 @@ class _Plan:
             "backend": self.backend.name, **self.backend.identity(self.items, first),
             "conditions": list(first.conditions), "think": first.think,
             "think_samples": first.samples if first.think else None,
-            "text": {"prompts": digest(self.prompts), "n": self.n} if self.prompts else None,
+            "text": {"prompts": digest(self.prompts), "n": self.n, "new": self.new_tokens} if self.prompts else None,
             "capability": digest(self.exam) if self.exam else None,
             "dilemmas": digest([asdict(q) for q in self.axis.questions]) if self.axis.questions else None,
         }
@@ -104,36 +106,38 @@ def evaluate(
     seed: int = 0,
     split: str = "all",
     texts: int = 200,
+    max_new_tokens: int | None = None,
     conditions: Sequence[str] = ("other_violate",),
     readout: str = "whole",
     backend: str | None = None,
     strict_june: bool = False,
 ) -> Any:
-    """Vignettes, dilemmas, free text and capability of a model under a treatment -> Report; several c -> list[Report].
+    """Vignettes, dilemmas, free text and capability under a treatment -> Report; several c -> a list of them.
 
-    direction: a Direction or pairs, at every assistant position, times c. adapters: Adapters or (Adapter, c), in
-    order. persona: system prompt in place of the neutral one. items: "default", "standard", "conflict", a JSONL path,
-    rows. per_foundation: that many items of each foundation. think: tokens of thinking; None: the embedded model
-    reads 0 with 20 beside it, others 128. think_samples: 0 = one greedy think. split: "select" (half of the items and
-    the axis's select prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the
-    probes). texts: completions behind coherence. conditions, readout, strict_june: see `Reading`. backend: "builtin",
-    "tinymfv", "moralmaps"; None: an installed one where it can serve, else ours. UserError: a treatment, items or
-    settings that do not fit.
+    direction: a Direction or pairs, at every assistant position, times c. adapters: Adapters or (Adapter, c), in order.
+    persona: system prompt in place of the neutral one. items: "default", "standard", "conflict", a JSONL path, rows.
+    per_foundation: that many items of each. think: tokens of thinking; None: the embedded model reads 0, and 20 beside
+    it in a full report, others 128. think_samples: 0 = one greedy think. split: "select" (half of the items and the
+    axis's select prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the probes).
+    texts, max_new_tokens: completions behind coherence, and how long. conditions, readout, strict_june: see `Reading`.
+    backend: "builtin", "tinymfv", "moralmaps"; None: an installed one where it can serve, else ours. UserError: a
+    treatment, items or settings that do not fit.
     """
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
-    doses = _doses(direction, c)
-    chosen = load_items(items, mini=lm.is_mini).split(split).subset(per_foundation)
+    arm = _Arm(direction, _doses(direction, c), tuple(adapters), persona)
     reading = Reading(tuple(conditions), 0, think_samples, readout, seed, batch_size, strict_june)
-    budgets = THINK[lm.is_mini] if think is None else (think,)
+    # the second budget stands beside the headline where everything is measured: it costs ten times as much
+    budgets = THINK[lm.is_mini][: 2 if free_text and split != "select" else 1] if think is None else (think,)
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     plan = _Plan(
-        axis=axis, items=chosen, readings=tuple(replace(reading, think=budget) for budget in budgets),
-        backend=backend_of(lm, backend, whole=whole), prompts=tuple(prompts), n=n,
+        axis=axis, items=load_items(items, mini=lm.is_mini).split(split).subset(per_foundation),
+        readings=tuple(replace(reading, think=t, json=t == budgets[0]) for t in budgets),
+        backend=backend_of(lm, backend, whole=whole), prompts=tuple(prompts), n=n, new_tokens=max_new_tokens,
         exam=tuple(capability_items(lm, EXAM, seed)) if capability else (), seed=seed, batch_size=batch_size,
     )
-    reports = _reports(lm, plan, _Arm(direction, doses, tuple(adapters), persona))
+    reports = _reports(lm, plan, arm)
     return reports[0] if isinstance(c, int | float) else reports
 
 
@@ -190,7 +194,7 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
     base."""
     def write(arm: _Arm, seed: int) -> list[pl.DataFrame]:
         return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, adapters=arm.adapters, seed=seed,
-                         batch_size=2 * plan.batch_size)
+                         max_new_tokens=plan.new_tokens, batch_size=2 * plan.batch_size)
 
     def of_base() -> tuple[float, pl.DataFrame]:
         limit = limit_of(write(_Arm(), plan.seed + LIMIT_SEED)[0])
@@ -239,5 +243,6 @@ def _remembered(lm: LM, plan: _Plan, part: str, compute: Callable[[], T]) -> T:
 
 def forget_bases() -> None:
     """Forget the base's cached measurements, for example after weights were changed in place."""
+    forget_prefixes()
     with _MEMORY_LOCK:
         _MEMORY.clear()

@@ -43,19 +43,22 @@ def spread(prompts: Sequence[str], texts: int) -> tuple[list[str], int]:
 
 def free_text(
     lm: LM, axis: Axis, prompts: Sequence[str], n: int, *, direction: Any = None, cs: Sequence[float] = (0.0,),
-    adapters: Sequence[Any] = (), persona: str | None = None, seed: int = 0, batch_size: int = 128,
+    adapters: Sequence[Any] = (), persona: str | None = None, seed: int = 0,
+    max_new_tokens: int | None = None, batch_size: int = 128,
 ) -> list[pl.DataFrame]:
     """One scored completions frame per dose: n completions of every prompt, all doses decoded together."""
     texts = generate(
         lm, list(prompts), direction, list(cs), n=n, seed=seed, persona=persona, adapters=adapters,
-        batch_size=batch_size, allow_stale=bool(adapters),
+        max_new_tokens=max_new_tokens, batch_size=batch_size, allow_stale=bool(adapters),
     )
     scored = score(lm, texts, axis)
     return [scored.filter(pl.col("c") == c) for c in cs]
 
 
 def mark_readable(texts: pl.DataFrame, limit: float) -> pl.DataFrame:
-    """Adds `readable`: tail_ppl < limit (a value that is not finite is not), rep < 0.3, finished."""
+    """Adds `readable`: tail_ppl finite and < limit, rep < 0.3, finished; null where the limit is NaN."""
+    if math.isnan(limit):  # polars holds NaN to be larger than every number
+        return texts.with_columns(readable=pl.lit(None, dtype=pl.Boolean))
     calm = pl.col("tail_ppl").is_finite() & (pl.col("tail_ppl") < limit)
     return texts.with_columns(readable=calm & (pl.col("rep") < REP) & pl.col("finished"))
 

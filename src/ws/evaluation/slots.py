@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ws.axes import FOUNDATIONS
 from ws.errors import UserError
-from ws.evaluation.cached import Cached, log_softmax, repeat_rows, steered_rows, token_logps
+from ws.evaluation.cached import Cached, log_softmax, prefix, steered_rows, token_logps
 from ws.evaluation.items import CONDITIONS, Item, ItemSet
 from ws.evaluation.wording import Wording
 from ws.models import LM
@@ -41,6 +41,8 @@ class Reading:
     strict_june: bool = False
     """as tinymfv b726db9 at batch_size=1: the last think token is not in the cache, a second BOS where there is
     one"""
+    json: bool = True
+    """whether the prefill is continued, for json_valid"""
     settings: dict[str, Any] = field(default_factory=dict)
     """temperature, top_k, top_p of sampled thinks"""
 
@@ -72,8 +74,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Slot:
-    """What was read, rows = jobs x doses x draws: answers (B, 7) log-probabilities, prefill (B,) log-probability,
-    valid (B,) 0/1."""
+    """What was read of jobs (J) at doses x draws (A): answers (J, A, 7) and prefill (J, A) log-probabilities, valid
+    0/1."""
 
     answers: Tensor
     prefill: Tensor
@@ -109,55 +111,73 @@ class SlotReader:
         """Ids that a think may not hold: the ends of a turn, and the (first) token of </think>."""
         return sorted({*self.lm.eos_ids, self.lm.encode("</think>")[0]})
 
-    def read(self, jobs: Sequence[Job], direction: Any, cs: Sequence[float], stale: bool) -> Slot:
-        """Each prompt once, doses and draws as copies. direction None = not steered; stale: read from other
-        weights."""
-        lm, forced = self.lm, self.close + self.prefill
+    def read(
+        self, jobs: Sequence[Job], direction: Any, cs: Sequence[float], *, stale: bool = False, pristine: bool = False
+    ) -> Slot:
+        """Each prompt once, unsteered; doses and draws on copies. direction None = not steered; stale: of other
+        weights.
+
+        pristine: no adapter is on, see `cached.prefix`.
+        """
+        forced = self.close + self.prefill
         room = 1 + self.reading.think + len(forced) + max(map(len, self.answers)) + self._json_room
-        rows = Cached(lm, [job.ids[:-1] for job in jobs], room)
-        rows.repeat(len(cs))
-        doses = torch.tensor(list(cs) * len(jobs), dtype=torch.float32)
-        last = torch.tensor([[job.ids[-1]] for job in jobs], device=lm.device).repeat_interleave(len(cs), 0)
-        with steered_rows(lm, direction, doses, rows.columns, stale) as steering:
+        prompts = prefix(self.lm, [job.ids[:-1] for job in jobs], room, pristine=pristine)
+        arms = [(c, draw) for c in cs for draw in range(self.reading.draws)]
+        size = max(1, self.reading.batch_size // len(jobs))
+        parts = [self._arms(prompts, jobs, arms[i : i + size], direction, stale) for i in range(0, len(arms), size)]
+        columns = ([part.answers, part.prefill, part.valid] for part in parts)
+        return Slot(*(torch.cat(column, 1) for column in zip(*columns, strict=True)))
+
+    def _arms(
+        self, prompts: Cached, jobs: Sequence[Job], arms: Sequence[tuple[float, int]], direction: Any, stale: bool
+    ) -> Slot:
+        """The slots of a batch of prompts at some (dose, draw) pairs."""
+        rows, device = prompts.fork(), self.lm.device
+        rows.repeat(len(arms))
+        doses = torch.tensor([c for c, _ in arms] * len(jobs), dtype=torch.float32)
+        last = torch.tensor([[job.ids[-1]] for job in jobs], device=device).repeat_interleave(len(arms), 0)
+        with steered_rows(self.lm, direction, doses, rows.columns, stale):
             if self.reading.think:
-                last = self._think(rows, last, steering, [job.key for job in jobs], len(cs))
-            block = torch.tensor([forced], device=lm.device).expand(len(rows), -1)
+                keys, draws = [job.key for job in jobs for _ in arms], [draw for _, draw in arms] * len(jobs)
+                last = self._think(rows, last, keys, draws)
+            block = torch.tensor([self.close + self.prefill], device=device).expand(len(rows), -1)
             lost = self.reading.think and self.reading.strict_june
             hidden = rows.block(block if lost else torch.cat([last, block], 1))
             n = len(self.prefill)
-            prefill = token_logps(lm, hidden[:, -n - 1 : -1], block[:, -n:]).sum(1)
-            logps = log_softmax(lm, hidden[:, -1])
-            valid = self._continue(rows.fork(), logps.argmax(-1, keepdim=True))
-            return Slot(self._whole(rows, logps, steering), prefill, valid)
+            forced = token_logps(self.lm, hidden[:, -n - 1 : -1], block[:, -n:]).sum(1)
+            logps = log_softmax(self.lm, hidden[:, -1])
+            valid = torch.full_like(forced, torch.nan)
+            if self.reading.json:
+                valid = self._continue(rows.fork(), logps.argmax(-1, keepdim=True))
+        answers = self._whole(rows, logps, direction, doses, prompts.columns, stale)
+        shape = (len(jobs), len(arms))
+        return Slot(answers.reshape(*shape, -1), forced.reshape(shape), valid.reshape(shape))
 
-    def _think(self, rows: Cached, last: Tensor, steering: Any, keys: Sequence[int], doses: int) -> Tensor:
+    def _think(self, rows: Cached, last: Tensor, keys: Sequence[int], samples: Sequence[int]) -> Tensor:
         """Exactly `think` tokens behind the tag; the last one is returned (B, 1) and not yet in the cache."""
-        reading, device = self.reading, self.lm.device
-        hidden = rows.block(last)[:, -1].repeat_interleave(reading.draws, 0)
-        repeat_rows(rows, steering, reading.draws)
-        prompts = torch.tensor(keys, device=device).repeat_interleave(doses * reading.draws)
-        samples = torch.arange(reading.draws, device=device).repeat(len(keys) * doses)
-        settings = reading.settings if reading.samples else {"temperature": 0.0}
-        for step in range(reading.think):
-            logits = self.lm.head(hidden).float()
+        prompts, draws = (torch.tensor(part, device=self.lm.device) for part in (keys, samples))
+        settings = self.reading.settings if self.reading.samples else {"temperature": 0.0}
+        for step in range(self.reading.think):
+            logits = self.lm.head(rows.block(last)[:, -1]).float()
             logits[:, self.barred] = -torch.inf
-            dice = row_keys(reading.seed, prompts, samples, torch.full_like(prompts, step))
+            dice = row_keys(self.reading.seed, prompts, draws, torch.full_like(prompts, step))
             last = choose(logits, dice, **settings)[:, None]
-            if step + 1 < reading.think:
-                hidden = rows.block(last)[:, -1]
         return last
 
-    def _whole(self, rows: Cached, logps: Tensor, steering: Any) -> Tensor:
+    def _whole(
+        self, rows: Cached, logps: Tensor, direction: Any, doses: Tensor, start: int, stale: bool
+    ) -> Tensor:
         """(B, 7) log-probability of each answer: its first token's, with readout "whole" the sum over all of them."""
         first = logps[:, [ids[0] for ids in self.answers]]
         long = [k for k, ids in enumerate(self.answers) if len(ids) > 1]
         if self.reading.readout == "first" or not long:
             return first
-        repeat_rows(rows, steering, len(long))
+        rows.repeat(len(long))
         width = max(map(len, self.answers))
         padded = [self.answers[k] + [-1] * (width - len(self.answers[k])) for k in long]
         block = torch.tensor(padded, device=first.device).repeat(len(first), 1)  # (B * answers, width)
-        hidden = rows.block(block[:, :-1].clamp(min=0))
+        with steered_rows(self.lm, direction, doses.repeat_interleave(len(long)), start, stale):
+            hidden = rows.block(block[:, :-1].clamp(min=0))
         rest = token_logps(self.lm, hidden, block[:, 1:].clamp(min=0)).masked_fill(block[:, 1:] < 0, 0.0).sum(1)
         whole = first.clone()
         whole[:, long] += rest.reshape(len(first), len(long))

@@ -44,23 +44,22 @@ nats. json_valid: share of readings."""
 
 def read_vignettes(
     lm: LM, items: ItemSet, reading: Reading, *, direction: Any = None, cs: Sequence[float] = (0.0,),
-    persona: str | None = None, wording: Wording | None = None, stale: bool = False,
+    persona: str | None = None, wording: Wording | None = None, stale: bool = False, pristine: bool = False,
 ) -> list[pl.DataFrame]:
     """One frame (columns ROWS, in the items' order) per dose in `cs`, all doses in the same batches.
 
     direction: a Direction or pairs, None = not steered; persona: system prompt; stale: the direction may be of other
-    weights. Adapters are the caller's to attach. UserError: colliding first tokens, a missing text, a too long
-    prompt.
+    weights. Adapters are the caller's to attach; pristine: there are none. UserError: colliding first tokens, a
+    missing text, a too long prompt.
     """
     reader = SlotReader(lm, items, reading, wording or wording_of(lm), persona)
     shape = (len(reader.rows), len(ORDERS), len(cs), reading.draws)
     sizes: dict[str, tuple[int, ...]] = {"answers": (*shape, len(FOUNDATIONS)), "prefill": shape, "valid": shape}
     read = {name: torch.full(size, torch.nan) for name, size in sizes.items()}
     with lm.lock, torch.inference_mode():
-        size = max(1, reading.batch_size // (len(cs) * reading.draws))
-        for chosen in by_length([len(job.ids) for job in reader.jobs], size):
+        for chosen in by_length([len(job.ids) for job in reader.jobs], reading.batch_size):
             jobs = [reader.jobs[i] for i in chosen]
-            slot = reader.read(jobs, direction, cs, stale)
+            slot = reader.read(jobs, direction, cs, stale=stale, pristine=pristine)
             for name, into in read.items():
                 values = getattr(slot, name).float().cpu().reshape(len(jobs), *into.shape[2:])
                 into[[job.row for job in jobs], [job.order for job in jobs]] = values
