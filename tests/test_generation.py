@@ -379,6 +379,7 @@ def test_mistakes_are_named(tiny: LM) -> None:
         "starts has 2": lambda: decode(tiny, prompts(tiny)[:1], [1, 2]),
         "suffix has 2": lambda: decode(tiny, prompts(tiny)[:1], suffix=[[65], [66]]),
         "backtracking ends": lambda: decode(tiny, prompts(tiny), suffix=[65], backtrack=Backtrack()),
+        "without tokens": lambda: decode(tiny, [[]], [0]),
         "leaves no token": lambda: decode(tiny, prompts(tiny), suppress=range(tiny.vocab_size)),
         "the id 9999": lambda: decode(tiny, prompts(tiny), suppress=[9999]),
     }.items():
@@ -430,3 +431,17 @@ def test_bfloat16_stays_bfloat16_and_its_zero_rows_stay_pristine(name: str) -> N
     plain = decode(lm, rows, max_new_tokens=1, keep_states=True)
     assert mixed[0].states[0].dtype == torch.bfloat16
     assert [a.logp == b.logp for a, b in zip(mixed, plain, strict=True)] == [True, False, True, False]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NO CUDA DEVICE: decoding was not compared with a GPU's")
+def test_a_gpu_says_what_the_cpu_says(arch_lm: LM) -> None:
+    lm = tiny_lm(arch_lm.name.removeprefix("tiny-"), fresh=True)
+    v, said, doses = direction(lm, scale=0.5), [[65, 70, 33, 90, 71]] * 4, [0.3, -0.8, 0.0, 1.0]
+    here = decode(lm, prompts(lm), direction=v, c=doses, forced=said, max_new_tokens=5)
+    lm.model.to("cuda")
+    there = decode(lm, prompts(lm), direction=v, c=doses, forced=said, max_new_tokens=5)
+    assert all(np.allclose(a.logp, b.logp, atol=1e-3) for a, b in zip(here, there, strict=True))
+    rule = Backtrack(window=4, floor=-1.0, tokens=3, limit=1)
+    df = generate(lm, list(USERS), v, [0.0, 1.0], n=2, max_new_tokens=8, backtrack=rule)
+    assert df.height == 16 and all(map(np.isfinite, df["kl_drift"].explode()))

@@ -149,3 +149,12 @@ def test_impossible_settings_are_the_users_error(bad: dict[str, float]) -> None:
     settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0} | bad
     with pytest.raises(UserError, match=str(next(iter(bad)))):
         check_settings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NO CUDA DEVICE: the dice were not compared with a GPU's")
+def test_the_dice_are_the_same_on_a_gpu() -> None:
+    here, there = (gumbel(11, **rows(64), vocab=3000, device=device) for device in ("cpu", "cuda"))
+    assert torch.allclose(here, there.cpu(), rtol=0, atol=1e-12)
+    logits, keys = torch.randn(64, 3000), row_keys(11, **rows(64))
+    assert torch.equal(choose(logits, keys), choose(logits.cuda(), keys.cuda()).cpu())

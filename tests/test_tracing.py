@@ -136,6 +136,8 @@ def test_mistakes_are_named(tiny: LM) -> None:
         trace(tiny, rows, [[65]])
     with pytest.raises(UserError, match="3 coefficients for 4 rows"):
         trace(tiny, rows, [[65]] * 4, direction(tiny), [1.0, 2.0, 3.0])
+    with pytest.raises(UserError, match="at least one token of prompt"):
+        trace(tiny, [[]], [[65]])
     with pytest.raises(UserError, match="context"):
         trace(tiny, rows[:1], [[65] * 600])
     with steered(tiny, direction(tiny)), pytest.raises(UserError, match="inside"):

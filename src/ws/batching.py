@@ -1,8 +1,7 @@
 """Rows of token ids as batches: sorted by length, padded, the beginnings that rows share computed once.
 
-Rows = head + tail. Heads that are equal (one prompt at many doses and samples) run once, unsteered; their
-cache columns are copied to the rows, and the tails run behind them. Position ids come from the mask, so
-padding changes nothing.
+Rows = head + tail. Heads that are equal (one prompt at many doses and samples) run once, unsteered; their cache
+columns are copied to the rows, and the tails run behind them. Position ids come from the mask: padding changes nothing.
 """
 
 from __future__ import annotations

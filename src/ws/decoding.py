@@ -16,10 +16,11 @@ import torch
 from ws.batching import Ids, starts_of
 from ws.errors import UserError
 from ws.models import LM, check_length
-from ws.rollout import Backtrack, Plan, Rollout, run
+from ws.rollout import Backtrack, Plan, Rollout
 from ws.sampling import check_settings
 from ws.schedules import CosineGate, Schedule, check_where, parse_schedule
 from ws.steering import Coefficient, Steered, as_pairs, refuse_steered, rows_of
+from ws.stepping import run
 
 __all__ = ["Backtrack", "Progress", "Rollout", "decode", "identity"]
 
@@ -60,36 +61,25 @@ def decode(
 ) -> list[Rollout]:
     """Continue each row of token ids until EOS, `max_new_tokens` or the context's end; results in the rows' order.
 
-    starts: index of the assistant tag in each row. c: a float or one per row. prompts: identities
-    (`identity`), samples: sample numbers; the dice depend on these, on the seed and on the step. temperature 0
-    is greedy. suppress: ids that are
-    never drawn. forced: per row, ids in place of the first draws. suffix: ids, for all rows or per row, that are read
-    behind exactly max_new_tokens tokens (EOS is not drawn); their states come back. on_progress(rows done, rows).
-    UserError: a prompt too long, a [B] that does not match, settings outside their range, a call inside `steered`.
+    starts: index of the assistant tag in each row. c: a float or one per row. prompts: identities (`identity`),
+    samples: sample numbers; the dice depend on these, on the seed and on the step. temperature 0 is greedy.
+    suppress: ids that are never drawn. forced: per row, ids in place of the first draws. suffix: ids, for all rows or
+    per row, that are read behind exactly max_new_tokens tokens (EOS is not drawn); their states come back.
+    on_progress(rows done, rows). UserError: a prompt too long, a [B] that does not match, settings out of range.
     """
-    check_settings(temperature, top_k, top_p)
+    sampler = (temperature, top_k, top_p)
+    check_settings(*sampler)
     check_where(where)
+    exact = None if suffix is None else max_new_tokens
     suffixes = _suffixes(suffix, len(rows), backtrack)
-    if suffix is not None:
-        min_new_tokens = max_new_tokens
-    _check_suppressed(lm, suppress, min_new_tokens)
+    least = min_new_tokens if exact is None else exact
+    _check_suppressed(lm, suppress, least)
+    schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     pairs = as_pairs(direction)
-    plan = Plan(
-        directions=tuple(d for d, _ in pairs),
-        where=where,
-        schedule=parse_schedule(schedule) if isinstance(schedule, str) else schedule,
-        gate=gate,
-        allow_stale=allow_stale,
-        seed=seed,
-        min_new=min_new_tokens,
-        sampler=(temperature, top_k, top_p),
-        suppress=tuple(suppress),
-        exact=None if suffix is None else max_new_tokens,
-        backtrack=backtrack,
-        keep_states=keep_states,
-    )
+    steering = (tuple(d for d, _ in pairs), where, schedule, gate, allow_stale)
+    plan = Plan(*steering, seed, least, sampler, tuple(suppress), exact, backtrack, keep_states)
     given = {"starts": starts, "prompts": prompts, "samples": samples, "forced": forced}
-    work = _work(lm, rows, rows_of(pairs, c, len(rows)), given, suffixes, max_new_tokens, plan.exact is not None)
+    work = _work(lm, rows, rows_of(pairs, c, len(rows)), given, suffixes, max_new_tokens, exact is not None)
     with torch.inference_mode(), lm.lock:
         refuse_steered(lm, "decode")
         _play(lm, plan, work, batch_size, on_progress)
@@ -109,6 +99,8 @@ def _work(
     for name, values in given.items():
         if values is not None and len(values) != len(rows):
             raise UserError(f"{name} has {len(values)} entries for {len(rows)} rows. Give one per row.")
+    if not all(map(len, rows)):
+        raise UserError("a row without tokens cannot be continued. Give every row at least one token id.")
     limits = [_room(lm, row, new, len(suffix), exact) for row, suffix in zip(rows, suffixes, strict=True)]
     starts = starts_of(lm, rows) if given["starts"] is None else given["starts"]
     prompts = map(identity, rows) if given["prompts"] is None else given["prompts"]

@@ -55,11 +55,9 @@ def extract(
 ) -> Direction:
     """The axis's direction in this model (with these adapters on), raw scale.
 
-    layers: blocks to read, default `default_layers`. contrast: "pair" (positive minus negative) or "base"
-    (positive minus
-    neutral). pairs: how many (context, persona pair), default 64 on the embedded model and 256 on others;
-    every context
-    is used at least once. UserError: unknown method or contrast, a block out of range, a prompt too long.
+    layers: blocks to read, default `default_layers`. contrast: "pair" (positive minus negative) or "base" (positive
+    minus neutral). pairs: how many (context, persona pair), default 64 on the embedded model and 256 on others; every
+    context comes at least once. UserError: unknown method or contrast, a block out of range, a prompt too long.
     """
     axis = axis.on(lm)
     rule = method_named(method)

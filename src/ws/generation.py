@@ -98,11 +98,10 @@ def generate(
     """n completions of every prompt at every dose, rows in the order prompts, doses, samples; columns: SCHEMA.
 
     c: one dose or several; left out it is 0, and 1 where `direction` is a list of pairs, whose c_i it multiplies.
-    temperature 0 is greedy; what is left out comes from the embedded model's defaults (temperature 1, 80 new
-    tokens) or the model's generation config (256 new tokens); never a repetition penalty. persona: system
-    prompt of this arm. form: of the template. trace=False leaves logp_base and kl_drift null. With `backtrack`
-    two columns tell what it did: scale (the row's c was multiplied by it) and rollbacks. on_progress(rows
-    done, rows).
+    temperature 0 is greedy; what is left out comes from the embedded model's defaults (temperature 1, 80 new tokens)
+    or the model's generation config (256 new tokens); never a repetition penalty. persona: system prompt of this arm.
+    form: of the template. trace=False leaves logp_base and kl_drift null. With `backtrack` two columns tell what it
+    did: scale (the row's c was multiplied by it) and rollbacks. on_progress(rows done, rows).
     UserError: no prompt, a prompt too long, a dose without a direction, settings outside their range.
     """
     asked = [_ask(lm, p, persona, form) for p in ([prompts] if isinstance(prompts, str | Prompt) else prompts)]

@@ -11,7 +11,6 @@ Trap: blocks return a plain tensor in transformers 5 and a tuple elsewhere; `out
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import get_ident
@@ -21,6 +20,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from ws.coefficients import Coefficient, Steered, as_pairs, as_row, rows_of
 from ws.directions import Direction
 from ws.errors import UserError
 from ws.methods import method
@@ -28,9 +28,6 @@ from ws.models import LM
 from ws.schedules import CosineGate, Schedule, check_where, parse_schedule
 
 __all__ = ["Coefficient", "Direction", "Steered", "Steering", "as_pairs", "refuse_steered", "rows_of", "steered"]
-
-Coefficient = float | Sequence[float] | Tensor
-Steered = Direction | Sequence[tuple[Direction, Coefficient]]
 
 # threads that have a steering open, by model: its lock lets in one thread, which may nest
 _OPEN: WeakKeyDictionary[LM, list[int]] = WeakKeyDictionary()
@@ -70,23 +67,6 @@ def steered(
             yield steering
 
 
-def as_pairs(v: Steered | None) -> list[tuple[Direction, Coefficient]]:
-    """The pairs (Direction, c_i) that a direction, a list of pairs or None stands for."""
-    if v is None or isinstance(v, Direction):
-        return [] if v is None else [(v, 1.0)]
-    return list(v)
-
-
-def rows_of(pairs: Sequence[tuple[Direction, Coefficient]], c: Coefficient, rows: int) -> list[list[float]]:
-    """c_i * c of every pair for each of `rows` rows; UserError where a [B] does not match."""
-    common, *shares = (_row(x) for x in (c, *(share for _, share in pairs)))
-    for given in (common, *shares):
-        if given.ndim and len(given) != rows:
-            raise UserError(f"{len(given)} coefficients for {rows} rows. Give one per row, or one for all.")
-    table = [(common * share).expand(rows).tolist() for share in shares]
-    return [[column[i] for column in table] for i in range(rows)]
-
-
 def refuse_steered(lm: LM, what: str) -> None:
     """UserError inside `with steered(lm, ...)`: the call attaches its own hooks and both would add up."""
     if get_ident() in _OPEN.get(lm, ()):
@@ -110,7 +90,7 @@ class Steering:
         self.lm, self.where, self.gate = lm, where, gate
         self.schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
         self.directions = [direction for direction, _ in pairs]
-        self._shares = [_row(share) for _, share in pairs]
+        self._shares = [as_row(share) for _, share in pairs]
         self.starts = None if starts is None else torch.as_tensor(starts, dtype=torch.long).to(lm.device)
         self._given = starts is not None
         self._devices = {k: next(lm.blocks[k].parameters()).device for d in self.directions for k in d.layers}
@@ -120,7 +100,7 @@ class Steering:
 
     def set_coefficients(self, c: Coefficient) -> None:
         """Replace c, a float or [B], from the next forward on; pairs keep their own c_i and are multiplied by it."""
-        common = _row(c)
+        common = as_row(c)
         rows = {len(x) for x in (common, *self._shares) if x.ndim}
         if len(rows) > 1:
             raise UserError(f"the coefficients disagree about the number of rows: {sorted(rows)}. Give one per row.")
@@ -231,25 +211,13 @@ class Steering:
 
 
 def _gate_of(lm: LM) -> nn.Module:
-    """The module that every forward passes with token ids and the 2-D mask: the blocks' parent, in multimodal
-    models the body.
+    """The module that every forward enters with token ids and a 2-D mask: the blocks' parent; a multimodal body.
 
-    OPT's forward skips the body and calls its decoder; a multimodal body hands embeddings and finished masks
-    to the parent.
+    OPT's forward skips the body and calls its decoder; a multimodal body gives the parent embeddings and made masks.
     """
     whole = lm.model.config.get_text_config() is not lm.model.config
     inside = nn.Module.modules if whole else nn.Module.children
     return next(m for m in list(lm.model.modules())[1:] if any(b is lm.blocks for b in inside(m)))
-
-
-def _row(c: Coefficient) -> Tensor:
-    """A coefficient as a float32 tensor, () for all rows or (B,); UserError for NaN, infinity, more dimensions."""
-    row = torch.as_tensor(c, dtype=torch.float32).detach().cpu()
-    if row.ndim > 1:
-        raise UserError(f"c must be one number or one per row (got shape {tuple(row.shape)}).")
-    if not bool(row.isfinite().all()):
-        raise UserError(f"c must be finite (got {next(x for x in row.reshape(-1).tolist() if not math.isfinite(x))}).")
-    return row
 
 
 def _check_fit(lm: LM, direction: Direction, allow_stale: bool) -> None:

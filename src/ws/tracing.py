@@ -109,9 +109,13 @@ def completion_states(
         raise UserError(f"{len(prompt_ids)} prompts and {len(completion_ids)} completions. Give one per prompt.")
     for prompt, completion in zip(prompt_ids, completion_ids, strict=True):
         check_length(lm, prompt, len(completion))
+        if not len(prompt):
+            raise UserError("a completion needs at least one token of prompt in front of it. Give it the BOS.")
     pairs = as_pairs(direction)
     shares = rows_of(pairs, c, len(prompt_ids))
-    starts = starts_of(lm, prompt_ids) if starts is None else starts
+    if starts is None:
+        # without steering the start is only where sharing ends
+        starts = starts_of(lm, prompt_ids) if pairs else [len(prompt) - 1 for prompt in prompt_ids]
     out = [torch.zeros(0, lm.d_model, device=lm.device) for _ in prompt_ids]
     full = [i for i, ids in enumerate(completion_ids) if len(ids)]
     with torch.inference_mode(), lm.lock:
