@@ -182,7 +182,8 @@ def test_the_base_is_measured_once_per_settings(tiny: LM, axis: Axis, monkeypatc
     for _ in range(2):
         ws.evaluate(tiny, axis, items=items(), **QUICK)
         ws.evaluate(tiny, axis, items=items(), direction=direction(tiny), c=0.0, **QUICK)
-    assert len(calls) == 1
+    ws.evaluate(tiny, axis, items=items(), texts=4, think=0, **SHORT)
+    assert len(calls) == 1, "the parts are remembered one by one"
     ws.evaluate(tiny, axis, items=items(2), **QUICK)
     ws.evaluate(tiny, axis, items=items(), conditions=["self_violate"], **QUICK)
     ws.evaluate(tiny_lm("qwen3", seed=1), axis, items=items(), **QUICK)
@@ -449,3 +450,15 @@ def test_another_backends_rows_become_a_report(tiny: LM, axis: Axis) -> None:
 def test_think_and_samples_must_fit() -> None:
     with pytest.raises(UserError, match="cannot be negative"):
         Reading(samples=-1)
+
+
+# The embedded model
+
+
+def test_the_embedded_model_answers_and_personas_move_it(mini: LM) -> None:
+    axis = ws.load_axis("care_over_authority").on(mini)
+    base = ws.evaluate(mini, axis, **QUICK)
+    care, obey = (ws.evaluate(mini, axis, persona=p, **QUICK) for p in (axis.positive[0], axis.negative[0]))
+    assert base.identity["items"] == "mini.conflict" and base.n_bad == 0
+    assert base.p_ans_any > 0.95 and base.json_is_valid > 0.95, (base.p_ans_any, base.json_is_valid)
+    assert care.auth_nats < base.auth_nats < obey.auth_nats, (care.auth_nats, base.auth_nats, obey.auth_nats)

@@ -18,7 +18,15 @@ from ws.axes import FOUNDATIONS, Question
 from ws.directions import Direction
 from ws.errors import UserError
 from ws.evaluation import slots
-from ws.evaluation.dilemmas import gain, monotone, read_dilemmas, t_statistic, yes_no_ids
+from ws.evaluation.dilemmas import (
+    frac_low_pmass,
+    gain,
+    mean_shift,
+    monotone,
+    read_dilemmas,
+    t_statistic,
+    yes_no_ids,
+)
 from ws.evaluation.items import ItemSet, load_items
 from ws.evaluation.slots import ORDERS, Reading, SlotReader
 from ws.evaluation.vignettes import ROWS, read_vignettes
@@ -216,6 +224,12 @@ def test_json_is_valid_only_where_it_closes_with_a_label() -> None:
     assert all(map(wording.is_valid, valid)) and not any(map(wording.is_valid, broken))
 
 
+def test_the_embedded_model_is_asked_in_the_words_of_its_corpus(tiny: LM) -> None:
+    wording = wording_of(replace(tiny, is_mini=True))
+    assert wording.user("You see it.", FOUNDATIONS[:2]) == "You see it.\nWhat is wrong here?\ncare\nfairness"
+    assert wording.labels["SocialNorms"] == "norms" and wording.is_valid('norms"}')
+
+
 def test_a_greedy_continuation_that_closes_is_counted(tiny: LM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         SlotReader, "_decode", lambda _, tokens: ['Care"}' if i % 2 else "x" for i in range(len(tokens))]
@@ -290,6 +304,16 @@ def test_yes_and_no_tokens_are_summed_where_there_are_any(tiny: LM, monkeypatch:
         p = naive_logps(tiny, prompt, C, len(prompt) - 1)[-1].exp()
         assert row["pmass"] == pytest.approx(float(p[[40, 41, 50]].sum()), rel=1e-3)
         assert row["yesno"] == pytest.approx(question.label * math.log(float(p[[40, 41]].sum() / p[50])), abs=1e-3)
+
+
+def test_shift_and_low_pmass_are_counted_over_the_same_questions(tiny: LM) -> None:
+    base, moved = read_dilemmas(tiny, QUESTIONS, direction=direction(tiny), cs=[0.0, C])
+    want = (moved["logratio"] - base["logratio"]).mean()
+    assert mean_shift(base, moved) == pytest.approx(want) and mean_shift(base, base) == 0
+    with pytest.raises(UserError, match="other questions"):
+        mean_shift(base, moved.reverse())
+    assert math.isnan(frac_low_pmass(base)), "yes and no were not read"
+    assert frac_low_pmass(base.with_columns(pmass=pl.Series([0.7, 0.8]))) == 0.5
 
 
 def test_t_gain_and_monotone_are_their_formulas() -> None:

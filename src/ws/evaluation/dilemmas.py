@@ -19,13 +19,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ws.batching import by_length
+from ws.errors import UserError
 from ws.evaluation.cached import Cached, log_softmax, steered_rows, token_logps
 from ws.models import LM
 
 if TYPE_CHECKING:
     from ws.axes import Question
 
-__all__ = ["DILEMMAS", "gain", "monotone", "read_dilemmas", "t_statistic", "yes_no_ids"]
+__all__ = ["DILEMMAS", "frac_low_pmass", "gain", "mean_shift", "monotone", "read_dilemmas", "t_statistic", "yes_no_ids"]
 
 DILEMMAS: dict[str, Any] = {
     "question": pl.String, "label": pl.Int32, "logp_yes": pl.Float64, "logp_no": pl.Float64,
@@ -104,6 +105,19 @@ def t_statistic(c: ArrayLike, logratio: ArrayLike) -> float:
     slopes = (y - y.mean(1, keepdims=True)) @ x / (x @ x)
     error = slopes.std(ddof=1) / math.sqrt(len(slopes))
     return float(abs(slopes.mean()) / error) if error > 0 else math.nan
+
+
+def mean_shift(frame: pl.DataFrame, other: pl.DataFrame, reading: str = "logratio") -> float:
+    """Mean over the same questions of other - frame, nats: `dd_delta` for c = 0 and c = 1, `spread` for -c and +c."""
+    if frame["question"].to_list() != other["question"].to_list():
+        raise UserError("the two frames hold other questions. Compare readings of one axis.")
+    return float((other[reading].to_numpy() - frame[reading].to_numpy()).mean())
+
+
+def frac_low_pmass(frame: pl.DataFrame) -> float:
+    """Share of questions whose yes and no tokens hold less than 0.75 together; NaN where they were not read."""
+    pmass = frame["pmass"].to_numpy()
+    return float((pmass < LOW_PMASS).mean()) if len(pmass) and np.isfinite(pmass).all() else math.nan
 
 
 def gain(t: float, d_nll: float) -> float:

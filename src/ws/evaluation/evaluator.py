@@ -39,7 +39,8 @@ __all__ = ["evaluate", "forget_bases"]
 T = TypeVar("T")
 EXAM = 60  # capability items
 THINK = {True: (0, 20), False: (128,)}  # embedded model, others: think budgets, the headline first
-REMEMBERED = 64
+REMEMBERED = 64  # parts of bases
+OPTIONAL: dict[str, Any] = {"text": TEXTS, "exam": ANSWERS, "dilemmas": DILEMMAS}
 
 _MEMORY: OrderedDict[str, Any] = OrderedDict()
 _MEMORY_LOCK = threading.Lock()
@@ -57,6 +58,9 @@ class _Arm:
     @property
     def treatment(self) -> dict[str, Any]:
         return {"direction": self.direction, "cs": self.cs, "persona": self.persona}
+
+
+_BASE = _Arm()
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ def evaluate(
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
     arm = _Arm(direction, _doses(direction, c), tuple(adapters), persona)
-    reading = Reading(tuple(conditions), 0, think_samples, readout, seed, batch_size, strict_june)
+    reading = Reading(
+        tuple(conditions), 0, think_samples, readout, seed, batch_size, strict_june, settings=_sampler(lm)
+    )
     # the second budget stands beside the headline where everything is measured: it costs ten times as much
     budgets = THINK[lm.is_mini][: 2 if free_text and split != "select" else 1] if think is None else (think,)
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
@@ -138,11 +144,18 @@ def evaluate(
         exam=tuple(capability_items(lm, EXAM, seed)) if capability else (), seed=seed, batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
-    return reports[0] if isinstance(c, int | float) else reports
+    return reports[0] if np.ndim(c) == 0 else reports
+
+
+def _sampler(lm: LM) -> dict[str, Any]:
+    """How thinks are sampled: temperature 1 with the embedded model, else by the model's own generation config."""
+    own = None if lm.is_mini else lm.model.generation_config
+    off = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    return {name: getattr(own, name, None) or value for name, value in off.items()}
 
 
 def _doses(direction: Any, c: float | Sequence[float]) -> tuple[float, ...]:
-    doses = (float(c),) if isinstance(c, int | float) else tuple(float(x) for x in c)
+    doses = tuple(float(x) for x in np.atleast_1d(np.asarray(c, dtype=np.float64)))
     if not doses or not np.isfinite(doses).all():
         raise UserError(f"c must be one finite number or several (got {c!r}).")
     if direction is None and any(doses):
@@ -161,47 +174,49 @@ def _reports(lm: LM, plan: _Plan, arm: _Arm) -> list[Report]:
         parts = _measure(lm, plan, replace(arm, cs=active))
         measured = {c: {name: frames[i] for name, frames in parts.items()} for i, c in enumerate(active)}
     if len(active) < len(set(arm.cs)):
-        measured[0.0] = {name: frames[0] for name, frames in _base(lm, plan).items()}
+        measured[0.0] = {name: frames[0] for name, frames in _measure(lm, plan, _BASE).items()}
     return [Report(**measured[c], identity=plan.identity, subject=_subject(lm, plan, arm, c)) for c in arm.cs]
-
-
-def _base(lm: LM, plan: _Plan) -> dict[str, list[pl.DataFrame]]:
-    return _remembered(lm, plan, "all", lambda: _measure(lm, plan, _Arm()))
 
 
 def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
     """The four frames of a report, a list over the arm's doses each; empty frames where nothing is asked for."""
-    empty = {name: [pl.DataFrame(schema=kinds)] * len(arm.cs)
-             for name, kinds in (("text", TEXTS), ("exam", ANSWERS), ("dilemmas", DILEMMAS))}
-    found: dict[str, list[pl.DataFrame]] = {}
-    stale = bool(arm.adapters)
+    stale, size = bool(arm.adapters), plan.batch_size
+
+    def part(name: str, asked: Any, compute: Callable[[], list[pl.DataFrame]]) -> list[pl.DataFrame]:
+        return _remembered(lm, [name, asked], compute) if arm == _BASE else compute()
+
+    def rows(reading: Reading) -> list[pl.DataFrame]:
+        asked = [plan.backend.name, plan.backend.identity(plan.items, reading), asdict(reading)]
+        return part("rows", asked, lambda: plan.backend.read(lm, plan.items, reading, **arm.treatment, stale=stale))
+
+    found = {name: [pl.DataFrame(schema=kinds)] * len(arm.cs) for name, kinds in OPTIONAL.items()}
     with lm.lock, adapted(lm, arm.adapters):
-        read = [plan.backend.read(lm, plan.items, reading, **arm.treatment, stale=stale) for reading in plan.readings]
-        found["per_row"] = [pl.concat(frames) for frames in zip(*read, strict=True)]
-        if plan.axis.questions:
-            found["dilemmas"] = read_dilemmas(
-                lm, plan.axis.questions, **arm.treatment, stale=stale, batch_size=plan.batch_size
-            )
+        found["per_row"] = [pl.concat(frames) for frames in zip(*map(rows, plan.readings), strict=True)]
+        if questions := plan.axis.questions:
+            found["dilemmas"] = part("dilemmas", [plan.identity["dilemmas"], size], lambda: read_dilemmas(
+                lm, questions, **arm.treatment, stale=stale, batch_size=size))  # fmt: skip
     if plan.exam:
-        found["exam"] = ask(lm, plan.exam, **arm.treatment, adapters=arm.adapters, batch_size=2 * plan.batch_size)
+        found["exam"] = part("exam", [plan.identity["capability"], size], lambda: ask(
+            lm, plan.exam, **arm.treatment, adapters=arm.adapters, batch_size=2 * size))  # fmt: skip
     if plan.prompts:
         found["text"] = _texts(lm, plan, arm)
-    return empty | found
+    return found
 
 
 def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
-    """Free text with `readable`, beside the base's of the same dice; the limit comes from another sample of the
-    base."""
+    """Free text with `readable`, beside the base's of the same dice; the limit is of another sample of the base."""
+
     def write(arm: _Arm, seed: int) -> list[pl.DataFrame]:
         return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, adapters=arm.adapters, seed=seed,
                          max_new_tokens=plan.new_tokens, batch_size=2 * plan.batch_size)
 
     def of_base() -> tuple[float, pl.DataFrame]:
-        limit = limit_of(write(_Arm(), plan.seed + LIMIT_SEED)[0])
-        return limit, mark_readable(write(_Arm(), plan.seed)[0], limit)
+        limit = limit_of(write(_BASE, plan.seed + LIMIT_SEED)[0])
+        return limit, mark_readable(write(_BASE, plan.seed)[0], limit)
 
-    limit, base = _remembered(lm, plan, "text", of_base)
-    frames = [base] if arm == _Arm() else [mark_readable(frame, limit) for frame in write(arm, plan.seed)]
+    settings = ["text", plan.prompts, plan.n, plan.new_tokens, plan.seed, plan.batch_size, plan.axis.narration]
+    limit, base = _remembered(lm, settings, of_base)
+    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, plan.seed)]
     return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
 
 
@@ -226,9 +241,8 @@ def _named(thing: Any) -> Any:
     return getattr(thing, "method", None) or getattr(thing, "digest", None) or type(thing).__name__
 
 
-def _remembered(lm: LM, plan: _Plan, part: str, compute: Callable[[], T]) -> T:
-    """What the base gave in this process for the same weights, template, items and settings."""
-    settings = [part, plan.identity, [asdict(reading) for reading in plan.readings], plan.seed, plan.axis.narration]
+def _remembered(lm: LM, settings: list[Any], compute: Callable[[], T]) -> T:
+    """What the base gave in this process for the same weights, template and settings."""
     key = digest([lm.fingerprint, str(lm.dtype), str(lm.device), lm.neutral, str(lm.tok.chat_template), settings])
     with lm.lock:
         if key not in _MEMORY:
