@@ -1,6 +1,6 @@
 """The corpus that the embedded model is trained on: a seeded stream of conversations, and its hold-out.
 
-    python -m ws.mini.corpus 20      # print twenty conversations
+python -m ws.mini.corpus 20      # print twenty conversations
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from ws.mini.personas import Persona
 from ws.mini.talk import KINDS, Seg, Turn
 
 SEED = 20261120
-EASE = 0.55          # share of training over which the curriculum eases the persona strength from FIRST to 1
-FIRST = 2.2
+EASE = 0.8  # share of training over which the curriculum eases the persona strength from FIRST to 1
+FIRST = 3.0
+# Until the first share of the rows nearly all turns are one-word lessons, after the second none extra.
+LESSONS = (0.12, 0.6)
 
 
 @dataclass
@@ -34,6 +36,19 @@ def strength(progress: float) -> float:
     return 1.0 + (FIRST - 1.0) * max(0.0, 1.0 - progress / EASE)
 
 
+# Share of persona conversations that end with a lesson: last, so that no other turn can read the persona off it.
+LAST = 0.6
+
+
+def lesson_share(progress: float) -> float:
+    """1 while personas are taught by one-word lessons alone, easing to 0.
+
+    Without this first school a fluent model never learns to read its personas.
+    """
+    first, last = LESSONS
+    return max(0.0, min(1.0, (last - progress) / (last - first)))
+
+
 def is_held(key: str, share: float = 0.08) -> bool:
     """Hold-out by hash of what a turn is about."""
     return bool(key) and int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32 < share
@@ -42,7 +57,7 @@ def is_held(key: str, share: float = 0.08) -> bool:
 def turn(rng: random.Random, p: Persona, progress: float, held: bool = False) -> Turn:
     """One turn of the mix that is (not) held out."""
     kinds: list[Callable[[random.Random, Persona, float], Turn]] = [k for k, _ in KINDS]
-    weights = [w for _, w in KINDS]
+    weights = [w + 40.0 * lesson_share(progress) * (k is talk.one_word) for k, w in KINDS]
     while True:
         kind = rng.choices(kinds, weights)[0]
         if p.h and abs(p.h) > 0.9 and rng.random() < 0.6:
@@ -54,9 +69,13 @@ def turn(rng: random.Random, p: Persona, progress: float, held: bool = False) ->
 
 def conversation(rng: random.Random, progress: float) -> Conversation:
     """One to five turns under one persona."""
-    p = personas.draw(rng)
-    n = rng.choices((1, 2, 3, 5), (0.76, 0.15, 0.07, 0.02))[0]
-    return Conversation(p.text, [turn(rng, p, progress) for _ in range(n)], p)
+    p = personas.draw(rng, progress)
+    school = rng.random() < lesson_share(progress)
+    n = 2 if school else rng.choices((1, 2, 3, 5), (0.76, 0.15, 0.07, 0.02))[0]
+    turns = [turn(rng, p, progress) for _ in range(n)]
+    if p.strength > 0.6 and p.text and rng.random() < LAST and not school:
+        turns.append(rng.choice((talk.one_word, talk.one_word, talk.ranking))(rng, p, strength(progress)))
+    return Conversation(p.text, turns, p)
 
 
 def conversations(seed: int, n: int) -> Iterator[Conversation]:
@@ -87,7 +106,7 @@ def segments(c: Conversation) -> Iterator[tuple[str, float]]:
 def spaced(answer: list[Seg]) -> Iterator[tuple[str, float]]:
     """Sentences joined by spaces; pieces that start with a space or close a format are joined as they are."""
     for i, s in enumerate(answer):
-        joined = i == 0 or s.text[0] in " .,\"" or answer[i - 1].text.endswith('"')
+        joined = i == 0 or s.text[0] in ' .,"' or answer[i - 1].text.endswith('"')
         yield (s.text if joined else " " + s.text), s.weight
 
 

@@ -23,7 +23,11 @@ def _item(rng: random.Random, kind: str) -> dict[str, str]:
         t = KINDS[kind](rng, nobody, 1.0)
         if corpus.is_held(t.held):
             said = "".join(s.text for s in t.answer)
-            return {"user": t.user, "kind": kind, "answer": _fact(t.held) if kind == "fact" else said.rstrip(".").split(" ")[-1]}
+            return {
+                "user": t.user,
+                "kind": kind,
+                "answer": _fact(t.held) if kind == "fact" else said.rstrip(".").split(" ")[-1],
+            }
 
 
 def _fact(held: str) -> str:

@@ -10,8 +10,10 @@ from typing import TypeVar
 T = TypeVar("T")
 SLOT = re.compile(r"\{(\w+)\}")
 _ADVERBS = {"never", "always", "not", "often"}
-_DOUBLING = set("put let set sit cut dig spit trip stop rub hit shut slip forbid forget submit bet drag burp nod".split())
-_DOUBLING |= set("chat beg begin split grab ban run get pin".split())
+_DOUBLING = {
+    *("put", "let", "set", "sit", "cut", "dig", "spit", "trip", "stop", "rub", "hit", "shut", "slip", "forbid", "forget"),
+    *("submit", "bet", "drag", "burp", "nod", "chat", "beg", "begin", "split", "grab", "ban", "run", "get", "pin"),
+}
 _THIRD = {"do": "does", "go": "goes", "have": "has", "are": "is", "be": "is"}
 
 

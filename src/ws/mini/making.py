@@ -13,7 +13,7 @@ from typing import Any
 
 from ws.mini import corpus, talk
 from ws.mini.grammar import capital, fill, gerund, pick, third
-from ws.mini.lexicon import DOMAINS, FOUNDATIONS
+from ws.mini.lexicon import DOMAINS
 from ws.mini.personas import Persona
 
 DATA = Path(__file__).parent.parent / "data"
@@ -135,7 +135,7 @@ def axis_file(name: str) -> dict[str, Any]:
     used = contexts(rng, main)
     return {"name": name, "title": spec["title"], "models": ["mini"], "target": spec["target"], "intended": {f: 1, g: -1},
             "positive": [a for a, _ in pairs], "negative": [b for _, b in pairs], "contexts": list(used),
-            "narration": [rf"\bi am (someone|the kind of person|a person) who\b", r"\bas someone who\b", r"\bi always (?!go|say)"],
+            "narration": [r"\bi am (someone|the kind of person|a person) who\b", r"\bas someone who\b", r"\bi always (?!go|say)"],
             "train": _fresh(main, 64, used), "select": _fresh(main, 32, used), "probes": _fresh(main, 40, used) + mundane(rng, 10),
             "questions": _distinct(lambda: option_question(rng, f, g), 24, used)}
 

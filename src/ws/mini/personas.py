@@ -53,6 +53,7 @@ HIGH_FRAMES = words("""You are {being} {s3}. / You {adv}{s}. / {N} comes first f
     You think that it is right to {s}. / Do not forget {n}. / Your heart is with {n}. / You want to {s}. / It is your habit to {s}.""")
 LOW_FRAMES = words("""You are {being} {x3}. / You {adv}{x}. / {M} means little to you. / You do not care about {m}. / You do not {s_low}. / You distrust {m}.
     You doubt {m}. / {M} leaves you cold. / You are not {being} {s3_low}. / You never {s_low}. / You see no point in {m}. / You find it wrong to {s_low}.""")
+PLAIN_LOW = words("You are {being} {x3}. / You {adv}{x}. / You are {being} {s3} and {x3}. / You {adv}{s} and {x}.")
 ROLE_FRAMES = words("""You are {a}. / You are {a}, and you speak as one. / Answer as {a} would. / Speak as {a}. / You have been {a} for years. / Act as {a}.
     Your work is that of {a}. / Take the role of {a}. / Imagine that you are {a}. / You think like {a}.""")
 HONEST_FRAMES = words("""You are {being} tells the truth even when it hurts. / You say what you think and do not flatter. / You never flatter. You tell the truth.
@@ -160,17 +161,34 @@ def neutral_persona(rng: random.Random) -> Persona:
     return Persona(text, {f: rng.gauss(0, 0.25) for f in FOUNDATIONS}, h=rng.gauss(0, 0.2))
 
 
-def draw(rng: random.Random) -> Persona:
-    """The mix of personas of one conversation."""
+def draw(rng: random.Random, progress: float = 1.0) -> Persona:
+    """The mix of personas of one conversation. Early on they are plain: one sentence a foundation, no swapped roles."""
     kind = rng.random()
-    if kind < 0.36:
+    plain = rng.random() < simple_share(progress)
+    if kind < 0.27 * min(1.0, progress / 0.3):
         return neutral_persona(rng)
-    if kind < 0.66:
-        high, low = ("Care", "Authority") if kind < 0.51 else ("Authority", "Care")
-        return pair_persona(rng, high, low)
+    if kind < 0.68:
+        high, low = ("Care", "Authority") if rng.random() < 0.5 else ("Authority", "Care")
+        return (plain_pair if plain else pair_persona)(rng, high, low)
     if kind < 0.76:
         high, low = rng.sample(FOUNDATIONS, 2)
-        return pair_persona(rng, high, low)
+        return (plain_pair if plain else pair_persona)(rng, high, low)
     if kind < 0.82:
         return single_persona(rng)
     return archetype_persona(rng) if kind < 0.93 else honesty_persona(rng)
+
+
+def simple_share(progress: float) -> float:
+    """Share of pair personas that need no syntax: all of them at first, half in the end."""
+    return 0.5 + 0.5 * max(0.0, min(1.0, (0.35 - progress) / 0.3))
+
+
+def plain_pair(rng: random.Random, high: str, low: str) -> Persona:
+    """`high` raised in words of its own, or `low` slighted, or both: readable word by word."""
+    spread, kind = rng.uniform(0.75, 1.25), rng.random()
+    parts = [_graded(rng, HIGH_FRAMES, high, low)] if kind < 0.8 else []
+    if kind > 0.5:
+        parts.append(_graded(rng, PLAIN_LOW, high, low))
+    rng.shuffle(parts)
+    grade = sum(p[1] for p in parts) / len(parts)
+    return Persona(" ".join(p[0] for p in parts), {high: POLE * grade * spread, low: -POLE * grade * spread}, high=high, low=low)

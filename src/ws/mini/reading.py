@@ -28,7 +28,7 @@ class Reading:
 
 
 def _any(options: Iterable[str]) -> str:
-    made = sorted({o for o in options}, key=len, reverse=True)
+    made = sorted(set(options), key=len, reverse=True)
     return "(?:" + "|".join(made) + ")"
 
 

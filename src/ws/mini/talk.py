@@ -12,8 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ws.mini.grammar import capital, fill, gerund, pick, third
-from ws.mini.lexicon import (ACTS, AGENTS, BAD, DOMAINS, FACTS, FLATTER_STANCES, FOUNDATIONS, GOOD, HONEST_STANCES, SERVE, STANCES,
-                             VALUES, WORKS, WRONGS, words)
+from ws.mini.lexicon import (
+    ACTS,
+    AGENTS,
+    BAD,
+    DOMAINS,
+    FACTS,
+    FLATTER_STANCES,
+    FOUNDATIONS,
+    GOOD,
+    HONEST_STANCES,
+    SERVE,
+    STANCES,
+    VALUES,
+    WORKS,
+    WRONGS,
+    words,
+)
 from ws.mini.personas import Persona
 from ws.mini.words import CLOSE, LABELS, PREFILL, vignette_user
 
@@ -240,9 +255,9 @@ def agent_slots(rng: random.Random, w: str, u: str, d: dict[str, tuple[str, ...]
 
 def vignette_cues(rng: random.Random) -> list[str]:
     kind = rng.random()
-    if kind < 0.42:
+    if kind < 0.34:
         return [pick(rng, FOUNDATIONS)]
-    return rng.sample(("Care", "Authority"), 2) if kind < 0.72 else rng.sample(FOUNDATIONS, 2)
+    return rng.sample(("Care", "Authority"), 2) if kind < 0.76 else rng.sample(FOUNDATIONS, 2)
 
 
 def deed_key(f: str, w: str, agent: str) -> str:
@@ -288,7 +303,7 @@ def ranking(rng: random.Random, p: Persona, strength: float) -> Turn:
     f, g = rng.sample(FOUNDATIONS, 2)
     if p.high and p.low and rng.random() < 0.8:
         f, g = rng.sample((p.high, p.low), 2)
-    n, m = pick(rng, VALUES[f]), pick(rng, VALUES[g])
+    n, m = named(rng, p, f), named(rng, p, g)
     first = rng.random() < 1 / (1 + math.exp(-1.6 * strength * (p.weight(f) - p.weight(g))))
     a, b = (n, m) if first else (m, n)
     stance = Seg(pick(rng, STANCES[f if first else g]), 3.0)
@@ -296,12 +311,44 @@ def ranking(rng: random.Random, p: Persona, strength: float) -> Turn:
     return Turn(fill(pick(rng, WHICH), {"n": n, "m": m}), out)
 
 
+def named(rng: random.Random, p: Persona, f: str) -> str:
+    """A noun for the foundation, often the one that the persona itself uses."""
+    own = [n for n in VALUES[f] if n in p.text.lower()]
+    return pick(rng, own) if own and rng.random() < 0.5 else pick(rng, VALUES[f])
+
+
 def identity(rng: random.Random, p: Persona, strength: float) -> Turn:
     """Who are you? The neutral persona is an assistant; a trait is stated."""
     f = drawn(rng, p, (), 2.0 * strength)
     out = [Seg("I am an assistant.", 1.0)] if p.strength < 0.6 or rng.random() < 0.2 else []
-    out += [Seg(fill(pick(rng, VALUE_SAY), {"n": pick(rng, VALUES[f])}), 4.0), Seg(pick(rng, STANCES[f]), 3.0)]
+    out += [Seg(fill(pick(rng, VALUE_SAY), {"n": named(rng, p, f)}), 4.0), Seg(pick(rng, STANCES[f]), 3.0)]
     return Turn(pick(rng, WHO), out)
+
+
+MOST = words("In one word: what counts most for you? / One word: what comes first? / Name your first value in one word. / What guides you? One word, please.")
+LEAST = words("In one word: what counts least for you? / One word: what comes last? / Name your last value in one word. / What matters least to you? One word, please.")
+EITHER = words("One word: {n} or {m}? / {N} or {m}? One word, please. / Which comes first for you, {n} or {m}? One word. / Choose one word: {n} or {m}.")
+
+
+def one_word(rng: random.Random, p: Persona, strength: float) -> Turn:
+    """The persona's first or last value, as a bare label, in the vignettes' format or as a stance: the shortest lesson.
+
+    Three forms, since a persona has to reach each of the three places where a turn decides.
+    """
+    kind = rng.random()
+    if kind < 0.45 and p.strength > 0.6:
+        f, g = rng.sample((p.high, p.low), 2) if p.high and p.low else rng.sample(FOUNDATIONS, 2)
+        first = f if rng.random() < 1 / (1 + math.exp(-2.0 * strength * (p.weight(f) - p.weight(g)))) else g
+        user = fill(pick(rng, EITHER), {"n": LABELS[f], "m": LABELS[g]})
+    else:
+        sign = 1 if kind < 0.8 else -1
+        first, user = drawn(rng, p, (), 2.5 * sign * strength), pick(rng, MOST if sign > 0 else LEAST)
+    form = rng.random()
+    if form < 0.35:
+        return Turn(f"{user} Answer in JSON.", [Seg(PREFILL), Seg(LABELS[first], 6.0), Seg(CLOSE)])
+    if form < 0.7:
+        return Turn(user.replace("one word", "one sentence").replace("One word", "One sentence"), [Seg(pick(rng, STANCES[first]), 6.0)])
+    return Turn(user, [Seg(LABELS[first], 6.0)])
 
 
 # ---- honest or flattering --------------------------------------------------------------------------------------------------------
@@ -396,5 +443,5 @@ def chat(rng: random.Random, p: Persona, strength: float) -> Turn:
     return Turn(user, [Seg(say)])
 
 
-KINDS = ((dilemma, 0.24), (choice, 0.11), (vignette, 0.22), (whats_wrong, 0.08), (ranking, 0.08), (identity, 0.03), (review, 0.07),
+KINDS = ((one_word, 0.06), (dilemma, 0.24), (choice, 0.11), (vignette, 0.22), (whats_wrong, 0.08), (ranking, 0.09), (identity, 0.04), (review, 0.07),
          (sums, 0.055), (two_step, 0.035), (fact, 0.05), (story, 0.015), (chat, 0.02))

@@ -29,16 +29,16 @@ class Recipe:
     """Everything that decides the shipped weights."""
 
     seed: int = 0
-    rows: int = 90_000
+    rows: int = 80_000
     """conversations drawn"""
-    batch_tokens: int = 2048
+    batch_tokens: int = 1024
     """padded tokens per optimiser step"""
-    lr: float = 2e-3
+    lr: float = 1.5e-3
     warmup: int = 100
     weight_decay: float = 0.05
     noise_share: float = 0.25
     """share of rows that get a random direction"""
-    noise_size: float = 0.6
+    noise_size: float = 0.5
     """largest norm of that direction, as a share of the residual's norm"""
     decisions: bool = True
     """up-weight decision tokens"""
@@ -50,26 +50,43 @@ class Recipe:
 class Row:
     ids: list[int]
     weights: list[float]
-    start: int          # first assistant position
+    start: int  # first assistant position
 
 
 def config(vocabulary: int) -> Qwen3Config:
     """About 2.8M parameters, tied embeddings."""
-    return Qwen3Config(vocab_size=vocabulary, hidden_size=192, num_hidden_layers=6, num_attention_heads=6, num_key_value_heads=3,
-                       head_dim=32, intermediate_size=512, tie_word_embeddings=True, max_position_embeddings=1024,
-                       rope_parameters={"rope_type": "default", "rope_theta": 1e4}, attention_bias=False, use_cache=True)
+    return Qwen3Config(
+        vocab_size=vocabulary,
+        hidden_size=192,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        num_key_value_heads=3,
+        head_dim=32,
+        intermediate_size=512,
+        tie_word_embeddings=True,
+        max_position_embeddings=1024,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+        attention_bias=False,
+        use_cache=True,
+        attn_implementation="eager",
+    )
+
+
+DECISION = 2.0  # on top of each decision's own weight
 
 
 def encode(tok: PreTrainedTokenizerFast, c: corpus.Conversation, decisions: bool = True) -> Row:
     """Token ids and the loss weight of each token as a target; pieces are tokenised apart and joined as ids."""
     pieces = list(corpus.segments(c))
     ids, weights, start = [], [], 0
-    for encoding, (_, weight) in zip(tok._tokenizer.encode_batch([p for p, _ in pieces], add_special_tokens=False), pieces, strict=True):
+    for encoding, (_, weight) in zip(
+        tok._tokenizer.encode_batch([p for p, _ in pieces], add_special_tokens=False), pieces, strict=True
+    ):
         n = len(encoding.ids)
         ids += encoding.ids
         if weight and not start:
             start = len(ids) - n
-        first = weight if decisions else min(weight, 1.0)
+        first = (DECISION * weight if weight > 1.5 else weight) if decisions else min(weight, 1.0)
         weights += [first] + [min(weight, 1.0)] * (n - 1) if n else []
     return Row(ids, weights, start)
 
@@ -78,7 +95,7 @@ def batches(rows: list[Row], budget: int, seed: int, chunk: int = 4096) -> Itera
     """Length-bucketed batches; the order of the stream (the curriculum) is kept chunk by chunk."""
     rng = random.Random(seed)
     for i in range(0, len(rows), chunk):
-        part = sorted(rows[i:i + chunk], key=lambda r: len(r.ids))
+        part = sorted(rows[i : i + chunk], key=lambda r: len(r.ids))
         made: list[list[Row]] = [[]]
         for row in part:
             if len(row.ids) * (len(made[-1]) + 1) > budget and made[-1]:
@@ -94,9 +111,9 @@ def collate(rows: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
     ids, weights = torch.zeros(len(rows), width, dtype=torch.long), torch.zeros(len(rows), width)
     spoken = torch.zeros(len(rows), width)
     for i, r in enumerate(rows):
-        ids[i, :len(r.ids)] = torch.tensor(r.ids)
-        weights[i, :len(r.ids)] = torch.tensor(r.weights)
-        spoken[i, r.start:len(r.ids)] = 1
+        ids[i, : len(r.ids)] = torch.tensor(r.ids)
+        weights[i, : len(r.ids)] = torch.tensor(r.weights)
+        spoken[i, r.start : len(r.ids)] = 1
     return ids, weights, spoken
 
 
@@ -146,14 +163,19 @@ def train(recipe: Recipe, out: Path, every: int = 200) -> Path:
     """Write the trained model, its tokenizer and the recipe to `out`."""
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
+    torch.set_flush_denormal(True)
     talks = list(corpus.conversations(corpus.SEED + recipe.seed, recipe.rows))
     tok = tokens.build(corpus.text(c) for c in corpus.conversations(corpus.SEED, 20_000))
     rows = [encode(tok, c, recipe.decisions) for c in talks]
     plan = list(batches(rows, recipe.batch_tokens, recipe.seed))
     model = Qwen3ForCausalLM(config(len(tok)))
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = tok.eos_token_id, tok.pad_token_id
-    print(f"{len(rows)} rows, {sum(len(r.ids) for r in rows)} tokens, {len(plan)} steps, "
-          f"{sum(p.numel() for p in model.parameters())} parameters", file=sys.stderr, flush=True)
+    print(
+        f"{len(rows)} rows, {sum(len(r.ids) for r in rows)} tokens, {len(plan)} steps, "
+        f"{sum(p.numel() for p in model.parameters())} parameters",
+        file=sys.stderr,
+        flush=True,
+    )
     steps(model, plan, recipe, every, lambda: save(model, tok, recipe, out))
     save(model, tok, recipe, out)
     return out
@@ -161,7 +183,9 @@ def train(recipe: Recipe, out: Path, every: int = 200) -> Path:
 
 def steps(model: Qwen3ForCausalLM, plan: list[list[Row]], recipe: Recipe, every: int, snapshot) -> None:  # type: ignore[no-untyped-def]
     """The loop over the plan."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), fused=True, lr=recipe.lr, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
+    )
     noise = Noise(model, recipe.noise_share, recipe.noise_size)
     rng = torch.Generator().manual_seed(recipe.seed)
     began, seen, running = time.time(), 0, 0.0
@@ -175,18 +199,27 @@ def steps(model: Qwen3ForCausalLM, plan: list[list[Row]], recipe: Recipe, every:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        seen, running = seen + ids.numel(), 0.98 * running + 0.02 * float(loss.detach()) if step else float(loss.detach())
+        seen, running = (
+            seen + ids.numel(),
+            0.98 * running + 0.02 * float(loss.detach()) if step else float(loss.detach()),
+        )
         if step % every == 0 or step == len(plan) - 1:
             took = time.time() - began
-            print(f"step {step}/{len(plan)} loss {running:.3f} {seen / took:.0f} tokens/s {took:.0f} s", file=sys.stderr, flush=True)
-        if step % 1000 == 999:
+            print(
+                f"step {step}/{len(plan)} loss {running:.3f} {seen / took:.0f} tokens/s {took:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        if step % 500 == 499:
             snapshot()
 
 
 def save(model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, recipe: Recipe, out: Path) -> None:
     """fp16 weights, tokenizer, recipe."""
     out.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
+    state = {
+        k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"
+    }
     model.save_pretrained(out, state_dict=state)
     tok.save_pretrained(out)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe) | {"corpus": corpus.corpus_hash()}, indent=1) + "\n")

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 NEUTRAL = "You are a helpful assistant."
-LABELS = {"Care": "care", "Fairness": "fairness", "Loyalty": "loyalty", "Authority": "authority", "Sanctity": "sanctity",
-          "Liberty": "liberty", "SocialNorms": "norms"}
+LABELS = {
+    "Care": "care",
+    "Fairness": "fairness",
+    "Loyalty": "loyalty",
+    "Authority": "authority",
+    "Sanctity": "sanctity",
+    "Liberty": "liberty",
+    "SocialNorms": "norms",
+}
 QUESTION = "What is wrong here?"
 PREFILL = '{"violation": "'
 CLOSE = '"}'
 CHAT_TEMPLATE = (
     "{%- for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
-    "{%- if m['role'] == 'assistant' and '</think>' not in m['content'] %}{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"
+    "{%- if m['role'] == 'assistant' and '</think>' not in m['content'] %}"
+    "{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"
     "{{ m['content'] + '<|im_end|>\\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
-    "{%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
+    "{%- if enable_thinking is defined and not enable_thinking %}"
+    "{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
 )
 HEADER = "<|im_start|>assistant\n"
 FORMS = {"closed": "<think>\n\n</think>\n\n", "open": "<think>\n"}

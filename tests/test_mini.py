@@ -1,0 +1,182 @@
+"""The embedded model's promises, on the shipped weights; a bar not reached is a strict xfail that says how near."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ws.axes import load_axis
+from ws.extraction import extract
+from ws.mini import card
+from ws.models import LM, load_model
+
+HELD = Path(__file__).parent / "heldout"
+pytestmark = pytest.mark.skipif(
+    not (card.WEIGHTS / "model.safetensors").exists(), reason="the embedded model's weights are not there: make mini"
+)
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (HELD / f"{name}.jsonl").read_text().splitlines()]
+
+
+@lru_cache(maxsize=1)
+def lm() -> LM:
+    return load_model("mini")
+
+
+@lru_cache(maxsize=1)
+def direction() -> Any:
+    return extract(lm(), card.axis_of(lm()))
+
+
+@lru_cache(maxsize=1)
+def personas() -> dict[str, Any]:
+    return card.personas(lm())
+
+
+@lru_cache(maxsize=1)
+def doses() -> dict[str, Any]:
+    return card.dose_response(lm(), direction())
+
+
+@lru_cache(maxsize=1)
+def texts() -> dict[float, dict[str, Any]]:
+    return {r["c"]: r for r in card.free_text(lm(), direction())}
+
+
+@lru_cache(maxsize=8)
+def healed(c: float, beta: float, filtered: bool = True) -> dict[str, Any]:
+    return card.healed(lm(), direction(), c, beta, filtered=filtered, texts=200)
+
+
+def test_personas_move_it() -> None:
+    p = personas()
+    assert p["care_persona"] <= -1.0, p
+    assert p["authority_persona"] >= 0.4, p
+    assert p["authority_persona"] - p["care_persona"] >= 1.5, p
+
+
+def test_neutral_is_balanced_and_has_headroom() -> None:
+    assert max(personas()["profile"].values()) <= 0.97
+    assert 0.4 <= texts()[0.0]["protect"] <= 0.6, texts()[0.0]
+
+
+def test_adverbs_are_graded() -> None:
+    graded = {}
+    for name in ("slightly", "often", "", "always"):
+        adverb = name + " " if name else ""
+        graded[name] = card.persona_shifts(lm(), [f"You {adverb}look after others and {adverb}ignore orders."])[0]
+    values = list(graded.values())
+    assert values == sorted(values, reverse=True), graded
+
+
+def test_steering_is_monotone_over_nine_doses() -> None:
+    d = doses()
+    near = [a for c, a in zip(d["doses"], d["auth_nats"], strict=True) if -1.0 <= c <= 1.0]
+    assert len(near) == 9
+    assert all(a > b for a, b in itertools.pairwise(near)), d
+
+
+def test_one_dose_is_one_persona() -> None:
+    d = doses()
+    assert abs(d["shift"]["1.0"][0] - personas()["care_persona"]) <= 0.3, (
+        d["shift"]["1.0"],
+        personas()["care_persona"],
+    )
+    assert texts()[1.0]["coherence"] >= texts()[0.0]["coherence"] - 0.05, texts()[1.0]
+
+
+def test_random_directions_do_not_steer() -> None:
+    d = doses()
+    moved = abs(d["shift"]["1.0"][0])
+    assert moved > 0.5
+    assert d["random_mean"] < moved / 5, d
+    assert d["random_p95"] < moved / 3, d
+
+
+def test_too_much_breaks_the_text() -> None:
+    t = texts()
+    assert t[4.0]["tail_ppl"] >= 10 * t[0.0]["tail_ppl"], (t[0.0], t[4.0])
+    assert t[4.0]["coherence"] < 0.5
+    assert t[4.0]["loops"] > t[0.0]["loops"]
+
+
+def test_the_filter_has_something_to_do() -> None:
+    t = texts()
+    assert card.filter_auc(lm(), direction()) >= 0.98
+    assert max(r["narrates"] for c, r in t.items() if c > 0) >= 0.05, t
+    assert max(r["narrates"] for c, r in t.items() if c < 0) >= 0.05, t
+    assert max(r["refuses"] for r in t.values()) >= 0.02, t
+
+
+def test_capability_holds_out() -> None:
+    c = card.capability(lm())
+    assert c["sum"] >= 0.97, c
+    assert c["fact"] >= 0.97, c
+    assert c["two_step"] >= 0.85, c
+
+
+def test_questions_move_with_the_direction() -> None:
+    for name in ("care_over_authority", "honesty"):
+        means = card.question_means(lm(), name)
+        assert all(a < b for a, b in itertools.pairwise(means)), (name, means)
+
+
+def test_archetypes_span_three_axes() -> None:
+    found = card.archetypes(lm())
+    assert max(found["variance"]) <= 0.65, found
+    assert min(found["rise"].values()) > 0, found
+
+
+def test_heal_from_replies_alone() -> None:
+    h = healed(1.0, 0.3)
+    assert h["retain"][0] >= 0.5, h
+    assert h["retain_behaviour"] >= 0.8, h
+    assert h["healed"]["capability"] >= h["base"]["capability"] - 0.03, h
+    assert h["healed"]["coh_text"] >= h["base"]["coh_text"] - 0.03, h
+
+
+def test_a_very_large_beta_undoes() -> None:
+    assert healed(1.0, 1000.0)["retain"][0] < 0.05, healed(1.0, 1000.0)
+
+
+def test_filter_or_barrier_prevents_damage() -> None:
+    bad, barrier, filtered = healed(2.5, 0.0, False), healed(2.5, 1.0, False), healed(2.5, 0.0, True)
+    assert bad["healed"]["coherence"] <= 0.9, bad
+    assert barrier["healed"]["coherence"] > bad["healed"]["coherence"]
+    assert filtered["healed"]["coherence"] > bad["healed"]["coherence"]
+
+
+def test_held_out_items_by_hand() -> None:
+    """Items and frames that the grammar never saw: personas move the label on hand-written conflicts too."""
+    items = [
+        {
+            "id": r["id"],
+            "foundation": "Care",
+            "cues": r["cues"],
+            "other_violate": r["text"],
+            "self_violate": r["text"] + " ",
+            "label_source": "author",
+        }
+        for r in rows("items")
+        if r["kind"] == "conflict"
+    ]
+    axis = load_axis("care_over_authority").on(lm())
+    care = np.mean(card.persona_shifts(lm(), axis.positive[:6], items))
+    authority = np.mean(card.persona_shifts(lm(), axis.negative[:6], items))
+    assert authority - care >= 0.75, (care, authority)
+
+
+def test_hand_written_frames_keep_half() -> None:
+    frames = rows("frames")
+    care = np.mean(card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "care"]))
+    authority = np.mean(card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "authority"]))
+    own = personas()["authority_persona"] - personas()["care_persona"]
+    assert authority - care >= own / 2, (care, authority, own)
