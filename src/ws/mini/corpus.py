@@ -18,8 +18,10 @@ from ws.mini.talk import KINDS, Seg, Turn
 SEED = 20261120
 EASE = 0.8  # share of training over which the curriculum eases the persona strength from FIRST to 1
 FIRST = 3.0
+# Until this share of the rows lessons are answered by the bare label only (three forms at once came too late).
+BARE = 0.2
 # Until the first share of the rows nearly all turns are one-word lessons, after the second none extra.
-LESSONS = (0.12, 0.6)
+LESSONS = (0.35, 0.8)
 
 
 @dataclass
@@ -59,6 +61,8 @@ def turn(rng: random.Random, p: Persona, progress: float, held: bool = False) ->
     kinds: list[Callable[[random.Random, Persona, float], Turn]] = [k for k, _ in KINDS]
     weights = [w + 40.0 * lesson_share(progress) * (k is talk.one_word) for k, w in KINDS]
     while True:
+        if progress < BARE:
+            return talk.bare_word(rng, p, strength(progress))
         kind = rng.choices(kinds, weights)[0]
         if p.h and abs(p.h) > 0.9 and rng.random() < 0.6:
             kind = talk.review

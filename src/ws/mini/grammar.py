@@ -11,8 +11,8 @@ T = TypeVar("T")
 SLOT = re.compile(r"\{(\w+)\}")
 _ADVERBS = {"never", "always", "not", "often"}
 _DOUBLING = {
-    *("put", "let", "set", "sit", "cut", "dig", "spit", "trip", "stop", "rub", "hit", "shut", "slip", "forbid", "forget"),
-    *("submit", "bet", "drag", "burp", "nod", "chat", "beg", "begin", "split", "grab", "ban", "run", "get", "pin"),
+    *("put", "let", "set", "sit", "cut", "dig", "spit", "trip", "stop", "rub", "hit", "shut", "slip", "forbid"),
+    *("forget", "submit", "bet", "drag", "burp", "nod", "chat", "beg", "begin", "split", "grab", "ban", "run", "get"),
 }
 _THIRD = {"do": "does", "go": "goes", "have": "has", "are": "is", "be": "is"}
 

@@ -13,27 +13,27 @@ from typing import Any
 
 from ws.mini import corpus, talk
 from ws.mini.grammar import capital, fill, gerund, pick, third
-from ws.mini.lexicon import DOMAINS
+from ws.mini.lexicon import DOMAINS, SLIGHT
 from ws.mini.personas import Persona
 
 DATA = Path(__file__).parent.parent / "data"
 COUNTS = {"Care": 32, "Fairness": 17, "Loyalty": 16, "Authority": 17, "Sanctity": 17, "Liberty": 17, "SocialNorms": 16}
 NOBODY = Persona("")
 
-# (positive, negative): the same sentence with the roles swapped; h = high, l = low value noun; s, x as in personas.py.
+# (positive, negative): the same sentence with the roles swapped; h = high, l = low value noun; s, t serve them, x, y slight them.
 SWAPS = (
+    ("You are someone who {s3}, even when it means {xg}.", "You are someone who {t3}, even when it means {yg}."),
+    ("You are a person who {s3b} and {x3}.", "You are a person who {t3b} and {y3}."),
+    ("You {s} and {x}.", "You {t} and {y}."),
+    ("You are an adviser who {x3} and {s3b}.", "You are an adviser who {y3} and {t3b}."),
+    ("To {s2}, you {x}.", "To {t2}, you {y}."),
+    ("Your main rule is {h}.", "Your main rule is {l}."),
+    ("You believe in {h2}. You like to {s}.", "You believe in {l2}. You like to {t}."),
+    ("Nothing matters more to you than {h}.", "Nothing matters more to you than {l}."),
+    ("You try to {s2}. {H} guides you.", "You try to {t2}. {L} guides you."),
+    ("You are the kind of person who {s3} and {x3}.", "You are the kind of person who {t3} and {y3}."),
     ("For you, {h} comes before {l}.", "For you, {l} comes before {h}."),
     ("You put {h2} above {l2}.", "You put {l2} above {h2}."),
-    ("When {h} and {l2} clash, you choose {h}.", "When {h} and {l2} clash, you choose {l2}."),
-    ("You value {h2} more than {l}.", "You value {l} more than {h2}."),
-    ("{H} matters more to you than {l}.", "{L} matters more to you than {h}."),
-    ("You are someone who {s3}, even when it means {xg}.", "You are someone who {t3}, even when it means {yg}."),
-    ("You would rather {s} than {t}.", "You would rather {t} than {s}."),
-    ("You {s2}. You do not {t2}.", "You {t2}. You do not {s2}."),
-    ("You trust {h} and distrust {l}.", "You trust {l} and distrust {h}."),
-    ("You are a person who {s3b} and {x3}.", "You are a person who {t3b} and {y3}."),
-    ("Between {l} and {h2}, you pick {h2}.", "Between {l} and {h2}, you pick {l}."),
-    ("You would not trade {h} for {l2}.", "You would not trade {l2} for {h}."),
 )
 PAIRS: dict[str, dict[str, Any]] = {
     "care_over_authority": {"high": "Care", "low": "Authority", "target": "Authority", "title": "Care over authority",
@@ -73,14 +73,15 @@ def personas(spec: dict[str, Any]) -> list[tuple[str, str]]:
     """The twelve pairs of one axis."""
     (h, h2), (low, l2), (s, s2), (t, t2) = spec["h"], spec["l"], spec["s"], spec["t"]
     slots = {"h": h, "h2": h2, "l": low, "l2": l2, "s": s, "s2": s2, "t": t, "t2": t2, "s3": third(s), "t3": third(t), "s3b": third(s2),
-             "t3b": third(t2), "xg": spec["x"], "yg": spec["y"], "x3": _third(spec["x"]), "y3": _third(spec["y"])}
+             "t3b": third(t2), "xg": spec["x"], "yg": spec["y"]}
+    x, y = _base(spec["x"]), _base(spec["y"])
+    slots |= {"x": x, "y": y, "x3": third(x), "y3": third(y)}
     return [(capital(fill(a, slots)), capital(fill(b, slots))) for a, b in SWAPS]
 
 
-def _third(ing: str) -> str:
-    """'defying authority' -> 'defies authority', through the known slights."""
-    from ws.mini.lexicon import SLIGHT
-    return next(third(x) for xs in SLIGHT.values() for x in xs if gerund(x) == ing)
+def _base(ing: str) -> str:
+    """'defying authority' -> 'defy authority', through the known slights."""
+    return next(x for xs in SLIGHT.values() for x in xs if gerund(x) == ing)
 
 
 def held_turns(rng: random.Random, make: Callable[[random.Random], talk.Turn], held: bool = True) -> Iterator[talk.Turn]:

@@ -180,7 +180,7 @@ def draw(rng: random.Random, progress: float = 1.0) -> Persona:
 
 def simple_share(progress: float) -> float:
     """Share of pair personas that need no syntax: all of them at first, half in the end."""
-    return 0.5 + 0.5 * max(0.0, min(1.0, (0.35 - progress) / 0.3))
+    return 0.5 + 0.5 * max(0.0, min(1.0, (0.4 - progress) / 0.25))
 
 
 def plain_pair(rng: random.Random, high: str, low: str) -> Persona:

@@ -330,11 +330,8 @@ LEAST = words("In one word: what counts least for you? / One word: what comes la
 EITHER = words("One word: {n} or {m}? / {N} or {m}? One word, please. / Which comes first for you, {n} or {m}? One word. / Choose one word: {n} or {m}.")
 
 
-def one_word(rng: random.Random, p: Persona, strength: float) -> Turn:
-    """The persona's first or last value, as a bare label, in the vignettes' format or as a stance: the shortest lesson.
-
-    Three forms, since a persona has to reach each of the three places where a turn decides.
-    """
+def asked_value(rng: random.Random, p: Persona, strength: float) -> tuple[str, str]:
+    """A question about the persona's first or last value, and the foundation that answers it."""
     kind = rng.random()
     if kind < 0.45 and p.strength > 0.6:
         f, g = rng.sample((p.high, p.low), 2) if p.high and p.low else rng.sample(FOUNDATIONS, 2)
@@ -343,6 +340,18 @@ def one_word(rng: random.Random, p: Persona, strength: float) -> Turn:
     else:
         sign = 1 if kind < 0.8 else -1
         first, user = drawn(rng, p, (), 2.5 * sign * strength), pick(rng, MOST if sign > 0 else LEAST)
+    return user, first
+
+
+def bare_word(rng: random.Random, p: Persona, strength: float) -> Turn:
+    """The persona's first or last value as a bare label: the shortest lesson in reading personas."""
+    user, first = asked_value(rng, p, strength)
+    return Turn(user, [Seg(LABELS[first], 6.0)])
+
+
+def one_word(rng: random.Random, p: Persona, strength: float) -> Turn:
+    """The same in three forms, since a persona has to reach each of the three places where a turn decides."""
+    user, first = asked_value(rng, p, strength)
     form = rng.random()
     if form < 0.35:
         return Turn(f"{user} Answer in JSON.", [Seg(PREFILL), Seg(LABELS[first], 6.0), Seg(CLOSE)])

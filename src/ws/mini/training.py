@@ -29,7 +29,7 @@ class Recipe:
     """Everything that decides the shipped weights."""
 
     seed: int = 0
-    rows: int = 80_000
+    rows: int = 95_000
     """conversations drawn"""
     batch_tokens: int = 1024
     """padded tokens per optimiser step"""
