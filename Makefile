@@ -30,8 +30,9 @@ lint: $(STAMP)  ## ruff, mypy, marimo check
 	@$(BIN)/mypy
 	@$(BIN)/marimo check --strict nbs/
 
-mini: $(STAMP)  ## retrain the embedded model with its fixed recipe (about 25 minutes on two cores)
-	@$(BIN)/python -m ws.mini.train $(ARGS)
+mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure its card (about 25 minutes on two cores)
+	@$(BIN)/python -m ws.mini.training --out src/ws/mini/weights $(ARGS)
+	@$(BIN)/python -m ws.mini.card
 
 app: $(STAMP)  ## the notebook in a browser, on this machine only
 	@$(BIN)/marimo run nbs/first.py
