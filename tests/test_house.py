@@ -100,3 +100,9 @@ def test_nothing_of_this_machine_is_committed() -> None:
         and name != "tests/test_house.py" and pattern.search((ROOT / name).read_text(errors="ignore"))
     ]  # fmt: skip
     assert not hits
+
+
+def test_notebooks_pass_marimos_own_check() -> None:
+    command = [sys.executable, "-m", "marimo", "check", "--strict", "nbs/"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -290,10 +290,13 @@ def test_random_directions_meet_the_kl() -> None:
 
 
 def test_spread_rows_takes_doses_evenly() -> None:
-    frame = pl.DataFrame({"c": [0.5] * 6 + [1.0] * 2, "sample": [0, 1] * 4, "prompt": list("abcdefgh")})
+    frame = pl.DataFrame({"c": [0.5] * 6 + [1.0] * 2, "sample": [0, 1] * 4, "prompt_id": list("abcdefgh")})
+    frame = frame.with_columns(text="prompt_id")
     assert spread_rows(frame, 4)["c"].to_list() == [0.5, 1.0, 0.5, 1.0]
     assert spread_rows(frame, 99).height == 8
-    assert spread_rows(frame, 4)["prompt"].to_list() == ["a", "g", "c", "h"]
+    assert spread_rows(frame, 4)["prompt_id"].to_list() == ["a", "g", "c", "h"]
+    again = frame.with_columns(c=pl.lit(2.0))
+    assert spread_rows(pl.concat([again, frame]), 99)["c"].max() == 1.0  # the same text at a stronger dose
 
 
 def test_evenly() -> None:

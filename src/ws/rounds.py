@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
-VERSIONS = {"direction": 1, "dose": 1, "steer": 1, "data": 1, "heal": 1, "healed": 1, "table": 1, "judge": 1}
+VERSIONS = {"direction": 1, "dose": 1, "steer": 1, "data": 1, "heal": 2, "healed": 1, "table": 1, "judge": 1}
 KL_PROMPTS = 8
 
 
@@ -344,8 +344,14 @@ class Round:
 
 
 def spread_rows(kept: pl.DataFrame, n: int) -> pl.DataFrame:
-    """At most n rows, the same number from every dose as far as they reach, first samples before second ones."""
-    ranked = kept.sort("sample", maintain_order=True).with_columns(turn=pl.int_range(pl.len()).over("c"))
+    """At most n distinct completions, the same number from every dose as far as they reach, first samples first.
+
+    The same dice may write the same text at two doses: it is taken once, at the weaker one.
+    """
+    distinct = kept.sort("c", maintain_order=True).unique(
+        ["prompt_id", "sample", "text"], keep="first", maintain_order=True
+    )
+    ranked = distinct.sort("sample", maintain_order=True).with_columns(turn=pl.int_range(pl.len()).over("c"))
     return ranked.sort("turn", "c", maintain_order=True).head(n).drop("turn")
 
 

@@ -79,11 +79,11 @@ class RunFolder:
         places = [self.path / "rounds" / name.rsplit("/", 1)[0] / file for file in files]
         if not self._intact(name, key, places) and not self._borrow(name, key, places):
             self._write_status(state="running", stage=name)
-            began = time.monotonic()
+            began = time.monotonic(), time.process_time()
             values = compute()
             for place, value in zip(places, values, strict=True):
                 save(place, value)
-            self._finish(name, key, places, time.monotonic() - began)
+            self._finish(name, key, places, time.monotonic() - began[0], time.process_time() - began[1])
         return tuple(load(place) for place in places)
 
     def key(self, name: str) -> str:
@@ -112,13 +112,13 @@ class RunFolder:
             for source, place in zip(sources, places, strict=True):
                 write_atomic(place, lambda tmp, source=source: _copy(source, tmp))  # type: ignore[misc]
             self.say(f"{name}: taken from {folder.name}, same inputs.")
-            self._finish(name, key, places, 0.0)
+            self._finish(name, key, places, 0.0, 0.0)
             return True
         return False
 
-    def _finish(self, name: str, key: str, places: list[Path], seconds: float) -> None:
+    def _finish(self, name: str, key: str, places: list[Path], seconds: float, cpu: float) -> None:
         files = {p.name: checksum(p) for p in places}
-        self.status["stages"][name] = {"key": key, "files": files, "seconds": round(seconds, 3)}
+        self.status["stages"][name] = {"key": key, "files": files, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
         self._write_status()
 
     def _write_status(self, **changes: Any) -> None:

@@ -130,7 +130,9 @@ def _loops(f: FilterFacts) -> Finding:
     if not f.kept.height:
         return None, "nothing kept"
     loops = int(f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & (pl.col("n_tokens") >= 12)).height)
-    twice = f.kept.height - f.kept["text"].n_unique()
+    # the same dice may write the same text at two doses; that is one text, not a copy
+    written = f.kept.unique(["prompt_id", "sample", "text"]) if "prompt_id" in f.kept.columns else f.kept
+    twice = written.height - written["text"].n_unique()
     share = (loops + twice) / f.kept.height
     return (
         share > f.limits.leak,
