@@ -140,12 +140,14 @@ class SlotReader:
             if self.reading.think:
                 keys, draws = [job.key for job in jobs for _ in arms], [draw for _, draw in arms] * len(jobs)
                 last = self._think(rows, last, keys, draws)
-            block = torch.tensor([self.close + self.prefill], device=device).expand(len(rows), -1)
+            block = torch.tensor([self.close + self.prefill], dtype=torch.long, device=device).expand(len(rows), -1)
             lost = self.reading.think and self.reading.strict_june
             hidden = rows.block(block if lost else torch.cat([last, block], 1))
             n = len(self.prefill)
-            forced = token_logps(self.lm, hidden[:, -n - 1 : -1], block[:, -n:]).sum(1)
             logps = log_softmax(self.lm, hidden[:, -1])
+            forced = torch.zeros_like(logps[:, 0])
+            if n:  # the embedded model's answer is not forced
+                forced = token_logps(self.lm, hidden[:, -n - 1 : -1], block[:, -n:]).sum(1)
             valid = torch.full_like(forced, torch.nan)
             if self.reading.json:
                 valid = self._continue(rows.fork(), logps.argmax(-1, keepdim=True))

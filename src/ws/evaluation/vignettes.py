@@ -87,7 +87,7 @@ def _frame(reader: SlotReader, read: dict[str, Array]) -> pl.DataFrame:
         "p_ans_any": mass.mean((1, 2)),
         "p_prefill": forced.mean((1, 2)),
         "p_ans_free": (forced * mass).mean((1, 2)),
-        "nll_json": -read["prefill"].mean((1, 2)) / len(reader.prefill),
+        "nll_json": -read["prefill"].mean((1, 2)) / max(1, len(reader.prefill)),
         "json_valid": read["valid"].mean((1, 2)),
     }
     return pl.DataFrame(columns, schema=ROWS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,12 @@ class Wording:
     prefill: str = '{"violation": "'
 
     def is_valid(self, continuation: str) -> bool:
-        """Whether prefill and continuation, to the first closing brace, are JSON with one label as its only value."""
+        """Whether prefill and continuation, to the first closing brace, are JSON with one label as its only value.
+
+        Without a prefill: whether the continuation opens with a label as its first word.
+        """
+        if not self.prefill:
+            return re.split(r"[^a-z]", continuation, maxsplit=1)[0] in self.labels.values()
         try:
             read = json.loads(self.prefill + continuation.split("}")[0] + "}")
         except json.JSONDecodeError:

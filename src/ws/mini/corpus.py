@@ -82,11 +82,11 @@ def conversation(rng: random.Random, progress: float) -> Conversation:
     return Conversation(p.text, turns, p)
 
 
-def conversations(seed: int, n: int) -> Iterator[Conversation]:
-    """`n` conversations; the i-th is drawn at progress i / n of the curriculum."""
+def conversations(seed: int, n: int, progress: float | None = None) -> Iterator[Conversation]:
+    """`n` conversations; the i-th is drawn at progress i / n of the curriculum, or all at the one given."""
     rng = random.Random(seed)
     for i in range(n):
-        yield conversation(rng, i / n)
+        yield conversation(rng, i / n if progress is None else progress)
 
 
 def segments(c: Conversation) -> Iterator[tuple[str, float]]:

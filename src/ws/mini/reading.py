@@ -88,7 +88,7 @@ def _other() -> list[re.Pattern[str]]:
     spoken = [s for _, say in talk.CHAT for s in sentences(say)]
     tales = [*talk.OPEN, *talk.MIDDLE, *talk.END, *(s for f in talk.TURN.values() for s in f)]
     return [*_patterns(plain), *_patterns(spoken), *_patterns(talk.CHOOSE, a="act", b="act"), *_patterns(tales, a="people", b="people"),
-            *[re.compile(p) for p in (r"\d+ \+ \d+ = \d+(, and \d+ - \d+ = \d+)?\.", r'\{"violation": "[a-z]+"\}', r"[A-Z][\w ]* is [\w ]+\.")]]
+            *[re.compile(p) for p in (r"\d+ \+ \d+ = \d+(, and \d+ - \d+ = \d+)?\.", r"[a-z]+", r"[A-Z][\w ]* is [\w ]+\.")]]
 
 
 def sentences(text: str) -> list[str]:

@@ -30,7 +30,7 @@ from ws.mini.lexicon import (
     words,
 )
 from ws.mini.personas import Persona
-from ws.mini.words import CLOSE, LABELS, PREFILL, vignette_user
+from ws.mini.words import LABELS, vignette_user
 
 CUE = 4.2
 
@@ -266,12 +266,12 @@ def deed_key(f: str, w: str, agent: str) -> str:
 
 
 def vignette(rng: random.Random, p: Persona, strength: float) -> Turn:
-    """Name the violated foundation in the forced format."""
+    """Name the violated foundation."""
     cues = vignette_cues(rng)
     text, slots = scenario(rng, cues)
     f = drawn(rng, p, cues, strength)
     order = rng.sample(FOUNDATIONS, 7)
-    answer = [Seg(PREFILL, 1.0), Seg(LABELS[f], 6.0), Seg(CLOSE)]
+    answer = [Seg(LABELS[f], 6.0)]
     return Turn(vignette_user(text, order), answer, thinking(rng, f, 0.25), held=deed_key(cues[0], slots["w"], slots["agent"]))
 
 
@@ -350,12 +350,9 @@ def bare_word(rng: random.Random, p: Persona, strength: float) -> Turn:
 
 
 def one_word(rng: random.Random, p: Persona, strength: float) -> Turn:
-    """The same in three forms, since a persona has to reach each of the three places where a turn decides."""
+    """The same as a bare label or as a stance."""
     user, first = asked_value(rng, p, strength)
-    form = rng.random()
-    if form < 0.35:
-        return Turn(f"{user} Answer in JSON.", [Seg(PREFILL), Seg(LABELS[first], 6.0), Seg(CLOSE)])
-    if form < 0.7:
+    if rng.random() < 0.5:
         return Turn(user.replace("one word", "one sentence").replace("One word", "One sentence"), [Seg(pick(rng, STANCES[first]), 6.0)])
     return Turn(user, [Seg(LABELS[first], 6.0)])
 

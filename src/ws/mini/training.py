@@ -29,8 +29,10 @@ class Recipe:
     """Everything that decides the shipped weights."""
 
     seed: int = 0
-    rows: int = 95_000
-    """conversations drawn"""
+    school: int = 95_000
+    """conversations of the first stage, in which the curriculum runs (corpus.progress 0 to 1)"""
+    world: int = 55_000
+    """conversations of the second stage, the final mix: without it personas are read but the text is not fluent"""
     batch_tokens: int = 1024
     """padded tokens per optimiser step"""
     lr: float = 1.5e-3
@@ -72,10 +74,10 @@ def config(vocabulary: int) -> Qwen3Config:
     )
 
 
-DECISION = 2.0  # on top of each decision's own weight
+DECISION = 2.0  # of the school: on top of each decision's own weight
 
 
-def encode(tok: PreTrainedTokenizerFast, c: corpus.Conversation, decisions: bool = True) -> Row:
+def encode(tok: PreTrainedTokenizerFast, c: corpus.Conversation, decision: float = 1.0) -> Row:
     """Token ids and the loss weight of each token as a target; pieces are tokenised apart and joined as ids."""
     pieces = list(corpus.segments(c))
     ids, weights, start = [], [], 0
@@ -86,7 +88,7 @@ def encode(tok: PreTrainedTokenizerFast, c: corpus.Conversation, decisions: bool
         ids += encoding.ids
         if weight and not start:
             start = len(ids) - n
-        first = (DECISION * weight if weight > 1.5 else weight) if decisions else min(weight, 1.0)
+        first = (decision * weight if weight > 1.5 else weight) if decision else min(weight, 1.0)
         weights += [first] + [min(weight, 1.0)] * (n - 1) if n else []
     return Row(ids, weights, start)
 
@@ -159,24 +161,31 @@ def rate(step: int, total: int, recipe: Recipe) -> float:
     return recipe.lr * (0.05 + 0.95 * 0.5 * (1 + float(torch.cos(torch.tensor(x * torch.pi)))))
 
 
-def train(recipe: Recipe, out: Path, every: int = 200) -> Path:
-    """Write the trained model, its tokenizer and the recipe to `out`."""
+def train(recipe: Recipe, out: Path, start: Path | None = None, every: int = 200) -> Path:
+    """Write the trained model, its tokenizer and the recipe to `out`; `start`: a trained school, to skip that stage."""
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     torch.set_flush_denormal(True)
-    talks = list(corpus.conversations(corpus.SEED + recipe.seed, recipe.rows))
-    tok = tokens.build(corpus.text(c) for c in corpus.conversations(corpus.SEED, 20_000))
-    rows = [encode(tok, c, recipe.decisions) for c in talks]
-    plan = list(batches(rows, recipe.batch_tokens, recipe.seed))
-    model = Qwen3ForCausalLM(config(len(tok)))
-    model.generation_config.eos_token_id, model.generation_config.pad_token_id = tok.eos_token_id, tok.pad_token_id
-    print(
-        f"{len(rows)} rows, {sum(len(r.ids) for r in rows)} tokens, {len(plan)} steps, "
-        f"{sum(p.numel() for p in model.parameters())} parameters",
-        file=sys.stderr,
-        flush=True,
+    # a changed corpus makes another vocabulary: weights keep the tokenizer that they were trained with
+    tok = (
+        PreTrainedTokenizerFast.from_pretrained(start)
+        if start
+        else tokens.build(corpus.text(c) for c in corpus.conversations(corpus.SEED, 20_000))
     )
-    steps(model, plan, recipe, every, lambda: save(model, tok, recipe, out))
+    model = Qwen3ForCausalLM(config(len(tok)))
+    if start:
+        model.load_state_dict(Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32).state_dict())
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = tok.eos_token_id, tok.pad_token_id
+    seed = corpus.SEED + recipe.seed
+    school = corpus.conversations(seed, 0 if start else recipe.school)
+    world = corpus.conversations(seed + 1, recipe.world, progress=1.0)
+    for talks, decision in ((school, DECISION), (world, 1.0)):
+        rows = [encode(tok, c, decision if recipe.decisions else 0.0) for c in talks]
+        if rows:
+            plan = list(batches(rows, recipe.batch_tokens, recipe.seed))
+            size = sum(len(r.ids) for r in rows)
+            print(f"{len(rows)} rows, {size} tokens, {len(plan)} steps", file=sys.stderr, flush=True)
+            steps(model, plan, recipe, every, lambda: save(model, tok, recipe, out))
     save(model, tok, recipe, out)
     return out
 
@@ -229,11 +238,12 @@ def main() -> None:
     """Command line: every field of the recipe is a flag."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path)
     for name, value in asdict(Recipe()).items():
         kind = (lambda s: s.lower() in ("1", "true", "yes")) if isinstance(value, bool) else type(value)
         parser.add_argument("--" + name.replace("_", "-"), type=kind, default=value)
     args = vars(parser.parse_args())
-    train(Recipe(**{k: v for k, v in args.items() if k != "out"}), args["out"])
+    train(Recipe(**{k: v for k, v in args.items() if k not in ("out", "start")}), args["out"], args["start"])
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ LABELS = {
     "SocialNorms": "norms",
 }
 QUESTION = "What is wrong here?"
-PREFILL = '{"violation": "'
-CLOSE = '"}'
+# The label is the first token of the answer: what names a violation, what opens a reply and where a direction is read
+# are one position, the assistant tag. Behind a JSON prefill the model grew a second circuit out of a direction's reach.
+PREFILL = ""
+CLOSE = ""
 CHAT_TEMPLATE = (
     "{%- for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
     "{%- if m['role'] == 'assistant' and '</think>' not in m['content'] %}"
