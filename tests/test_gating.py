@@ -23,7 +23,8 @@ def arm(
     """An arm whose target moved by `shift` as intended: Authority falls, Care rises half as much, the rest stays."""
     moved = {"Authority": -shift, "Care": shift / 2}
     row: dict[str, Any] = {
-        "arm": name, "split": "report", "c": c, "chosen": name == "steer", "identity": "same", "stale": False, "think": "0",
+        "arm": name, "split": "report", "c": c, "chosen": name == "steer", "identity": "same", "stale": False,
+        "think": "0",
         "d_target": shift, "d_target_low": shift - half, "d_target_high": shift + half, "d_diag": shift,
         "profile_target": 0.5, "order_gap": 0.02, "nonfinite": 0, "n_items": 100, "n_text": 200,
         "p_ans_any": 0.99, "p_ans_free": 0.9, "coh_text": coherence * 0.98,

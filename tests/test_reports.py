@@ -24,7 +24,8 @@ from ws.evaluation.vignettes import ROWS
 CARE, AUTHORITY = 0, 3
 N = 40
 IDENTITY: dict[str, Any] = {
-    "backend": "builtin", "items": "planted", "item_hash": "abc", "rows": {"Care": 20, "Authority": 20}, "readout": "whole",
+    "backend": "builtin", "items": "planted", "item_hash": "abc", "rows": {"Care": 20, "Authority": 20},
+    "readout": "whole",
     "conditions": ["other_violate"], "think": 0, "think_samples": None, "text": {"prompts": "p", "n": 2},
     "capability": None, "dilemmas": None,
 }  # fmt: skip
@@ -38,7 +39,7 @@ SUBJECT: dict[str, Any] = {
 
 
 def scores(seed: int = 0, **shift: float) -> np.ndarray[Any, Any]:
-    """(N, 7) planted log-probabilities, first half labelled Care, second Authority; shift: nats added to a foundation."""
+    """(N, 7) planted log-probabilities, half labelled Care, half Authority; shift: nats added to a foundation."""
     logits = np.random.default_rng(seed).normal(0, 1.5, (N, 7))
     logits[: N // 2, CARE] += 3
     logits[N // 2 :, AUTHORITY] += 3
@@ -48,7 +49,7 @@ def scores(seed: int = 0, **shift: float) -> np.ndarray[Any, Any]:
 
 
 def rows(logps: np.ndarray[Any, Any], think: int = 0, mass: float = 0.9, tilt: float = 0.0) -> pl.DataFrame:
-    """The per-row frame of planted scores; tilt: what the forward order adds to Care and the reverse order takes away."""
+    """The per-row frame of planted scores; tilt: what the forward order adds to Care, the reverse takes away."""
     p = np.exp(logps) / np.exp(logps).sum(1, keepdims=True)
     sway = tilt * np.eye(7)[CARE]
     labels = ["Care"] * (N // 2) + ["Authority"] * (N // 2)
@@ -59,7 +60,8 @@ def rows(logps: np.ndarray[Any, Any], think: int = 0, mass: float = 0.9, tilt: f
             **{f"p_{f}": p[:, k] for k, f in enumerate(FOUNDATIONS)},
             **{f"score_{f}": logps[:, k] for k, f in enumerate(FOUNDATIONS)},
             "forward": (logps + sway).tolist(), "reverse": (logps - sway).tolist(), "p_ans_any": [mass] * N,
-            "p_prefill": [0.5] * N, "p_ans_free": [0.5 * mass] * N, "nll_json": [0.1] * N, "json_valid": [1.0, 0.0] * (N // 2),
+            "p_prefill": [0.5] * N, "p_ans_free": [0.5 * mass] * N, "nll_json": [0.1] * N,
+            "json_valid": [1.0, 0.0] * (N // 2),
         },
         schema=ROWS,
     )  # fmt: skip
@@ -229,7 +231,8 @@ def test_items_not_rows_are_resampled() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("item_hash", "xyz"), ("rows", {"Care": 32}), ("conditions", ["self_violate"]), ("readout", "first"), ("think", 20),
+    [("item_hash", "xyz"), ("rows", {"Care": 32}), ("conditions", ["self_violate"]), ("readout", "first"),
+     ("think", 20),
      ("think_samples", 8), ("backend", "tinymfv"), ("text", {"prompts": "q", "n": 2})],
 )  # fmt: skip
 def test_compare_refuses_another_instrument(field: str, value: Any) -> None:
@@ -322,5 +325,6 @@ def test_reports_stack_into_one_frame() -> None:
 def test_every_figure_has_a_definition() -> None:
     named = {*summary(compare(BASE, MOVED)), *BASE.summary()}
     for key in ("d_target", "coh_cost", "slope", "surgical", "redistributes", "sel_gated", "si_flips", "p_ans_any",
-                "p_ans_free", "json_is_valid", "ppx_json", "order_gap", "coh_text", "coherence", "capability", "headroom"):  # fmt: skip
+                "p_ans_free", "json_is_valid", "ppx_json", "order_gap", "coh_text", "coherence", "capability",
+                "headroom"):  # fmt: skip
         assert key in named and DEFINITIONS[key]
