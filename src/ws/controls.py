@@ -33,7 +33,7 @@ def same_kl(
     *,
     adapters: Sequence[Any] = (),
     seed: int = 0,
-    iterations: int = 3,
+    iterations: int = 2,
     batch_size: int = 128,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], list[float]]:

@@ -58,6 +58,11 @@ def run(
             out, config, identity, new=new, say=lambda message: say(on_progress, message)
         ) as folder, _closing(folder):  # fmt: skip
             write_axis(folder, axis)
+            if not lm.has_chat:
+                say(
+                    on_progress,
+                    f"{lm.name} has no chat template: personas are written as plain text before the prompt.",
+                )
             job = Job(lm, axis, config, identity, folder, on_progress, cancel)
             job.rounds()
             result = Run(folder.path)
@@ -77,6 +82,7 @@ def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
         "device": lm.device.type,
         "dtype": str(lm.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "chat": lm.has_chat,
     }
 
 

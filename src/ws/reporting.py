@@ -69,6 +69,8 @@ def figure(value: float | None, digits: int = 2) -> str:
 
 def print_run(run: Run, console: Console) -> None:
     """Everything a reader needs, round by round, and where the run is."""
+    if run.env.get("chat") is False:
+        console.print(Text("No chat template: personas were written as plain text before the prompt."))
     for number in range(run.rounds):
         print_round(run, number, console)
     print_definitions(console)
