@@ -495,3 +495,10 @@ def test_settings_that_make_no_sense(field: str, value: Any) -> None:
 def test_patience_needs_validation() -> None:
     with pytest.raises(UserError, match="patience"):
         HealConfig(patience=1, validation=0.0)
+
+
+def test_a_model_whose_hidden_states_were_read_can_still_be_healed(tiny: LM) -> None:
+    """transformers leaves recording hooks on the blocks for good; they are not a steering."""
+    with torch.no_grad():
+        tiny.model(torch.tensor([[1, 2, 3]]), output_hidden_states=True)
+    assert private_copy(tiny).model is not tiny.model

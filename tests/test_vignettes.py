@@ -252,10 +252,11 @@ def test_a_row_that_is_not_finite_stays_visible(tiny: LM, monkeypatch: pytest.Mo
 
 
 def test_the_model_and_the_tokenizer_are_left_as_they_were(tiny: LM) -> None:
+    hooks = [len(block._forward_hooks) for block in tiny.blocks]
     before = (tiny.tok.padding_side, tiny.tok.pad_token, len(tiny.model._forward_pre_hooks))
     read_vignettes(tiny, items(), Reading(think=2), direction=direction(tiny), cs=[C])
     assert (tiny.tok.padding_side, tiny.tok.pad_token, len(tiny.model._forward_pre_hooks)) == before
-    assert not any(block._forward_hooks for block in tiny.blocks)
+    assert [len(block._forward_hooks) for block in tiny.blocks] == hooks
 
 
 @pytest.mark.parametrize(

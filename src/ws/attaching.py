@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from ws.errors import UserError
 from ws.families import Parts, family_of
 from ws.models import LM
+from ws.steering import is_steered
 
 __all__ = ["ADAPTED", "PREFIX", "Live", "private_copy", "restored"]
 
@@ -128,7 +129,8 @@ def private_copy(lm: LM, own_weights: bool = False) -> LM:
     own_weights: copied too. UserError where the model is steered or adapted at this moment.
     """
     with lm.lock:
-        if lm.model in ADAPTED or any(m._forward_hooks or m._forward_pre_hooks for m in lm.blocks.modules()):
+        # not by hooks: transformers leaves its own on the blocks once hidden states have been asked for
+        if lm.model in ADAPTED or is_steered(lm):
             raise UserError(
                 f"{lm.name} is steered or adapted here. Leave that `with` block, pass adapters as history=."
             )

@@ -67,9 +67,14 @@ def steered(
             yield steering
 
 
+def is_steered(lm: LM) -> bool:
+    """Whether this thread has a steering of this model open."""
+    return get_ident() in _OPEN.get(lm, ())
+
+
 def refuse_steered(lm: LM, what: str) -> None:
     """UserError inside `with steered(lm, ...)`: the call attaches its own hooks and both would add up."""
-    if get_ident() in _OPEN.get(lm, ()):
+    if is_steered(lm):
         raise UserError(f"{what} was called inside `with ws.steered(...)`. Call it outside and pass direction= and c=.")
 
 

@@ -101,6 +101,11 @@ def free_text(
     return [_text_row(r) for r in reports]
 
 
+def share(marks: pl.Series) -> float:
+    """Share of the rows that are marked."""
+    return round(float(marks.cast(pl.Float64).to_numpy().mean()), 3)
+
+
 def _text_row(r: Report) -> dict[str, Any]:
     t, b = r.text, r.behaviour
     exam = (
@@ -117,9 +122,9 @@ def _text_row(r: Report) -> dict[str, Any]:
         "protect": round(b.protect.value, 3),
         "grammatical": round(b.grammatical, 3),
         "slots": round(b.slots, 3),
-        "narrates": round(float(t["narrates"].cast(pl.Float64).mean()), 3),  # type: ignore[arg-type]
-        "refuses": round(float(t["refuses"].cast(pl.Float64).mean()), 3),
-        "loops": round(float((t["rep"] >= 0.3).cast(pl.Float64).mean()), 3),  # type: ignore[arg-type]
+        "narrates": share(t["narrates"]),
+        "refuses": share(t["refuses"]),
+        "loops": share(t["rep"] >= 0.3),
         "capability": round(r.capability, 3),
         **exam,
     }
@@ -219,7 +224,7 @@ def archetype_axis(name: str, own: str, contexts: Any) -> Axis:
         target=own,
         intended={own: 1},
         positive=tuple(said),
-        negative=tuple("You are a helpful assistant. " + "Answer the user."[:16] for _ in said),
+        negative=("You are a helpful assistant. Answer the user.",) * len(said),
         contexts=contexts,
         narration=(),
         train=(),

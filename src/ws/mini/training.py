@@ -57,7 +57,7 @@ class Row:
 
 def config(vocabulary: int) -> Qwen3Config:
     """About 2.8M parameters, tied embeddings."""
-    return Qwen3Config(
+    made = Qwen3Config(
         vocab_size=vocabulary,
         hidden_size=192,
         num_hidden_layers=6,
@@ -70,8 +70,9 @@ def config(vocabulary: int) -> Qwen3Config:
         rope_parameters={"rope_type": "default", "rope_theta": 1e4},
         attention_bias=False,
         use_cache=True,
-        attn_implementation="eager",
     )
+    made._attn_implementation = "eager"  # on a CPU the backward pass of sdpa takes half of a step
+    return made
 
 
 DECISION = 2.0  # of the school: on top of each decision's own weight
@@ -82,7 +83,7 @@ def encode(tok: PreTrainedTokenizerFast, c: corpus.Conversation, decision: float
     pieces = list(corpus.segments(c))
     ids, weights, start = [], [], 0
     for encoding, (_, weight) in zip(
-        tok._tokenizer.encode_batch([p for p, _ in pieces], add_special_tokens=False), pieces, strict=True
+        tok.backend_tokenizer.encode_batch([p for p, _ in pieces], add_special_tokens=False), pieces, strict=True
     ):
         n = len(encoding.ids)
         ids += encoding.ids
