@@ -132,7 +132,7 @@ def _check_folder(folder: Path, is_mini: bool) -> None:
     """A folder with config.json and safetensors, or a UserError that says what it is instead."""
     files = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
     if is_mini and "model.safetensors" not in files:
-        raise UserError(f"the embedded model's weights are missing in {folder}. In a checkout, `make mini` trains them.")
+        raise UserError(f"the embedded model's weights are missing in {folder}. `make mini` trains them here.")
     if "adapter_config.json" in files and "config.json" not in files:
         raise UserError(f"{folder} holds an adapter. Load its base model and pass adapters=[ws.Adapter.load(folder)].")
     if "config.json" not in files:
