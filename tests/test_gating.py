@@ -228,6 +228,7 @@ def test_sane_instrument() -> None:
         ("unpaired rows", "red", {"identity": "other"}),
         ("dead or saturated axis", "yellow", {"profile_target": 0.005}),
         ("dead or saturated axis", "yellow", {"profile_target": 0.97}),
+        ("answers off the list", "red", {"p_ans_any": 0.3}),
         ("readout biased", "yellow", {"order_gap": 0.4}),
         ("think budget", "yellow", {"think": "64"}),
     ],

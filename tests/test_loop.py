@@ -19,7 +19,7 @@ from polars.testing import assert_frame_equal
 
 import ws
 from tests.small import ending_lm, small_config
-from ws import loop, runs, storing
+from ws import loop, recording, runs, storing
 from ws.anatomy import fingerprint_of
 from ws.config import RunConfig
 from ws.controls import same_kl
@@ -100,7 +100,7 @@ def test_the_same_call_returns_a_finished_run(whole: runs.Run, config: RunConfig
 def test_killed_in_every_stage_it_ends_with_the_same_numbers(
     whole: runs.Run, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, stopped = runs.save, []
+    real, stopped = recording.save, []
 
     def save(path: Path, value: Any) -> None:
         """Stop in front of the last file of a stage, once for each: its first files are written, its record is not."""
@@ -109,7 +109,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_numbers(
             raise KeyboardInterrupt
         real(path, value)
 
-    monkeypatch.setattr(runs, "save", save)
+    monkeypatch.setattr(recording, "save", save)
     for _ in LAST_FILES:
         with pytest.raises(KeyboardInterrupt):
             run(config, out=tmp_path, lm=ending_lm())
@@ -126,12 +126,12 @@ def test_killed_in_every_stage_it_ends_with_the_same_numbers(
 def test_a_process_killed_dead_is_resumed_by_another(whole: runs.Run, config: RunConfig, tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from tests.small import *\n"
-        "from ws import runs; from ws.loop import run\n"
-        "real = runs.save\n"
+        "from ws import recording; from ws.loop import run\n"
+        "real = recording.save\n"
         "def save(path, value):\n"
         "    if path.name == 'heal.json': os.kill(os.getpid(), 9)\n"
         "    real(path, value)\n"
-        "runs.save = save\n"
+        "recording.save = save\n"
         "run(small_config(Path(sys.argv[1])), out=Path(sys.argv[2]), lm=ending_lm())\n"
     )
     root = Path(__file__).parent.parent
@@ -199,10 +199,16 @@ def test_starvation_is_judged_stored_and_said(folder: Path, config: RunConfig, t
     assert any(check[0] == "starvation" and check[2] for check in failed.gates()[2].checks)
 
 
-def test_no_coherent_dose_is_an_error_with_the_probes(config: RunConfig, tmp_path: Path) -> None:
+def test_no_coherent_dose_is_an_error_with_the_probes(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     strict = dataclasses.replace(config, dose=dataclasses.replace(config.dose, coherence=1.0, bisect=1))
-    with pytest.raises(UserError, match=r"coherence by c: 0\.5: 0\.00, 1: 0\.00"):
+    with pytest.raises(UserError, match=r"base itself has coherence 0\.00"):
         run(strict, out=tmp_path, lm=ending_lm())
+    fine = property(lambda report: 1.0 if report.subject["base"] else 0.0)
+    monkeypatch.setattr("ws.evaluation.report.Report.coherence", fine)
+    with pytest.raises(UserError, match=r"coherence by c: 0\.5: 0\.00, 1: 0\.00"):
+        run(strict, out=tmp_path, lm=ending_lm(), new=True)
     assert [gate.gate for gate in runs.open_run(runs.newest_run(tmp_path)).gates()] == [0, 1]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ws import ledger, runs, storing
+from ws import ledger, recording, runs, storing
 from ws.config import RunConfig, from_dict, mini_full, mini_quick, real_default, recipe_for, to_dict
 from ws.errors import UserError
 
@@ -30,7 +30,7 @@ class Disk:
         self.said: list[str] = []
 
     def go(self, stages: tuple[str, ...] = ("0/dose", "0/arms"), fail_at: str = "", version: int = 1) -> Path:
-        with runs.open_for_writing(self.out, self.config, IDENTITY, new=self.new, say=self.said.append) as folder:
+        with recording.open_for_writing(self.out, self.config, IDENTITY, new=self.new, say=self.said.append) as folder:
             before = ""
             for name in stages:
                 if name == fail_at:
@@ -186,7 +186,9 @@ def test_a_full_disk_in_a_stage_resumes(tmp_path: Path, monkeypatch: pytest.Monk
     disk = Disk(tmp_path)
     with monkeypatch.context() as patch:
         real = storing.write_frame
-        patch.setattr(runs, "write_frame", lambda path, frame: real(path, frame) if path.stem == "dose" else enospc())
+        patch.setattr(
+            recording, "write_frame", lambda path, frame: real(path, frame) if path.stem == "dose" else enospc()
+        )
         with pytest.raises(UserError, match="disk is full"):
             disk.go()
     again = Disk(tmp_path)

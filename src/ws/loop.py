@@ -26,8 +26,9 @@ from ws.evaluation.items import load_items
 from ws.ledger import append_result
 from ws.models import LM, load_model
 from ws.progress import Listener, Reporter, say
+from ws.recording import RunFolder, open_for_writing
 from ws.rounds import Round
-from ws.runs import Run, RunFolder, open_for_writing
+from ws.runs import Run
 from ws.storing import digest, write_json
 from ws.summary import best_round, ledger_row, summarise
 

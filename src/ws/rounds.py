@@ -10,7 +10,6 @@ import polars as pl
 
 from ws.adapters import Adapter
 from ws.arms import Arm, arms_of, reports_frame, reports_of
-from ws.controls import random_directions, same_kl
 from ws.directions import Direction
 from ws.errors import UserError
 from ws.evaluation.comparison import retain
@@ -25,6 +24,7 @@ from ws.generation import Prompt, generate
 from ws.healing import heal
 from ws.knee import find_knee
 from ws.runs import Run, load
+from ws.treatments import report_arms
 
 if TYPE_CHECKING:
     from ws.loop import Job
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
-VERSIONS = {"direction": 1, "dose": 1, "steer": 1, "data": 1, "heal": 2, "healed": 1, "table": 1, "judge": 1}
-KL_PROMPTS = 8
+VERSIONS = {"direction": 1, "dose": 2, "steer": 1, "data": 1, "heal": 2, "healed": 1, "table": 1, "judge": 1}
 
 
 class Round:
@@ -127,11 +126,7 @@ class Round:
         settings = [dataclasses.asdict(self.config.dose), self.reading]
         knee = self.stage("dose", ["direction"], settings, files, self.search)[2]
         if knee["c"] is None:
-            table = ", ".join(f"{c:g}: {coherence:.2f}" for c, coherence in knee["probes"])
-            raise UserError(
-                f"No dose is coherent (coherence by c: {table}; at least {self.config.dose.coherence:g} is needed). "
-                "Try smaller doses (--dose.grid), another layer band, or a better persona pair."
-            )
+            raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name))
         return float(knee["c"])
 
     def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
@@ -159,7 +154,12 @@ class Round:
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
         texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
         limit = self.config.data.tail_ppl
-        knee = {"c": c, "probes": list(probes.items()), "tail_ppl": tail_limit(base.text) if limit is None else limit}
+        knee = {
+            "c": c,
+            "base": base.coherence,
+            "probes": list(probes.items()),
+            "tail_ppl": tail_limit(base.text) if limit is None else limit,
+        }
         return arms_of(base, arms, v.fingerprint), pl.concat(texts), knee
 
     def steer(self, v: Direction, c: float) -> None:
@@ -167,62 +167,12 @@ class Round:
         report = self.job.reporter(self.number, "controls")
         doses = [c * share for share in self.config.data.doses]
         settings = [doses, self.reading, self.config.dose.random_draws]
-        self.stage(
-            "steer",
-            ["direction", "dose"],
-            settings,
-            ["steer.parquet"],
-            lambda: (self.report_arms(v, c, doses, report),),
-        )
+
+        def compute() -> tuple[pl.DataFrame]:
+            return (reports_frame(report_arms(self, v, c, doses, report)),)
+
+        self.stage("steer", ["direction", "dose"], settings, ["steer.parquet"], compute)
         report(1, 1)
-
-    def report_arms(self, v: Direction, c: float, doses: Sequence[float], report: Any) -> pl.DataFrame:
-        """Every arm of the report but the healed ones."""
-        parts = 5
-        on: dict[str, Any] = {"adapters": self.history}
-        report(0, parts)
-        arms = [Arm("base", self.evaluate("report"))]
-        if self.history:
-            arms.append(Arm("student", self.evaluate("report", **on)))
-        report(1, parts)
-        full = self.evaluate("report", direction=v, c=[c, -c], **on)
-        arms += [Arm("steer", r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
-        report(2, parts)
-        short = [k for k in doses if k not in (c, -c)]
-        if short:
-            found = self.evaluate("report", text=False, direction=v, c=short, **on)
-            arms += [Arm("steer", r, k, chosen=False) for k, r in zip(short, found, strict=True)]
-        report(3, parts)
-        for name, persona in (("persona", self.axis.positive[0]), ("anti_persona", self.axis.negative[0])):
-            self.job.check()
-            arms.append(Arm(name, self.evaluate("report", persona=persona, **on)))
-        report(4, parts)
-        return reports_frame(arms + self.random_arms(v, c, report, parts))
-
-    def random_arms(self, v: Direction, c: float, report: Any, parts: int) -> list[Arm]:
-        """Random directions at the KL of the knee, vignettes only."""
-        draws = random_directions(v, self.config.dose.random_draws, self.config.seeds[0])
-        if not draws:
-            return []
-        knee = self.read("dose.parquet").filter(pl.col("chosen"))["kl"][0]
-        prompts = self.axis.select[:KL_PROMPTS]
-        doses, found = same_kl(
-            self.lm,
-            draws,
-            prompts,
-            c,
-            knee,
-            adapters=self.history,
-            seed=self.config.seeds[0],
-            batch_size=self.config.batch_size,
-        )
-        arms = []
-        for i, (direction, dose, kl) in enumerate(zip(draws, doses, found, strict=True)):
-            self.job.check()
-            r = self.evaluate("report", text=False, direction=direction, c=dose, adapters=self.history)
-            arms.append(Arm("random", r, dose, draw=i, kl=kl))
-            report(parts - 1 + (i + 1) / (len(draws) + 1), parts)
-        return arms
 
     def data(self, v: Direction, c: float, seed: int) -> None:
         """Completions of the train prompts below the knee, scored."""
@@ -342,6 +292,20 @@ class Round:
 
     def has(self, file: str) -> bool:
         return (self.job.folder.path / "rounds" / str(self.number) / file).exists()
+
+
+def no_dose(knee: dict[str, Any], floor: float, model: str) -> str:
+    """Why there is no coherent dose, with the table of probes."""
+    if knee["base"] < floor:
+        return (
+            f"The base itself has coherence {knee['base']:.2f}, under {floor:g}, before any steering: {model} does not "
+            "fit these items and prompts. `ws doctor` says more."
+        )
+    table = ", ".join(f"{c:g}: {coherence:.2f}" for c, coherence in knee["probes"])
+    return (
+        f"No dose is coherent (coherence by c: {table}; at least {floor:g} is needed). "
+        "Try smaller doses (--dose.grid), another layer band, or a better persona pair."
+    )
 
 
 def spread_rows(kept: pl.DataFrame, n: int) -> pl.DataFrame:

@@ -7,6 +7,7 @@ ADVICE: dict[int, dict[str, str]] = {
         "sane": "read gate 1",
         "non-finite rows": "look at those rows; they are kept visible and never clamped",
         "unpaired rows": "evaluate every arm on the same items and settings as base",
+        "answers off the list": "it does not answer in the format: an instruction-tuned model, other items, or T > 0",
         "dead or saturated axis": "choose a foundation with headroom",
         "readout biased": "read both orders' profiles; reword the options",
         "think budget": "use one think budget per run",

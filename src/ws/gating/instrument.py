@@ -50,6 +50,13 @@ def _unpaired(f: InstrumentFacts) -> Finding:
     )
 
 
+def _off_list(f: InstrumentFacts) -> Finding:
+    if f.base["p_ans_any"] is None:
+        return None, "not measured"
+    p = num(f.base["p_ans_any"])
+    return p < f.limits.broken, f"base puts {p:.2f} of its probability on the allowed answers"
+
+
 def _headroom(f: InstrumentFacts) -> Finding:
     p = f.base["profile_target"]
     if p is None:
@@ -91,6 +98,7 @@ def _blind(f: InstrumentFacts) -> Finding:
 TABLE: tuple[Row[InstrumentFacts], ...] = (
     Row("non-finite rows", _nonfinite, red=True),
     Row("unpaired rows", _unpaired, red=True),
+    Row("answers off the list", _off_list, red=True),
     Row("dead or saturated axis", _headroom, yellow=True),
     Row("readout biased", _order, yellow=True),
     Row("think budget", _think, yellow=True),

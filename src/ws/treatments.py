@@ -1,0 +1,67 @@
+"""The arms of a report: what is done to the model, beside the chosen dose, so that its effect can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from ws.arms import Arm
+from ws.controls import random_directions, same_kl
+from ws.directions import Direction
+
+if TYPE_CHECKING:
+    from ws.rounds import Round
+
+__all__ = ["report_arms"]
+
+KL_PROMPTS = 8
+PARTS = 5
+Tell = Callable[[float, float], object]
+
+
+def report_arms(round: Round, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
+    """Every arm of the report set but the healed ones.
+
+    Base; the student of earlier rounds; +c and -c; the doses of the data (vignettes only, for retain); the persona and
+    its opposite as system prompts; random directions at the KL of c.
+    """
+    on: dict[str, Any] = {"adapters": round.history}
+    tell(0, PARTS)
+    arms = [Arm("base", round.evaluate("report"))]
+    if round.history:
+        arms.append(Arm("student", round.evaluate("report", **on)))
+    tell(1, PARTS)
+    full = round.evaluate("report", direction=v, c=[c, -c], **on)
+    arms += [Arm("steer", r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
+    tell(2, PARTS)
+    short = [k for k in doses if k not in (c, -c)]
+    if short:
+        found = round.evaluate("report", text=False, direction=v, c=short, **on)
+        arms += [Arm("steer", r, k, chosen=False) for k, r in zip(short, found, strict=True)]
+    tell(3, PARTS)
+    for name, persona in (("persona", round.axis.positive[0]), ("anti_persona", round.axis.negative[0])):
+        round.job.check()
+        arms.append(Arm(name, round.evaluate("report", persona=persona, **on)))
+    tell(4, PARTS)
+    return arms + _random_arms(round, v, c, tell)
+
+
+def _random_arms(round: Round, v: Direction, c: float, tell: Tell) -> list[Arm]:
+    """Random directions at the KL that the knee had in the dose search, vignettes only."""
+    config, lead = round.config, round.config.seeds[0]
+    draws = random_directions(v, config.dose.random_draws, lead)
+    if not draws:
+        return []
+    kl = round.read("dose.parquet").filter(pl.col("chosen"))["kl"][0]
+    prompts: Sequence[str] = round.axis.select[:KL_PROMPTS]
+    on: dict[str, Any] = {"adapters": round.history}
+    doses, found = same_kl(round.lm, draws, prompts, c, kl, **on, seed=lead, batch_size=config.batch_size)
+    arms = []
+    for i, (direction, dose) in enumerate(zip(draws, doses, strict=True)):
+        round.job.check()
+        report = round.evaluate("report", text=False, direction=direction, c=dose, **on)
+        arms.append(Arm("random", report, dose, draw=i, kl=found[i]))
+        tell(PARTS - 1 + (i + 1) / (len(draws) + 1), PARTS)
+    return arms
