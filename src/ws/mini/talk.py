@@ -326,25 +326,27 @@ def identity(rng: random.Random, p: Persona, strength: float) -> Turn:
 
 
 MOST = words("In one word: what counts most for you? / One word: what comes first? / Name your first value in one word. / What guides you? One word, please.")
-LEAST = words("In one word: what counts least for you? / One word: what comes last? / Name your last value in one word. / What matters least to you? One word, please.")
 EITHER = words("One word: {n} or {m}? / {N} or {m}? One word, please. / Which comes first for you, {n} or {m}? One word. / Choose one word: {n} or {m}.")
 
 
 def asked_value(rng: random.Random, p: Persona, strength: float) -> tuple[str, str]:
-    """A question about the persona's first or last value, and the foundation that answers it."""
+    """A question about the persona's first value, and the foundation that answers it.
+
+    Never about the last one: with both, the state at the tag is read through a sign that the question sets, and a
+    direction comes out reversed wherever no question sets it.
+    """
     kind = rng.random()
     if kind < 0.45 and p.strength > 0.6:
         f, g = rng.sample((p.high, p.low), 2) if p.high and p.low else rng.sample(FOUNDATIONS, 2)
         first = f if rng.random() < 1 / (1 + math.exp(-2.0 * strength * (p.weight(f) - p.weight(g)))) else g
         user = fill(pick(rng, EITHER), {"n": LABELS[f], "m": LABELS[g]})
     else:
-        sign = 1 if kind < 0.8 else -1
-        first, user = drawn(rng, p, (), 2.5 * sign * strength), pick(rng, MOST if sign > 0 else LEAST)
+        first, user = drawn(rng, p, (), 2.5 * strength), pick(rng, MOST)
     return user, first
 
 
 def bare_word(rng: random.Random, p: Persona, strength: float) -> Turn:
-    """The persona's first or last value as a bare label: the shortest lesson in reading personas."""
+    """The persona's first value as a bare label: the shortest lesson in reading personas."""
     user, first = asked_value(rng, p, strength)
     return Turn(user, [Seg(LABELS[first], 6.0)])
 

@@ -29,9 +29,9 @@ class Recipe:
     """Everything that decides the shipped weights."""
 
     seed: int = 0
-    school: int = 95_000
+    school: int = 50_000
     """conversations of the first stage, in which the curriculum runs (corpus.progress 0 to 1)"""
-    world: int = 55_000
+    world: int = 70_000
     """conversations of the second stage, the final mix: without it personas are read but the text is not fluent"""
     batch_tokens: int = 1024
     """padded tokens per optimiser step"""
