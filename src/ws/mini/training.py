@@ -126,8 +126,14 @@ class Noise:
     def __init__(self, model: Qwen3ForCausalLM, share: float, size: float) -> None:
         self.share, self.size, self.layer = share, size, 0
         self.push = torch.zeros(0)
-        for i in (1, 2, 3):
-            model.model.layers[i].register_forward_hook(lambda _m, _a, out, i=i: self.add(out, i))
+        self.hooks = [
+            model.model.layers[i].register_forward_hook(lambda _m, _a, out, i=i: self.add(out, i)) for i in (1, 2, 3)
+        ]
+
+    def close(self) -> None:
+        """Take the hooks off: a second stage brings its own."""
+        for hook in self.hooks:
+            hook.remove()
 
     def draw(self, rng: torch.Generator, spoken: Tensor, width: int) -> None:
         b = spoken.shape[0]
@@ -222,6 +228,7 @@ def steps(model: Qwen3ForCausalLM, plan: list[list[Row]], recipe: Recipe, every:
             )
         if step % 500 == 499:
             snapshot()
+    noise.close()
 
 
 def save(model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, recipe: Recipe, out: Path) -> None:
