@@ -289,10 +289,10 @@ def test_random_directions_meet_the_kl() -> None:
     v = Direction({1: torch.ones(lm.d_model), 2: -torch.ones(lm.d_model)}, "mean_diff", lm.fingerprint)
     draws = [v.random_like(i) for i in range(3)]
     prompts = [f"Can we {i}?" for i in range(4)]
-    doses, found = same_kl(lm, draws, prompts, 0.5, 0.05, iterations=4)
-    assert all(abs(kl - 0.05) < 0.025 for kl in found), (doses, found)
-    edge, _ = same_kl(lm, draws, prompts, 0.5, 1e9, iterations=4)
-    assert edge == [4.0, 4.0, 4.0]
+    wanted, doses, found = same_kl(lm, v, 0.5, draws, prompts, iterations=4)
+    assert all(abs(kl / wanted - 1) < 0.5 for kl in found), (wanted, doses, found)
+    weak = [0.01 * draw for draw in draws]
+    assert same_kl(lm, v, 0.5, weak, prompts, iterations=4)[1] == [4.0, 4.0, 4.0]  # the edge of the bracket
 
 
 def test_spread_rows_takes_doses_evenly() -> None:

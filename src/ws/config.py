@@ -173,9 +173,9 @@ def _positive(name: str, *values: float) -> None:
 def mini_quick() -> RunConfig:
     """The embedded model, one round in under a minute on two cores."""
     return RunConfig(
-        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=40, random_draws=8),
+        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=64, random_draws=8),
         data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48),
-        evaluation=EvalConfig(texts=80, batch_size=128),
+        evaluation=EvalConfig(texts=100, batch_size=128),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )

@@ -158,7 +158,7 @@ def print_ladder(texts: pl.DataFrame, console: Console) -> None:
 
 
 def print_text(label: str, text: str, console: Console, note: str = "") -> None:
-    line = Text(f"  {label:<10}", style="bold")
+    line = Text(f"  {label:<13}", style="bold")
     line.append(readable(text), style="not bold")
     if note:
         line.append(f"   {note}", style="dim not bold")

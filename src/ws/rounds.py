@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
-VERSIONS = {"direction": 1, "dose": 2, "steer": 1, "data": 1, "heal": 2, "healed": 1, "table": 1, "judge": 1}
+VERSIONS = {"direction": 1, "dose": 2, "steer": 2, "data": 1, "heal": 2, "healed": 1, "table": 1, "judge": 1}
 
 
 class Round:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from ws.arms import Arm
 from ws.controls import random_directions, same_kl
 from ws.directions import Direction
@@ -24,8 +22,8 @@ Tell = Callable[[float, float], object]
 def report_arms(round: Round, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
     """Every arm of the report set but the healed ones.
 
-    Base; the student of earlier rounds; +c and -c; the doses of the data (vignettes only, for retain); the persona and
-    its opposite as system prompts; random directions at the KL of c.
+    Base; the student of earlier rounds; +c and -c; the persona as a system prompt. Vignettes only: its opposite, the
+    doses of the data (for retain), random directions at the KL of c.
     """
     on: dict[str, Any] = {"adapters": round.history}
     tell(0, PARTS)
@@ -41,9 +39,9 @@ def report_arms(round: Round, v: Direction, c: float, doses: Sequence[float], te
         found = round.evaluate("report", text=False, direction=v, c=short, **on)
         arms += [Arm("steer", r, k, chosen=False) for k, r in zip(short, found, strict=True)]
     tell(3, PARTS)
-    for name, persona in (("persona", round.axis.positive[0]), ("anti_persona", round.axis.negative[0])):
-        round.job.check()
-        arms.append(Arm(name, round.evaluate("report", persona=persona, **on)))
+    round.job.check()
+    arms.append(Arm("persona", round.evaluate("report", persona=round.axis.positive[0], **on)))
+    arms.append(Arm("anti_persona", round.evaluate("report", text=False, persona=round.axis.negative[0], **on)))
     tell(4, PARTS)
     return arms + _random_arms(round, v, c, tell)
 
@@ -54,10 +52,9 @@ def _random_arms(round: Round, v: Direction, c: float, tell: Tell) -> list[Arm]:
     draws = random_directions(v, config.dose.random_draws, lead)
     if not draws:
         return []
-    kl = round.read("dose.parquet").filter(pl.col("chosen"))["kl"][0]
     prompts: Sequence[str] = round.axis.select[:KL_PROMPTS]
     on: dict[str, Any] = {"adapters": round.history}
-    doses, found = same_kl(round.lm, draws, prompts, c, kl, **on, seed=lead, batch_size=config.batch_size)
+    _, doses, found = same_kl(round.lm, v, c, draws, prompts, **on, seed=lead, batch_size=config.batch_size)
     arms = []
     for i, (direction, dose) in enumerate(zip(draws, doses, strict=True)):
         round.job.check()

@@ -37,6 +37,8 @@ class Thresholds:
     """base profile of the target above this: it cannot rise"""
     order_gap: float = 0.15
     """mean difference of a profile between the two option orders above this: the readout is biased"""
+    text_dead: float = 0.5
+    """readable text, relative to base's, below this is dead"""
     format_alive: float = 0.9
     """p_ans_any still above this while the text is dead"""
     same_way: float = 0.3

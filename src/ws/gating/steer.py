@@ -125,9 +125,9 @@ def _too_weak(f: SteerFacts) -> Finding:
 
 
 def _knee_missed(f: SteerFacts) -> Finding:
-    rows = f.doses.select("c", "d_target_low", "coherence").rows()
-    for (c0, low0, _), (c1, _, coherence1) in itertools.pairwise(rows):
-        if num(low0) <= 0 and num(coherence1) < f.limits.broken:
+    rows = f.doses.select("c", "d_target_low", "d_target_high", "coherence").rows()
+    for (c0, low0, high0, _), (c1, _, _, coherence1) in itertools.pairwise(rows):
+        if near_end(num(low0), num(high0)) == 0 and num(coherence1) < f.limits.broken:
             return True, f"c = {c0:.3g} has no trait and c = {c1:.3g} is broken, nothing between"
     return (False, "no such neighbours on the grid") if len(rows) > 1 else (None, "fewer than two doses")
 
@@ -156,7 +156,7 @@ def _format_alive(f: SteerFacts) -> Finding:
     if share is None or alive is None:
         return None, "no free text was read"
     relative = share / max(num(f.base["coh_text"]), 1e-9)
-    seen = alive >= f.limits.format_alive and relative < f.limits.broken
+    seen = alive >= f.limits.format_alive and relative < f.limits.text_dead
     return seen, f"p_ans_any {alive:.2f} while readable text is {relative:.2f} of base's"
 
 
