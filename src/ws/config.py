@@ -171,23 +171,23 @@ def _positive(name: str, *values: float) -> None:
 
 
 def mini_quick() -> RunConfig:
-    """The embedded model, one round in under a minute on two cores."""
+    """The embedded model without thinking, one round in under a minute on two cores."""
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=64, random_draws=8),
         data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48),
-        evaluation=EvalConfig(texts=100, batch_size=128),
+        evaluation=EvalConfig(texts=100, think=0, batch_size=128),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )
 
 
 def mini_full() -> RunConfig:
-    """The embedded model at the size where intervals are narrow: three seeds, 200 texts per arm."""
+    """The embedded model where intervals are narrow: three seeds, 200 texts per arm, sampled thinks beside."""
     quick = mini_quick()
     return dataclasses.replace(
         quick,
         dose=dataclasses.replace(quick.dose, bisect=4, texts=200, random_draws=16),
-        evaluation=dataclasses.replace(quick.evaluation, texts=200),
+        evaluation=EvalConfig(texts=200, batch_size=128),
         seeds=(0, 1, 2),
     )
 

@@ -79,16 +79,15 @@ class Round:
         return stem + ("" if seed == self.config.seeds[0] else f".seed{seed}") + suffix
 
     def evaluate(self, split: str, text: bool = True, **treatment: Any) -> Any:
-        """`ws.evaluate` under the run's settings. text=False reads the vignettes only, at the headline think budget."""
+        """`ws.evaluate` under the run's settings. text=False reads the vignettes only."""
         e, dose = self.config.evaluation, self.config.dose
         select = split == "select"
-        lean = self.lm.is_mini and e.think is None and (select or not text)  # its default has a second budget beside
         return evaluate(
             self.lm,
             self.axis,
             items=e.items,
             per_foundation=dose.per_foundation if select else e.per_foundation,
-            think=0 if lean else e.think,
+            think=e.think,
             think_samples=e.think_samples,
             free_text=text,
             capability=text and e.capability and not select,
