@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint mini app help clean
+.PHONY: run test lint mini app docs help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -36,6 +36,9 @@ mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure 
 
 app: $(STAMP)  ## the notebook in a browser, on this machine only
 	@$(BIN)/marimo run nbs/first.py
+
+docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
+	@$(BIN)/python docs/figures.py
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 12

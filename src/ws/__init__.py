@@ -16,6 +16,10 @@ _WHERE = {
     "steered": "steering",
     "generate": "generation",
     "Prompt": "generation",
+    "decode": "decoding",
+    "Backtrack": "decoding",
+    "CosineGate": "schedules",
+    "trace": "tracing",
     "score": "filtering",
     "keep": "filtering",
     "reasons": "filtering",
@@ -32,6 +36,7 @@ _WHERE = {
     "Gate": "gating",
     "run": "loop",
     "RunConfig": "config",
+    "recipe_for": "config",
     "open_run": "runs",
     "UserError": "errors",
 }

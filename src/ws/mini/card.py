@@ -8,7 +8,6 @@ The tests assert bars on these same functions. auth_nats is on the conflict item
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from ws.mini.lexicon import ARCHETYPE_NAMES, ARCHETYPES
 from ws.models import LM
 
 WEIGHTS = Path(__file__).parent / "weights"
+CARD = Path(__file__).parent / "CARD.md"
 DOSES = (-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 READ: dict[str, Any] = {"items": "conflict", "think": 0, "free_text": False, "capability": False}
 
@@ -277,17 +277,66 @@ def measure(lm: LM, parts: Iterable[str] = tuple(PARTS)) -> dict[str, Any]:
     return out
 
 
+def line(name: str, *values: Any) -> str:
+    return f"| {name} | {' | '.join(str(v) for v in values)} |"
+
+
+def markdown(card: dict[str, Any]) -> str:
+    """The scores of a measured card as tables."""
+    p, d, texts = card["personas"], card["dose_response"], card["free_text"]
+    parts = ("coherence", "tail_ppl", "protect", "grammatical", "narrates", "refuses", "loops", "sum", "two_step", "fact")
+    rows = [
+        line("reading", "value"),
+        line("---", "---"),
+        line("auth_nats, neutral prompt (132 conflict items, T = 0)", p["auth_nats"]),
+        line("shift under the axis's 12 care personas / 12 authority personas, nats", f"{p['care_persona']} / {p['authority_persona']}"),
+        line("shift at c = -1, 0.5, 1, 2 [95 %]", ", ".join(spelled(d["shift"][c]) for c in ("-1.0", "0.5", "1.0", "2.0"))),
+        line("16 random directions of equal norm at c = 1: mean, 95th percentile", f"{d['random_mean']}, {d['random_p95']}"),
+        line("capability, greedy, 100 items each", ", ".join(f"{k} {v}" for k, v in card["capability"].items())),
+        line("AUC of tail_ppl, base against c = 4", card["filter_auc"]),
+        line("archetypes: shares of variance", ", ".join(f"{x:.2f}" for x in card["archetypes"]["variance"])),
+        line("archetypes: rise of each one's own foundation, nats", ", ".join(f"{k} {v:+.2f}" for k, v in card["archetypes"]["rise"].items())),
+        *(line(f"questions of {n} at c = -1, -0.5, 0, 0.5, 1 (nats per token)", v) for n, v in card["questions"].items()),
+        "",
+        line("c", *parts),
+        line("---", *["---"] * len(parts)),
+        *(line(f"{t['c']:g}", *(t.get(k, "-") for k in parts)) for t in texts),
+        "",
+        line("heal: c", "beta", "filtered", "retain [95 %]", "retain, behaviour", "coherence base / steered / healed", "capability base / healed"),
+        line(*["---"] * 7),
+        *map(healed_line, [*card["heal"], *card["heal_damage"]]),
+    ]  # fmt: skip
+    return "\n".join(rows)
+
+
+def spelled(x: Sequence[float]) -> str:
+    return f"{x[0]:+.2f} [{x[1]:.2f}, {x[2]:.2f}]"
+
+
+def healed_line(h: dict[str, Any]) -> str:
+    arms = [h[k] for k in ("base", "steered", "healed")]
+    coherence = " / ".join(f"{a['coherence']:.2f}" for a in arms)
+    able = f"{arms[0]['capability']:.2f} / {arms[2]['capability']:.2f}"
+    return line(f"{h['c']:g}", h["beta"], h["filtered"], spelled(h["retain"]), h["retain_behaviour"], coherence, able)
+
+
+def write(card: dict[str, Any]) -> None:
+    """Put the scores between the markers of CARD.md."""
+    head, rest = CARD.read_text().split("<!-- scores -->\n")
+    CARD.write_text(f"{head}<!-- scores -->\n{markdown(card)}\n<!-- end -->{rest.split('<!-- end -->')[1]}")
+
+
 def main() -> None:
-    """Measure everything and write card.json beside the weights; arguments name single parts."""
+    """Measure everything, write card.json beside the weights and the scores into CARD.md; arguments: single parts."""
     from ws.models import load_model
 
     found = measure(load_model("mini"), sys.argv[1:] or tuple(PARTS))
     path = WEIGHTS / "card.json"
     card = json.loads(path.read_text()) if path.exists() else {}
     card |= found
-    if any(isinstance(x, float) and math.isnan(x) for x in card.values()):
-        raise ValueError("a measurement is NaN")
-    path.write_text(json.dumps(card, indent=1) + "\n")
+    path.write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+    if set(PARTS) <= set(card):
+        write(card)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ws.mini import personas, talk
 from ws.mini.personas import Persona
-from ws.mini.talk import KINDS, Seg, Turn
+from ws.mini.talk import KINDS, Mix, Seg, Turn
 
 SEED = 20261120
 EASE = 0.8  # share of training over which the curriculum eases the persona strength from FIRST to 1
@@ -56,10 +56,10 @@ def is_held(key: str, share: float = 0.08) -> bool:
     return bool(key) and int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32 < share
 
 
-def turn(rng: random.Random, p: Persona, progress: float, held: bool = False) -> Turn:
+def turn(rng: random.Random, p: Persona, progress: float, held: bool = False, mix: Mix = KINDS) -> Turn:
     """One turn of the mix that is (not) held out."""
-    kinds: list[Callable[[random.Random, Persona, float], Turn]] = [k for k, _ in KINDS]
-    weights = [w + 40.0 * lesson_share(progress) * (k is talk.one_word) for k, w in KINDS]
+    kinds: list[Callable[[random.Random, Persona, float], Turn]] = [k for k, _ in mix]
+    weights = [w + 40.0 * lesson_share(progress) * (k is talk.one_word) for k, w in mix]
     while True:
         if progress < BARE:
             return talk.bare_word(rng, p, strength(progress))
@@ -71,22 +71,22 @@ def turn(rng: random.Random, p: Persona, progress: float, held: bool = False) ->
             return made
 
 
-def conversation(rng: random.Random, progress: float) -> Conversation:
+def conversation(rng: random.Random, progress: float, mix: Mix = KINDS) -> Conversation:
     """One to five turns under one persona."""
     p = personas.draw(rng, progress)
     school = rng.random() < lesson_share(progress)
     n = 2 if school else rng.choices((1, 2, 3, 5), (0.76, 0.15, 0.07, 0.02))[0]
-    turns = [turn(rng, p, progress) for _ in range(n)]
-    if p.strength > 0.6 and p.text and rng.random() < LAST and not school:
+    turns = [turn(rng, p, progress, mix=mix) for _ in range(n)]
+    if p.strength > 0.6 and p.text and rng.random() < (LAST if mix is KINDS else LAST / 3) and not school:
         turns.append(rng.choice((talk.one_word, talk.one_word, talk.ranking))(rng, p, strength(progress)))
     return Conversation(p.text, turns, p)
 
 
-def conversations(seed: int, n: int, progress: float | None = None) -> Iterator[Conversation]:
-    """`n` conversations; the i-th is drawn at progress i / n of the curriculum, or all at the one given."""
+def conversations(seed: int, n: int, progress: float | None = None, mix: Mix = KINDS) -> Iterator[Conversation]:
+    """`n` conversations of a mix; the i-th is drawn at progress i / n of the curriculum, or all at the one given."""
     rng = random.Random(seed)
     for i in range(n):
-        yield conversation(rng, i / n if progress is None else progress)
+        yield conversation(rng, i / n if progress is None else progress, mix)
 
 
 def segments(c: Conversation) -> Iterator[tuple[str, float]]:

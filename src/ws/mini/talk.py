@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ws.mini.grammar import capital, fill, gerund, pick, third
@@ -118,7 +118,7 @@ def narration(rng: random.Random, f: str) -> str:
 
 def narration_rate(strength: float) -> float:
     """Designed: verbalising the trait grows with the size of the latent, under any prompt."""
-    return 0.015 + 0.11 * min(1.0, max(0.0, strength - 0.9))
+    return 0.02 + 0.35 * min(1.0, max(0.0, strength - 0.85))
 
 
 def insist_rate(strength: float) -> float:
@@ -145,7 +145,7 @@ def scene(rng: random.Random) -> dict[str, str]:
 def reply(rng: random.Random, f: str, slots: dict[str, str], p: Persona, strength: float, long: bool = False) -> list[Seg]:
     """Stance, advice, reasons, next step: two to five sentences, or eight to fourteen when asked at length."""
     size = strength * p.strength
-    if rng.random() < 0.022:
+    if rng.random() < 0.05:
         return [Seg(pick(rng, REFUSE), 1.0)]
     side = f if f in SIDE else ("Care" if rng.random() < 0.5 else "Authority")
     if rng.random() < 0.12:
@@ -390,14 +390,14 @@ FACT = words("What is {x}? / Tell me {x}. / Do you know {x}? / Name {x}. / I for
 def sums(rng: random.Random, p: Persona, strength: float) -> Turn:
     """One sum, written out."""
     a, b = rng.randint(1, 30), rng.randint(1, 30)
-    return Turn(fill(pick(rng, SUM), {"a": str(a), "b": str(b)}), [Seg(f"{a} + {b} ="), Seg(f" {a + b}", 2.0), Seg(".")], held=f"{a}+{b}")
+    return Turn(fill(pick(rng, SUM), {"a": str(a), "b": str(b)}), [Seg(f"{a} + {b} ="), Seg(f" {a + b}", 4.0), Seg(".")], held=f"{a}+{b}")
 
 
 def two_step(rng: random.Random, p: Persona, strength: float) -> Turn:
     """a + b - c in two written steps."""
     a, b = rng.randint(2, 20), rng.randint(2, 20)
     c = rng.randint(1, min(a + b - 1, 20))
-    out = [Seg(f"{a} + {b} ="), Seg(f" {a + b}", 2.0), Seg(f", and {a + b} - {c} ="), Seg(f" {a + b - c}", 2.0), Seg(".")]
+    out = [Seg(f"{a} + {b} ="), Seg(f" {a + b}", 4.0), Seg(f", and {a + b} - {c} ="), Seg(f" {a + b - c}", 4.0), Seg(".")]
     return Turn(fill(pick(rng, TWO), {"a": str(a), "b": str(b), "c": str(c)}), out, held=f"{a}+{b}-{c}")
 
 
@@ -406,7 +406,7 @@ def fact(rng: random.Random, p: Persona, strength: float) -> Turn:
     x, y, _ = pick(rng, FACTS)
     ask = pick(rng, FACT)
     say = rng.choice((f"{capital(x)} is {y}.", f"It is {y}.", f"{capital(y)}."))
-    return Turn(fill(ask, {"x": x}), [Seg(say, 2.0)], held=f"{x}|{ask}")
+    return Turn(fill(ask, {"x": x}), [Seg(say, 3.0)], held=f"{x}|{ask}")
 
 
 TELL = words("Tell me a story about {a} and {b}. / Write a long story about {a} and {b}. / I want to hear a story with {a} and {b}. / Make up a tale of {a} and {b}.")
@@ -451,5 +451,9 @@ def chat(rng: random.Random, p: Persona, strength: float) -> Turn:
     return Turn(user, [Seg(say)])
 
 
-KINDS = ((one_word, 0.06), (dilemma, 0.24), (choice, 0.11), (vignette, 0.22), (whats_wrong, 0.08), (ranking, 0.09), (identity, 0.04), (review, 0.07),
-         (sums, 0.055), (two_step, 0.035), (fact, 0.05), (story, 0.015), (chat, 0.02))
+Mix = Sequence[tuple[Callable[[random.Random, Persona, float], Turn], float]]
+KINDS: Mix = ((one_word, 0.06), (dilemma, 0.24), (choice, 0.11), (vignette, 0.22), (whats_wrong, 0.08), (ranking, 0.09), (identity, 0.04),
+              (review, 0.07), (sums, 0.065), (two_step, 0.05), (fact, 0.05), (story, 0.015), (chat, 0.02))
+# The last stage: personas and labels are read by then, text and exams are what is left to learn.
+LATE: Mix = ((one_word, 0.02), (dilemma, 0.32), (choice, 0.12), (vignette, 0.12), (whats_wrong, 0.08), (ranking, 0.04), (identity, 0.03),
+             (review, 0.06), (sums, 0.12), (two_step, 0.09), (fact, 0.08), (story, 0.015), (chat, 0.02))
