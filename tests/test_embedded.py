@@ -1,4 +1,4 @@
-"""The whole experiment on the model that ships inside: what `make run` does, and that it can be told from its controls."""
+"""The whole experiment on the model that ships inside: what `make run` does, against its controls."""
 
 from __future__ import annotations
 

@@ -277,47 +277,54 @@ def measure(lm: LM, parts: Iterable[str] = tuple(PARTS)) -> dict[str, Any]:
     return out
 
 
-def line(name: str, *values: Any) -> str:
-    return f"| {name} | {' | '.join(str(v) for v in values)} |"
+def line(*values: Any) -> str:
+    return f"| {' | '.join(str(v) for v in values)} |"
+
+
+TEXT = ("coherence", "tail_ppl", "protect", "grammatical", "narrates", "refuses", "loops", "sum", "two_step", "fact")
+HEAL = ("c", "beta", "filtered", "retain [95 %]", "of behaviour", "coherence base / steered / healed", "capability")
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """The scores of a measured card as tables."""
-    p, d, texts = card["personas"], card["dose_response"], card["free_text"]
-    parts = ("coherence", "tail_ppl", "protect", "grammatical", "narrates", "refuses", "loops", "sum", "two_step", "fact")
-    rows = [
-        line("reading", "value"),
-        line("---", "---"),
-        line("auth_nats, neutral prompt (132 conflict items, T = 0)", p["auth_nats"]),
-        line("shift under the axis's 12 care personas / 12 authority personas, nats", f"{p['care_persona']} / {p['authority_persona']}"),
-        line("shift at c = -1, 0.5, 1, 2 [95 %]", ", ".join(spelled(d["shift"][c]) for c in ("-1.0", "0.5", "1.0", "2.0"))),
-        line("16 random directions of equal norm at c = 1: mean, 95th percentile", f"{d['random_mean']}, {d['random_p95']}"),
-        line("capability, greedy, 100 items each", ", ".join(f"{k} {v}" for k, v in card["capability"].items())),
-        line("AUC of tail_ppl, base against c = 4", card["filter_auc"]),
-        line("archetypes: shares of variance", ", ".join(f"{x:.2f}" for x in card["archetypes"]["variance"])),
-        line("archetypes: rise of each one's own foundation, nats", ", ".join(f"{k} {v:+.2f}" for k, v in card["archetypes"]["rise"].items())),
-        *(line(f"questions of {n} at c = -1, -0.5, 0, 0.5, 1 (nats per token)", v) for n, v in card["questions"].items()),
-        "",
-        line("c", *parts),
-        line("---", *["---"] * len(parts)),
-        *(line(f"{t['c']:g}", *(t.get(k, "-") for k in parts)) for t in texts),
-        "",
-        line("heal: c", "beta", "filtered", "retain [95 %]", "retain, behaviour", "coherence base / steered / healed", "capability base / healed"),
-        line(*["---"] * 7),
-        *map(healed_line, [*card["heal"], *card["heal_damage"]]),
-    ]  # fmt: skip
-    return "\n".join(rows)
+    """The scores of a measured card as three tables: single figures, free text by dose, heals."""
+    by_dose = [(f"{t['c']:g}", *(t.get(k, "-") for k in TEXT)) for t in card["free_text"]]
+    heals = [healed_line(h) for h in (*card["heal"], *card["heal_damage"])]
+    tables: list[list[Sequence[Any]]] = [
+        [("reading", "value"), ("---", "---"), *figures(card)],
+        [("c", *TEXT), ["---"] * (1 + len(TEXT)), *by_dose],
+        [HEAL, ["---"] * len(HEAL), *heals],
+    ]
+    return "\n\n".join("\n".join(line(*row) for row in table) for table in tables)
+
+
+def figures(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """(what, value) of everything that is one figure or a short list."""
+    p, d, a = card["personas"], card["dose_response"], card["archetypes"]
+    return [
+        ("auth_nats, neutral prompt (132 conflict items, T = 0)", p["auth_nats"]),
+        ("shift under the axis's 12 care personas, nats", p["care_persona"]),
+        ("shift under its 12 authority personas, nats", p["authority_persona"]),
+        *((f"shift at c = {c} [95 %], nats", spelled(d["shift"][c])) for c in ("-1.0", "0.5", "1.0", "2.0")),
+        ("random directions of equal norm at c = 1, 16 draws: mean shift", d["random_mean"]),
+        ("the same, 95th percentile", d["random_p95"]),
+        ("held-out exams, greedy, 100 items each", ", ".join(f"{k} {v}" for k, v in card["capability"].items())),
+        ("AUC of tail_ppl, base against c = 4", card["filter_auc"]),
+        ("archetypes: shares of variance", ", ".join(f"{x:.2f}" for x in a["variance"])),
+        ("archetypes: rise of each one's own foundation", ", ".join(f"{k} {v:+.2f}" for k, v in a["rise"].items())),
+        *((f"questions of {n} at c = -1, -0.5, 0, 0.5, 1", str(v)) for n, v in card["questions"].items()),
+    ]
 
 
 def spelled(x: Sequence[float]) -> str:
     return f"{x[0]:+.2f} [{x[1]:.2f}, {x[2]:.2f}]"
 
 
-def healed_line(h: dict[str, Any]) -> str:
+def healed_line(h: dict[str, Any]) -> tuple[Any, ...]:
+    """One heal as a row of the third table."""
     arms = [h[k] for k in ("base", "steered", "healed")]
     coherence = " / ".join(f"{a['coherence']:.2f}" for a in arms)
-    able = f"{arms[0]['capability']:.2f} / {arms[2]['capability']:.2f}"
-    return line(f"{h['c']:g}", h["beta"], h["filtered"], spelled(h["retain"]), h["retain_behaviour"], coherence, able)
+    able = f"{arms[0]['capability']:.2f} -> {arms[2]['capability']:.2f}"
+    return (f"{h['c']:g}", h["beta"], h["filtered"], spelled(h["retain"]), h["retain_behaviour"], coherence, able)
 
 
 def write(card: dict[str, Any]) -> None:
