@@ -33,9 +33,9 @@ PAIRS_MINI, PAIRS = 64, 256
 
 
 def default_layers(lm: LM) -> tuple[int, ...]:
-    """Blocks whose outputs are steered: 2, 3, 4 of the embedded model, else three in the middle 45-55 % of depth."""
+    """Blocks whose outputs are steered: 0 to 3 of the embedded model's 6, else three in the middle 45-55 % of depth."""
     if lm.is_mini:
-        return (2, 3, 4)
+        return (0, 1, 2, 3)
     middle = {round(lm.n_layers * share) for share in (0.45, 0.5, 0.55)}
     if len(middle) < 3:
         middle = {lm.n_layers // 2 + i for i in (-1, 0, 1)}

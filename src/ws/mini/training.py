@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -37,6 +37,8 @@ class Recipe:
     """conversations of the second stage, the full mix: without it personas are read but the text is not fluent"""
     late: int = 85_000
     """conversations of the third stage, more text and exams in place of labels"""
+    last: int = 26_000
+    """conversations of the fourth stage, the full mix again: the third one forgets personas that need their syntax"""
     batch_tokens: int = 1024
     """padded tokens per optimiser step"""
     lr: float = 1.5e-3
@@ -197,13 +199,14 @@ def train(recipe: Recipe, out: Path, start: Path | None = None, every: int = 200
     school = corpus.conversations(seed, 0 if start else recipe.school)
     world = corpus.conversations(seed + 1, recipe.world, progress=1.0)
     late = corpus.conversations(seed + 2, recipe.late, progress=1.0, mix=LATE)
-    for talks, decision in ((school, DECISION), (world, 1.0), (late, 1.0)):
+    last = corpus.conversations(seed + 3, recipe.last, progress=1.0)
+    for talks, decision, lr in ((school, DECISION, 1.0), (world, 1.0, 1.0), (late, 1.0, 1.0), (last, 1.0, 2 / 3)):
         rows = [encode(tok, c, decision if recipe.decisions else 0.0) for c in talks]
         if rows:
             plan = list(batches(rows, recipe.batch_tokens, recipe.seed))
             size = sum(len(r.ids) for r in rows)
             print(f"{len(rows)} rows, {size} tokens, {len(plan)} steps", file=sys.stderr, flush=True)
-            steps(model, plan, recipe, every, lambda: save(model, tok, recipe, out))
+            steps(model, plan, replace(recipe, lr=lr * recipe.lr), every, lambda: save(model, tok, recipe, out))
     save(model, tok, recipe, out)
     return out
 
