@@ -122,6 +122,14 @@ def test_prompting_wins_and_ties_stand_beside() -> None:
     assert gate1(swap(steer(), "persona", d_target=1.2, d_target_low=1.1, d_target_high=1.3)).also == ["prompting ties"]
 
 
+def test_the_better_of_two_prompts_is_compared() -> None:
+    best = arm("persona_engineered", shift=2.0)
+    gate = gate1([*steer(), best])
+    assert gate.also == ["prompting wins"]
+    assert any("engineered" in check[3] for check in gate.checks if check[0] == "prompting wins")
+    assert gate1([*steer(), best | {"d_target": 0.1, "d_target_low": 0.0, "d_target_high": 0.2}]).also == []
+
+
 def test_saddle_and_one_sided() -> None:
     def other(shift: float) -> list[dict[str, Any]]:
         return [arm("steer", -1.0, shift, chosen=False) if row["c"] < 0 else row for row in steer()]

@@ -19,7 +19,7 @@ from ws.errors import UserError
 from ws.healing import HealConfig
 
 __all__ = [
-    "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
+    "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
     "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
 ]  # fmt: skip
 
@@ -108,6 +108,18 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class ControlConfig:
+    """Controls beside base, the plain persona, random directions and -c, so that an effect can be believed."""
+
+    engineered: bool = True
+    """the persona as an engineered system prompt, beside the plain one"""
+    sft: bool = True
+    """train on the kept texts without a barrier (beta 0)"""
+    sft_base: bool = True
+    """train without a barrier on as many texts that the unsteered model wrote: what training alone does"""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole experiment: steer, filter, heal, judge, and round again."""
 
@@ -135,6 +147,8 @@ class RunConfig:
     """the adapter and its barrier; unset fields take the model's recipe"""
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     """the report"""
+    controls: ControlConfig = field(default_factory=ControlConfig)
+    """which of the costlier controls stand beside it"""
     rounds: int = 1
     """rounds of steer, heal; the adapters stack. Stops early when a healed model falls under dose.coherence"""
     seeds: tuple[int, ...] = (0,)

@@ -8,9 +8,9 @@ import polars as pl
 
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 
-# One row per arm. arm: base, steer, persona, anti_persona, random, healed, healed_seed. split: select (doses are chosen
-# there) or report; `chosen` marks the dose that is being judged. d_target is signed so that positive is as intended;
-# d_<foundation> is not. Shifts are nats against the base row of the split.
+# One row per arm. arm: base, student, steer, persona, persona_engineered, anti_persona, random, healed, healed_seed, sft,
+# sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being judged. d_target is
+# signed so that positive is as intended; d_<foundation> is not. Shifts are nats against the base row of the split.
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
     "identity": pl.String, "stale": pl.Boolean,
