@@ -11,7 +11,7 @@ import pytest
 
 from ws.gating import Gate, Thresholds, Trait, judge_filter, judge_heal, judge_instrument, judge_steer, verdict
 from ws.gating.advice import ADVICE
-from ws.gating.frames import FOUNDATIONS, arms_frame
+from ws.gating.frames import DRIFT, FOUNDATIONS, arms_frame
 from ws.gating.gate import near_end
 
 TRAIT = Trait("Authority", {"Authority": -1, "Care": 1})
@@ -417,6 +417,69 @@ def test_seed_noise_stands_beside() -> None:
     assert "seed noise" in gate.also
     assert gate.colour == "yellow"
     assert "single seed" in gate3(heal(), seeds=1).caveats
+
+
+def bet(**changes: Any) -> pl.DataFrame:
+    """Drift as the bet has it: the barrier pushes dropped text, what is orthogonal goes and what is along stays."""
+    values = {
+        ("barrier_mass", "dropped", "before"): 0.8, ("tokens", "dropped", "before"): 0.3,
+        ("left", "along", "after/before"): 0.8, ("left", "orthogonal", "after/before"): 0.4,
+        ("left", "gap", "after/before"): 0.4,
+    }  # fmt: skip
+    names = {"mass": ("barrier_mass", "dropped", "before"), "tokens": ("tokens", "dropped", "before"),
+             "gap": ("left", "gap", "after/before")}  # fmt: skip
+    values |= {names[name]: value for name, value in changes.items()}
+    return pl.DataFrame([(*key, v, v - 0.1, v + 0.1, 50) for key, v in values.items()], schema=DRIFT, orient="row")
+
+
+def with_drift(drift: pl.DataFrame | None, steered: float = 0.9, **changes: Any) -> Gate:
+    """Gate 3 of a heal at beta 0.3 whose steered arm had this coherence."""
+    arms = [row | {"coherence": steered} if row["arm"] == "steer" else row for row in heal(**changes)]
+    return judge_heal(arms_frame(arms), curve(), TRAIT, beta=0.3, seeds=3, drift=drift)
+
+
+def bet_check(gate: Gate) -> tuple[bool, bool]:
+    """(measured, seen) of the bet."""
+    return next((measured, seen) for name, measured, seen, _ in gate.checks if name == "the bet holds")
+
+
+def test_the_bet_holds_with_its_figures() -> None:
+    gate = with_drift(bet())
+    assert (gate.outcome, gate.also) == ("heal", ["the bet holds"])
+    evidence = next(check[3] for check in gate.checks if check[0] == "the bet holds")
+    assert all(part in evidence for part in ("0.80 [0.70, 0.90]", "0.40 orthogonal", "0.89 of the lost coherence"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "arms"),
+    [({"mass": 0.55}, {}), ({"tokens": 0.75}, {}), ({"gap": 0.05}, {}), ({}, {"coherence": 0.92})],
+)
+def test_each_part_of_the_bet_can_fail_it(changes: dict[str, float], arms: dict[str, Any]) -> None:
+    assert bet_check(with_drift(bet(**changes), **arms)) == (True, False)
+
+
+def test_a_bet_that_could_not_be_read_is_not_measured() -> None:
+    assert bet_check(with_drift(None)) == (False, False)
+    assert bet_check(with_drift(bet().clear())) == (False, False)
+    assert bet_check(with_drift(bet(), steered=0.98)) == (False, False), "steering cost no coherence"
+    assert bet_check(with_drift(bet(mass=math.nan))) == (False, False), "the barrier would push nowhere"
+
+
+def trades(coherence: float, retain: float) -> tuple[bool, bool]:
+    """(measured, seen) of `just trades` for a heal with coherence 0.98 and retain 0.75 beside this beta 0."""
+    gate = gate3([*heal(), arm("sft", shift=0.9, coherence=coherence, retain=retain, chosen=None)])
+    return next((measured, seen) for name, measured, seen, _ in gate.checks if name == "just trades")
+
+
+def test_just_trades_is_named_where_no_beta_beats_beta_0() -> None:
+    assert trades(0.90, 0.75) == (True, False), "more coherent at equal retain"
+    assert trades(0.90, 0.60) == (True, False), "more coherent and keeps more"
+    assert trades(0.90, 0.90) == (True, True), "coherence was bought with retain"
+    assert trades(0.975, 0.75) == (True, True), "no more coherent than beta 0"
+    assert trades(0.99, 0.75) == (False, False), "beta 0 lost nothing: nothing to win"
+    assert bet_check(gate3(heal())) == (False, False)
+    names = {name: measured for name, measured, _, _ in gate3(heal()).checks}
+    assert names["just trades"] is False, "one beta only"
 
 
 # The object

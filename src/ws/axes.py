@@ -4,9 +4,9 @@
     axis.on(lm).positive[0]                     # the words written for this model
 
 File keys: name, title, models, target, intended, positive, negative, contexts, narration, train, select, probes,
-questions, neutral, engineered. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a list that mixes both.
-An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target is then a free name,
-its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
+questions, neutral, engineered. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a list that
+mixes both. An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target is
+then a free name, its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
 """
 
 from __future__ import annotations

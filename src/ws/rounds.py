@@ -12,6 +12,7 @@ from ws.adapters import Adapter
 from ws.arms import Arm, arms_of, reports_frame, reports_of
 from ws.baselines import BASELINES, baselines_of, plain_rows
 from ws.directions import Direction
+from ws.drift import drift_frame
 from ws.errors import UserError
 from ws.evaluation.comparison import retain
 from ws.evaluation.evaluator import evaluate
@@ -35,7 +36,8 @@ __all__ = ["Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
 VERSIONS = {
-    "direction": 1, "dose": 2, "steer": 3, "data": 1, "heal": 2, "healed": 1, "plain": 1, "table": 2, "judge": 1,
+    "direction": 1, "dose": 2, "steer": 3, "data": 1, "heal": 2, "healed": 1, "drift": 1, "plain": 1, "table": 2,
+    "judge": 2,
 }  # fmt: skip
 
 
@@ -59,6 +61,7 @@ class Round:
                 self.data(v, c, seed)
                 self.heal(seed)
                 self.healed(seed)
+            self.drift(v)
             for name in baselines_of(self):
                 self.plain(name)
         except UserError:
@@ -272,6 +275,19 @@ class Round:
         self.stage(name, [self.named("heal", seed)], self.reading, [f"{name}.parquet"], compute)
         report(1, 1)
 
+    def drift(self, v: Direction) -> None:
+        """The bet, read off the leading seed's heal: drift from base before and after, by completion."""
+        report, h = self.job.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
+
+        def compute() -> tuple[pl.DataFrame]:
+            texts = Run(self.job.folder.path).marked(self.number).filter(pl.col("split") != "base")
+            how: dict[str, Any] = {"history": self.history, "aggregate": h.aggregate, "tau": h.tau}
+            return (drift_frame(self.lm, texts, v, self.read("adapter"), **how),)
+
+        settings = [self.filtering, h.aggregate, h.tau]
+        self.stage("drift", ["direction", "dose", "data", "heal"], settings, ["drift.parquet"], compute)
+        report(1, 1)
+
     def plain(self, name: str) -> None:
         """A healed control of the leading seed: training without a barrier ("sft", "sft_base"), on the report set.
 
@@ -299,7 +315,7 @@ class Round:
         if parts:
             self.stage("table", ["dose", *parts], None, ["eval.parquet", "arms.parquet"], lambda: self.table(parts))
         heals = [self.named("heal", seed) for seed in self.config.seeds]
-        after = [s for s in ("dose", "data", *heals, "table") if f"{self.number}/{s}" in done]
+        after = [s for s in ("dose", "data", *heals, "drift", "table") if f"{self.number}/{s}" in done]
         settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
         run = Run(self.job.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731

@@ -44,5 +44,6 @@ def judge(run: Run, round: int | None = None, thresholds: Thresholds | None = No
     if facts.texts is not None:
         gates.append(judge_filter(facts.texts, facts.grid, limits, min_keep=facts.min_keep, seeds=facts.seeds))
     if facts.curve is not None:
-        gates.append(judge_heal(facts.arms, facts.curve, facts.trait, limits, facts.beta, facts.seeds))
+        heal = (facts.arms, facts.curve, facts.trait, limits, facts.beta, facts.seeds, facts.drift)
+        gates.append(judge_heal(*heal))
     return [gate.with_note(facts.notes.get(str(gate.gate), "")) for gate in gates]

@@ -8,9 +8,10 @@ import polars as pl
 
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 
-# One row per arm. arm: base, student, steer, persona, persona_engineered, anti_persona, random, healed, healed_seed, sft,
-# sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being judged. d_target is
-# signed so that positive is as intended; d_<foundation> is not. Shifts are nats against the base row of the split.
+# One row per arm. arm: base, student, steer, persona, persona_engineered, anti_persona, random, healed, healed_seed,
+# sft, sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being judged.
+# d_target is signed so that positive is as intended; d_<foundation> is not. Shifts are nats against the base row of the
+# split.
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
     "identity": pl.String, "stale": pl.Boolean,
@@ -24,6 +25,12 @@ ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "capability": pl.Float64, "capability_low": pl.Float64, "capability_high": pl.Float64,
     "protect": pl.Float64, "protect_low": pl.Float64, "protect_high": pl.Float64,
     "retain": pl.Float64, "retain_low": pl.Float64, "retain_high": pl.Float64,
+}  # fmt: skip
+
+# What the drift of a heal reads (ws.drift): reading, group of completions, stage (before, after, after/before).
+DRIFT: dict[str, pl.DataType | type[pl.DataType]] = {
+    "reading": pl.String, "group": pl.String, "stage": pl.String,
+    "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int32,
 }  # fmt: skip
 
 # Columns of the completions that gate 2 reads; `dropped` is null or the first reason. `grammatical` (0-1) and `label`

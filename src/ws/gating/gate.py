@@ -71,6 +71,14 @@ class Thresholds:
     """relative rise of the validation loss above its lowest point that is memorising"""
     frozen: float = 0.02
     """relative growth of the update's norm under this is a frozen adapter"""
+    bet: float = 0.5
+    """share of the barrier's penalty that falls on incoherent text, above which it falls mostly there"""
+    damage: float = 0.02
+    """coherence lost by steering under this leaves nothing for a heal to return"""
+    won: float = 0.01
+    """coherence: a barrier that gains no more than this over beta 0 has won nothing"""
+    equal: float = 0.05
+    """retain: two heals within this keep equally much"""
 
 
 @dataclass(frozen=True)
