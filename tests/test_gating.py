@@ -9,9 +9,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ws.gating import Gate, Thresholds, Trait, judge_filter, judge_heal, judge_instrument, judge_steer, verdict
+from ws.gating import (
+    Gate,
+    Thresholds,
+    Trait,
+    judge_filter,
+    judge_heal,
+    judge_instrument,
+    judge_loop,
+    judge_steer,
+    verdict,
+)
 from ws.gating.advice import ADVICE
-from ws.gating.frames import DRIFT, FOUNDATIONS, arms_frame
+from ws.gating.frames import DRIFT, FOUNDATIONS, ROUNDS, arms_frame
 from ws.gating.gate import near_end
 
 TRAIT = Trait("Authority", {"Authority": -1, "Care": 1})
@@ -480,6 +490,72 @@ def test_just_trades_is_named_where_no_beta_beats_beta_0() -> None:
     assert bet_check(gate3(heal())) == (False, False)
     names = {name: measured for name, measured, _, _ in gate3(heal()).checks}
     assert names["just trades"] is False, "one beta only"
+
+
+# Gate 4
+
+
+def loop(*rounds: dict[str, Any]) -> pl.DataFrame:
+    """Rounds of a loop that accumulates, 0.6 nat a round; each may change its own columns."""
+    rows = []
+    for i, changes in enumerate(rounds):
+        d = changes.get("d_target", 0.6 * (i + 1))
+        coherence = changes.get("coherence", 0.985)
+        rows.append({
+            "round": i, "d_target": d, "d_target_low": d - 0.1, "d_target_high": d + 0.1, "coherence": coherence,
+            "coherence_low": coherence - 0.02, "coherence_high": coherence + 0.01, "nonfinite": 0,
+            "coherence_base": 0.99, "coherence_steered": 0.96, "surgical": True, "c": 1.0, "cos_v0": 0.9 - 0.1 * i,
+            "kl_base": 0.2 * (i + 1), "kl_prev": 0.2, "reference": "prev", "kept": 48, "survival": 0.8,
+        } | changes)  # fmt: skip
+    return pl.DataFrame(rows, schema=ROUNDS)
+
+
+THREE: tuple[dict[str, Any], ...] = ({}, {}, {})
+
+
+def test_a_loop_that_accumulates_is_green() -> None:
+    gate = judge_loop(loop(*THREE), seeds=3)
+    assert (gate.outcome, gate.colour, gate.also) == ("accumulates", "green", [])
+    assert (gate.value, gate.low, gate.high) == pytest.approx((1.8, 1.7, 1.9))
+    assert "0.60 -> 1.20 -> 1.80" in gate.evidence
+
+
+FLAT = ({}, {"d_target": 0.65}, {"d_target": 0.68})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "colour", "rounds"),
+    [
+        ("erodes", "red", ({}, {}, {"d_target": 0.9, "coherence": 0.955})),
+        ("history erased", "yellow", ({}, {}, {"d_target": 0.9, "reference": "base"})),
+        ("drifts", "yellow", ({}, {"d_target": 0.65, "kl_base": 0.5}, {"kl_base": 0.9})),
+        ("saturates", "yellow", FLAT),
+        ("wanders", "yellow", ({}, {}, {"cos_v0": 0.3})),
+        ("hidden collapse", "red", ({"coherence": 0.99}, {"coherence": 0.9}, {"coherence": 0.62})),
+        ("unclear", "yellow", ({}, {}, {"d_target": 0.9})),
+    ],
+)
+def test_planted_loops(outcome: str, colour: str, rounds: tuple[dict[str, Any], ...]) -> None:
+    gate = judge_loop(loop(*rounds), seeds=3)
+    assert gate.outcome == outcome, gate.checks
+    assert gate.colour == colour
+    assert [name for name in gate.also if name not in ("accumulates", "unclear")] == []
+    assert gate.next == ADVICE[4][outcome]
+    assert {check[0] for check in gate.checks} >= set(ADVICE[4]) - {"unclear"}
+
+
+def test_a_far_loop_that_accumulates_says_both() -> None:
+    gate = judge_loop(loop({}, {"kl_base": 0.5}, {"kl_base": 0.9}), seeds=3)
+    assert (gate.outcome, gate.colour, gate.also) == ("accumulates", "yellow", ["drifts"])
+    bounded = judge_loop(loop({}, {"kl_base": 0.5}, {"kl_base": 0.79}), seeds=3)
+    assert bounded.also == []
+
+
+def test_two_rounds_cannot_saturate_and_one_is_no_loop() -> None:
+    two = judge_loop(loop({}, {"d_target": 0.65}), seeds=3)
+    assert ("saturates", False) in [(name, measured) for name, measured, _, _ in two.checks]
+    with pytest.raises(ValueError, match="two rounds"):
+        judge_loop(loop({}))
 
 
 # The object

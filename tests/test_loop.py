@@ -34,11 +34,12 @@ from ws.ledger import read_results
 from ws.loop import run
 from ws.progress import Event
 from ws.rounds import evenly, spread_rows
+from ws.trajectory import rounds_frame
 from ws.treatments import engineered_prompt
 
 LAST_FILES = (
     "direction.safetensors", "knee.json", "steer.parquet", "completions.parquet", "heal.json", "healed.parquet",
-    "sft.parquet", "sft_base.parquet", "arms.parquet", "gates.json",
+    "drift.parquet", "sft.parquet", "sft_base.parquet", "arms.parquet", "gates.json",
 )  # fmt: skip
 
 
@@ -261,6 +262,15 @@ def test_rounds_stack_and_seeds_repeat_the_heal(config: RunConfig, tmp_path: Pat
     assert done.frame("arms").filter(pl.col("arm") == "healed_seed").height == 1
     assert done.get("adapter", 1).meta["history"] == [[done.get("adapter", 0).digest, 1.0]]
     assert not any("single seed" in gate.caveats for gate in done.gates(1))
+    assert [gate.gate for gate in done.gates(0)] == [0, 1, 2, 3]
+    assert [gate.gate for gate in done.gates(1)] == [0, 1, 2, 3, 4]
+    assert ws.judge(done)[-1] == ws.judge(done, 1)[-1] == done.gates(1)[-1]
+    assert [gate.gate for gate in ws.judge(done, 0)] == [0, 1, 2, 3]
+    told = rounds_frame(done)
+    assert told["round"].to_list() == [0, 1]
+    assert told["cos_v0"][0] == pytest.approx(1.0) and told["cos_v0"][1] < 1
+    assert told["d_target"].to_list() == [done.arms(k).filter(pl.col("arm") == "healed")["d_target"][0] for k in (0, 1)]
+    assert done.has("drift.parquet", 1) and done.frame("drift", 1).height > 0
 
 
 def test_the_loop_stops_at_the_floor_and_delivers_the_best_round(

@@ -7,6 +7,7 @@ texts: steered completions with scores and `dropped` (ws.reasons). Both stages r
 completions. Readings, each by group (kept, dropped, on_trait: kept, bitten, neither narrating nor refusing):
     kl              mean over tokens of KL(model || base), nats
     worst_share     share of the total KL that lies on the worst 5 % of positions
+    D_mean, D_rmse  mean over completions of D with that aggregate, nats; beside them tau of the barrier
     systematic      per completion the mean shift s of the hidden state; |mean s|^2 / mean |s|^2 over completions:
                     1 = all shift alike, 1 / n = nothing but scatter
     along           mean of the shift's component along the direction, in the sense of the dose, behind the deepest
@@ -180,8 +181,9 @@ def _reading(name: str, group: str, stage: str, value: float, drawn: Array, n: i
 def _of_kl(rows: pl.DataFrame, kl: list[list[Array]], how: str, tau: float) -> Iterator[Reading]:
     """The readings of the KL per position."""
     groups, tokens = _groups(rows), np.array([len(x) for x in kl[0]], dtype=float)
-    dropped = groups["dropped"].astype(float)
+    dropped, kept = groups["dropped"].astype(float), groups["kept"]
     yield from _ratio("tokens", "dropped", "before", tokens * dropped, tokens)
+    yield "tau", "barrier", "after", tau, tau, tau, len(tokens)
     for stage, values in zip(STAGES, kl, strict=True):
         total = np.array([x.sum() for x in values])
         worst = np.quantile(np.concatenate(values), 1 - WORST)
@@ -189,6 +191,9 @@ def _of_kl(rows: pl.DataFrame, kl: list[list[Array]], how: str, tau: float) -> I
         for group, chosen in groups.items():
             yield from _ratio("kl", group, stage, total[chosen], tokens[chosen])
         padded, mask = by_sequence(torch.tensor(np.concatenate(values)), [len(x) for x in values])
+        for name in ("mean", "rmse"):
+            d = collapse(padded, mask, name).numpy()[kept]
+            yield from _ratio(f"D_{name}", "kept", stage, d, np.ones(len(d)))
         mass = penalty(collapse(padded, mask, how), tau).numpy()
         yield from _ratio("barrier_mass", "dropped", stage, mass * dropped, mass)
 

@@ -33,6 +33,17 @@ DRIFT: dict[str, pl.DataType | type[pl.DataType]] = {
     "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int32,
 }  # fmt: skip
 
+# One row per round of a loop (ws.trajectory). Shifts and coherence are the healed model's against the pristine base;
+# kl_base, kl_prev: D to the base and to the round before at the end of the heal; reference: "base" or "prev".
+ROUNDS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "round": pl.Int32,
+    "d_target": pl.Float64, "d_target_low": pl.Float64, "d_target_high": pl.Float64,
+    "coherence": pl.Float64, "coherence_low": pl.Float64, "coherence_high": pl.Float64, "nonfinite": pl.Int32,
+    "coherence_base": pl.Float64, "coherence_steered": pl.Float64, "surgical": pl.Boolean, "c": pl.Float64,
+    "cos_v0": pl.Float64, "kl_base": pl.Float64, "kl_prev": pl.Float64, "reference": pl.String,
+    "kept": pl.Int32, "survival": pl.Float64,
+}  # fmt: skip
+
 # Columns of the completions that gate 2 reads; `dropped` is null or the first reason. `grammatical` (0-1) and `label`
 # (the researcher's: "coherent" or "broken") are optional.
 TEXTS = (

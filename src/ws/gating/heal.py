@@ -169,10 +169,11 @@ def _memorised(f: HealFacts) -> Finding:
 
 
 def _dilution(f: HealFacts) -> Finding:
-    if not {"kl_mean", "kl_rmse", "tau"} <= set(f.curve.columns):
-        return None, "the curve holds one aggregate of the KL only"
-    mean, rmse, tau = (num(f.curve[c].mean()) for c in ("kl_mean", "kl_rmse", "tau"))
-    return mean < tau < rmse / 2, f"mean KL {mean:.3f}, rmse {rmse:.3f}, tau {tau:.3f}"
+    mean, rmse = (_reading(f, name, "kept", "after")["value"] for name in ("D_mean", "D_rmse"))
+    tau = _reading(f, "tau", "barrier", "after")["value"]
+    if math.isnan(mean + rmse + tau):
+        return None, "the drift from base was not read"
+    return mean < tau < rmse / f.limits.dilution, f"healed: mean KL {mean:.3f}, rmse {rmse:.3f}, tau {tau:.3f}"
 
 
 def _broad(f: HealFacts) -> Finding:
@@ -196,8 +197,11 @@ def _seeds(f: HealFacts) -> Finding:
     if values.len() < 2:
         return None, "single seed"
     spread = num(values.max()) - num(values.min())
-    gap = abs(num(f.healed["d_target"]) - num(f.steer["d_target"]))
-    return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; healed and steered differ by {gap:.2f}"
+    other, name = one(f.arms, "sft"), "healed and trained without barrier"
+    if other["d_target"] is None:
+        other, name = f.steer, "healed and steered"
+    gap = abs(num(f.healed["d_target"]) - num(other["d_target"]))
+    return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; {name} differ by {gap:.2f}"
 
 
 def _reading(f: HealFacts, name: str, group: str, stage: str) -> dict[str, float]:
