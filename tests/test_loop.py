@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 
 import ws
 from tests.small import ending_lm, small_config, write_axis
-from ws import loop, recording, runs, storing
+from ws import cli, loop, recording, runs, storing
 from ws.anatomy import fingerprint_of
 from ws.axes import load_axis
 from ws.baselines import plain_rows
@@ -254,7 +254,9 @@ def test_no_coherent_dose_is_an_error_with_the_probes(
     assert [gate.gate for gate in runs.open_run(runs.newest_run(tmp_path)).gates()] == [0, 1]
 
 
-def test_rounds_stack_and_seeds_repeat_the_heal(config: RunConfig, tmp_path: Path) -> None:
+def test_rounds_stack_and_seeds_repeat_the_heal(
+    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     longer = dataclasses.replace(config, rounds=2, seeds=(0, 3))
     done = run(longer, out=tmp_path, lm=ending_lm())
     assert done.rounds == 2
@@ -266,6 +268,8 @@ def test_rounds_stack_and_seeds_repeat_the_heal(config: RunConfig, tmp_path: Pat
     assert [gate.gate for gate in done.gates(1)] == [0, 1, 2, 3, 4]
     assert ws.judge(done)[-1] == ws.judge(done, 1)[-1] == done.gates(1)[-1]
     assert [gate.gate for gate in ws.judge(done, 0)] == [0, 1, 2, 3]
+    assert cli.main(["gates", str(done.path), "--gate", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["gates"][0]["name"] == "loop"
     told = rounds_frame(done)
     assert told["round"].to_list() == [0, 1]
     assert told["cos_v0"][0] == pytest.approx(1.0) and told["cos_v0"][1] < 1

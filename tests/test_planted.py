@@ -243,9 +243,11 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (4, "drifts", lambda x: gate4(kl_base=x), 0.79, 0.81),
     (4, "saturates", lambda x: gate4(flat=True, d_target=x), 0.701, 0.699),
     (4, "hidden collapse", lambda x: gate4(coherence=0.94, coherence_high=x), 0.951, 0.949),
+    (4, "hidden collapse", lambda x: judge_loop(loop({"coherence": x}, {"coherence": x}, {"coherence": 0.92})),
+     0.935, 0.945),
     (4, "history erased", lambda x: gate4(d_target=x, reference="base"), 1.101, 1.099),
     (4, "erodes", lambda x: gate4(d_target=x, coherence=0.955), 1.101, 1.099),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

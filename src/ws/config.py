@@ -190,6 +190,7 @@ def mini_quick() -> RunConfig:
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=64, random_draws=8),
         data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48),
         evaluation=EvalConfig(texts=100, think=0, batch_size=128),
+        controls=ControlConfig(sft=False, sft_base=False),  # two more heals and reports: the full recipe has them
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )
@@ -202,6 +203,7 @@ def mini_full() -> RunConfig:
         quick,
         dose=dataclasses.replace(quick.dose, bisect=4, texts=200, random_draws=16),
         evaluation=EvalConfig(texts=200, batch_size=128),
+        controls=ControlConfig(),
         seeds=(0, 1, 2),
     )
 
