@@ -69,7 +69,7 @@ def _random_band(arms: pl.DataFrame) -> alt.Chart:
     return alt.Chart(rows).mark_rect(color=GREY, opacity=0.15).encode(y="low:Q", y2="high:Q")
 
 
-def drift_chart(drift: pl.DataFrame, reading: str = "kl") -> alt.LayerChart:
+def drift_chart(drift: pl.DataFrame, reading: str = "kl") -> alt.TopLevelMixin:
     """One reading of the drift (ws.drift) before and after a heal, by group of completions, with 95 % intervals."""
     rows = drift.filter(pl.col("reading") == reading, pl.col("stage").is_in(["before", "after"]))
     base = alt.Chart(rows).encode(x=alt.X("group:N", title=None), xOffset=alt.XOffset("stage:N", sort=["before"]))
