@@ -9,9 +9,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ws.gating import Gate, Thresholds, Trait, judge_filter, judge_heal, judge_instrument, judge_steer, verdict
+from ws.gating import (
+    Gate,
+    Thresholds,
+    Trait,
+    judge_filter,
+    judge_heal,
+    judge_instrument,
+    judge_loop,
+    judge_steer,
+    verdict,
+)
 from ws.gating.advice import ADVICE
-from ws.gating.frames import FOUNDATIONS, arms_frame
+from ws.gating.frames import DRIFT, FOUNDATIONS, ROUNDS, arms_frame
 from ws.gating.gate import near_end
 
 TRAIT = Trait("Authority", {"Authority": -1, "Care": 1})
@@ -120,6 +130,14 @@ def test_one_lucky_random_draw_of_many_is_no_disruption() -> None:
 def test_prompting_wins_and_ties_stand_beside() -> None:
     assert gate1(swap(steer(), "persona", d_target=2.0, d_target_low=1.8, d_target_high=2.2)).also == ["prompting wins"]
     assert gate1(swap(steer(), "persona", d_target=1.2, d_target_low=1.1, d_target_high=1.3)).also == ["prompting ties"]
+
+
+def test_the_better_of_two_prompts_is_compared() -> None:
+    best = arm("persona_engineered", shift=2.0)
+    gate = gate1([*steer(), best])
+    assert gate.also == ["prompting wins"]
+    assert any("engineered" in check[3] for check in gate.checks if check[0] == "prompting wins")
+    assert gate1([*steer(), best | {"d_target": 0.1, "d_target_low": 0.0, "d_target_high": 0.2}]).also == []
 
 
 def test_saddle_and_one_sided() -> None:
@@ -409,6 +427,135 @@ def test_seed_noise_stands_beside() -> None:
     assert "seed noise" in gate.also
     assert gate.colour == "yellow"
     assert "single seed" in gate3(heal(), seeds=1).caveats
+
+
+def bet(**changes: Any) -> pl.DataFrame:
+    """Drift as the bet has it: the barrier pushes dropped text, what is orthogonal goes and what is along stays."""
+    values = {
+        ("barrier_mass", "dropped", "before"): 0.8, ("tokens", "dropped", "before"): 0.3,
+        ("left", "along", "after/before"): 0.8, ("left", "orthogonal", "after/before"): 0.4,
+        ("left", "gap", "after/before"): 0.4,
+    }  # fmt: skip
+    names = {"mass": ("barrier_mass", "dropped", "before"), "tokens": ("tokens", "dropped", "before"),
+             "gap": ("left", "gap", "after/before")}  # fmt: skip
+    values |= {names[name]: value for name, value in changes.items()}
+    return pl.DataFrame([(*key, v, v - 0.1, v + 0.1, 50) for key, v in values.items()], schema=DRIFT, orient="row")
+
+
+def with_drift(drift: pl.DataFrame | None, steered: float = 0.9, **changes: Any) -> Gate:
+    """Gate 3 of a heal at beta 0.3 whose steered arm had this coherence."""
+    arms = [row | {"coherence": steered} if row["arm"] == "steer" else row for row in heal(**changes)]
+    return judge_heal(arms_frame(arms), curve(), TRAIT, beta=0.3, seeds=3, drift=drift)
+
+
+def bet_check(gate: Gate) -> tuple[bool, bool]:
+    """(measured, seen) of the bet."""
+    return next((measured, seen) for name, measured, seen, _ in gate.checks if name == "the bet holds")
+
+
+def test_the_bet_holds_with_its_figures() -> None:
+    gate = with_drift(bet())
+    assert (gate.outcome, gate.also) == ("heal", ["the bet holds"])
+    evidence = next(check[3] for check in gate.checks if check[0] == "the bet holds")
+    assert all(part in evidence for part in ("0.80 [0.70, 0.90]", "0.40 orthogonal", "0.89 of the lost coherence"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "arms"),
+    [({"mass": 0.55}, {}), ({"tokens": 0.75}, {}), ({"gap": 0.05}, {}), ({}, {"coherence": 0.92})],
+)
+def test_each_part_of_the_bet_can_fail_it(changes: dict[str, float], arms: dict[str, Any]) -> None:
+    assert bet_check(with_drift(bet(**changes), **arms)) == (True, False)
+
+
+def test_a_bet_that_could_not_be_read_is_not_measured() -> None:
+    assert bet_check(with_drift(None)) == (False, False)
+    assert bet_check(with_drift(bet().clear())) == (False, False)
+    assert bet_check(with_drift(bet(), steered=0.98)) == (False, False), "steering cost no coherence"
+    assert bet_check(with_drift(bet(mass=math.nan))) == (False, False), "the barrier would push nowhere"
+
+
+def trades(coherence: float, retain: float) -> tuple[bool, bool]:
+    """(measured, seen) of `just trades` for a heal with coherence 0.98 and retain 0.75 beside this beta 0."""
+    gate = gate3([*heal(), arm("sft", shift=0.9, coherence=coherence, retain=retain, chosen=None)])
+    return next((measured, seen) for name, measured, seen, _ in gate.checks if name == "just trades")
+
+
+def test_just_trades_is_named_where_no_beta_beats_beta_0() -> None:
+    assert trades(0.90, 0.75) == (True, False), "more coherent at equal retain"
+    assert trades(0.90, 0.60) == (True, False), "more coherent and keeps more"
+    assert trades(0.90, 0.90) == (True, True), "coherence was bought with retain"
+    assert trades(0.975, 0.75) == (True, True), "no more coherent than beta 0"
+    assert trades(0.99, 0.75) == (False, False), "beta 0 lost nothing: nothing to win"
+    assert bet_check(gate3(heal())) == (False, False)
+    names = {name: measured for name, measured, _, _ in gate3(heal()).checks}
+    assert names["just trades"] is False, "one beta only"
+
+
+# Gate 4
+
+
+def loop(*rounds: dict[str, Any]) -> pl.DataFrame:
+    """Rounds of a loop that accumulates, 0.6 nat a round; each may change its own columns."""
+    rows = []
+    for i, changes in enumerate(rounds):
+        d = changes.get("d_target", 0.6 * (i + 1))
+        coherence = changes.get("coherence", 0.985)
+        rows.append({
+            "round": i, "d_target": d, "d_target_low": d - 0.1, "d_target_high": d + 0.1, "coherence": coherence,
+            "coherence_low": coherence - 0.02, "coherence_high": coherence + 0.01, "nonfinite": 0,
+            "coherence_base": 0.99, "coherence_steered": 0.96, "surgical": True, "c": 1.0, "cos_v0": 0.9 - 0.1 * i,
+            "kl_base": 0.2 * (i + 1), "kl_prev": 0.2, "reference": "prev", "kept": 48, "survival": 0.8,
+        } | changes)  # fmt: skip
+    return pl.DataFrame(rows, schema=ROUNDS)
+
+
+THREE: tuple[dict[str, Any], ...] = ({}, {}, {})
+
+
+def test_a_loop_that_accumulates_is_green() -> None:
+    gate = judge_loop(loop(*THREE), seeds=3)
+    assert (gate.outcome, gate.colour, gate.also) == ("accumulates", "green", [])
+    assert (gate.value, gate.low, gate.high) == pytest.approx((1.8, 1.7, 1.9))
+    assert "0.60 -> 1.20 -> 1.80" in gate.evidence
+
+
+FLAT = ({}, {"d_target": 0.65}, {"d_target": 0.68})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "colour", "rounds"),
+    [
+        ("erodes", "red", ({}, {}, {"d_target": 0.9, "coherence": 0.955})),
+        ("history erased", "yellow", ({}, {}, {"d_target": 0.9, "reference": "base"})),
+        ("drifts", "yellow", ({}, {"d_target": 0.65, "kl_base": 0.5}, {"kl_base": 0.9})),
+        ("saturates", "yellow", FLAT),
+        ("wanders", "yellow", ({}, {}, {"cos_v0": 0.3})),
+        ("hidden collapse", "red", ({"coherence": 0.99}, {"coherence": 0.9}, {"coherence": 0.62})),
+        ("unclear", "yellow", ({}, {}, {"d_target": 0.9})),
+    ],
+)
+def test_planted_loops(outcome: str, colour: str, rounds: tuple[dict[str, Any], ...]) -> None:
+    gate = judge_loop(loop(*rounds), seeds=3)
+    assert gate.outcome == outcome, gate.checks
+    assert gate.colour == colour
+    assert [name for name in gate.also if name not in ("accumulates", "unclear")] == []
+    assert gate.next == ADVICE[4][outcome]
+    assert {check[0] for check in gate.checks} >= set(ADVICE[4]) - {"unclear"}
+
+
+def test_a_far_loop_that_accumulates_says_both() -> None:
+    gate = judge_loop(loop({}, {"kl_base": 0.5}, {"kl_base": 0.9}), seeds=3)
+    assert (gate.outcome, gate.colour, gate.also) == ("accumulates", "yellow", ["drifts"])
+    bounded = judge_loop(loop({}, {"kl_base": 0.5}, {"kl_base": 0.79}), seeds=3)
+    assert bounded.also == []
+
+
+def test_two_rounds_cannot_saturate_and_one_is_no_loop() -> None:
+    two = judge_loop(loop({}, {"d_target": 0.65}), seeds=3)
+    assert ("saturates", False) in [(name, measured) for name, measured, _, _ in two.checks]
+    with pytest.raises(ValueError, match="two rounds"):
+        judge_loop(loop({}))
 
 
 # The object

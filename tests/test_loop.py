@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -18,10 +19,12 @@ import torch
 from polars.testing import assert_frame_equal
 
 import ws
-from tests.small import ending_lm, small_config
-from ws import loop, recording, runs, storing
+from tests.small import ending_lm, small_config, write_axis
+from ws import cli, loop, recording, runs, storing
 from ws.anatomy import fingerprint_of
-from ws.config import RunConfig
+from ws.axes import load_axis
+from ws.baselines import plain_rows
+from ws.config import ControlConfig, RunConfig
 from ws.controls import same_kl
 from ws.directions import Direction
 from ws.errors import Cancelled, UserError
@@ -31,10 +34,12 @@ from ws.ledger import read_results
 from ws.loop import run
 from ws.progress import Event
 from ws.rounds import evenly, spread_rows
+from ws.trajectory import rounds_frame
+from ws.treatments import engineered_prompt
 
 LAST_FILES = (
     "direction.safetensors", "knee.json", "steer.parquet", "completions.parquet", "heal.json", "healed.parquet",
-    "arms.parquet", "gates.json",
+    "drift.parquet", "sft.parquet", "sft_base.parquet", "arms.parquet", "gates.json",
 )  # fmt: skip
 
 
@@ -65,7 +70,8 @@ def test_a_run_leaves_the_folder_of_the_contract(whole: runs.Run, folder: Path) 
     assert {"config.json", "env.json", "status.json", *[f"rounds/0/{name}" for name in files]} <= inside
     assert whole.finished
     assert whole.frame("arms").columns == list(ARMS)
-    assert set(whole.frame("arms")["arm"]) == {"base", "steer", "persona", "anti_persona", "random", "healed"}
+    controls = {"persona", "persona_engineered", "anti_persona", "random", "sft", "sft_base"}
+    assert set(whole.frame("arms")["arm"]) == {"base", "steer", "healed"} | controls
     assert read_results(folder / "out").height == 1
     assert {"versions", "threads", "commit", "argv", "device", "dtype", "fingerprint"} <= set(whole.env)
 
@@ -184,8 +190,44 @@ def test_only_what_depends_on_beta_is_computed_again(whole: runs.Run, config: Ru
     other = dataclasses.replace(config, heal=dataclasses.replace(config.heal, beta=5.0))
     done = run(other, said.append, out=folder / "out", lm=ending_lm())
     taken = {event.note.split(":")[0] for event in said if "same inputs" in event.note}
-    assert taken == {"0/direction", "0/dose", "0/steer", "0/data"}
+    assert taken == {"0/direction", "0/dose", "0/steer", "0/data", "0/plain.sft", "0/plain.sft_base"}
     assert done.get("heal.json")["beta"] == 5.0
+
+
+def test_plain_training_is_the_same_rows_or_the_unsteered_models(whole: runs.Run, config: RunConfig) -> None:
+    sft, sft_base, healed = (whole.get(name) for name in ("adapter.sft", "adapter.sft_base", "adapter"))
+    assert (sft.meta["beta"], sft_base.meta["beta"], healed.meta["beta"]) == (0.0, 0.0, pytest.approx(0.2))
+    assert sft.meta["rows"] == sft_base.meta["rows"] == healed.meta["rows"]
+    first = {name: whole.frame(stem)["nll"][0] for name, stem in (("sft", "heal.sft"), ("healed", "heal"))}
+    assert first["sft"] == pytest.approx(first["healed"]), "the very same rows in the same order"
+    assert whole.frame("heal.sft_base")["nll"][0] != pytest.approx(first["sft"])
+    arms = whole.frame("arms")
+    assert arms.filter(pl.col("arm").is_in(["sft", "sft_base"]))["coherence"].null_count() == 0
+
+
+def test_the_unsteered_rows_are_the_models_own_and_as_many(config: RunConfig) -> None:
+    chosen = pl.DataFrame({"prompt": ["May I 1?", "May I 2?", "May I 1?"]})
+    round = SimpleNamespace(lm=ending_lm(), config=config, history=())
+    rows = plain_rows(round, "sft_base", chosen)  # type: ignore[arg-type]
+    assert rows["prompt"].to_list() == ["May I 1?", "May I 2?", "May I 1?"]
+    assert set(rows["c"]) == {0.0}
+    assert plain_rows(round, "sft", chosen) is chosen  # type: ignore[arg-type]
+
+
+def test_controls_can_be_switched_off_and_a_heal_without_barrier_is_its_own(config: RunConfig, tmp_path: Path) -> None:
+    bare = dataclasses.replace(config, controls=ControlConfig(engineered=False, sft_base=False))
+    done = run(
+        dataclasses.replace(bare, heal=dataclasses.replace(config.heal, beta=0.0)), out=tmp_path, lm=ending_lm()
+    )
+    assert set(done.frame("arms")["arm"]) == {"base", "steer", "healed", "persona", "anti_persona", "random"}
+
+
+def test_the_engineered_prompt_is_the_axiss_own_or_the_template(folder: Path) -> None:
+    plain = load_axis(write_axis(folder))
+    assert engineered_prompt(plain).startswith("You care. You help. Stay in this role")
+    own = dataclasses.replace(plain, engineered="Be kind.")
+    assert engineered_prompt(own) == "Be kind."
+    assert load_axis(write_axis(folder, engineered='"Be kind."')).engineered == "Be kind."
 
 
 def test_starvation_is_judged_stored_and_said(folder: Path, config: RunConfig, tmp_path: Path) -> None:
@@ -212,7 +254,9 @@ def test_no_coherent_dose_is_an_error_with_the_probes(
     assert [gate.gate for gate in runs.open_run(runs.newest_run(tmp_path)).gates()] == [0, 1]
 
 
-def test_rounds_stack_and_seeds_repeat_the_heal(config: RunConfig, tmp_path: Path) -> None:
+def test_rounds_stack_and_seeds_repeat_the_heal(
+    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     longer = dataclasses.replace(config, rounds=2, seeds=(0, 3))
     done = run(longer, out=tmp_path, lm=ending_lm())
     assert done.rounds == 2
@@ -220,6 +264,17 @@ def test_rounds_stack_and_seeds_repeat_the_heal(config: RunConfig, tmp_path: Pat
     assert done.frame("arms").filter(pl.col("arm") == "healed_seed").height == 1
     assert done.get("adapter", 1).meta["history"] == [[done.get("adapter", 0).digest, 1.0]]
     assert not any("single seed" in gate.caveats for gate in done.gates(1))
+    assert [gate.gate for gate in done.gates(0)] == [0, 1, 2, 3]
+    assert [gate.gate for gate in done.gates(1)] == [0, 1, 2, 3, 4]
+    assert ws.judge(done)[-1] == ws.judge(done, 1)[-1] == done.gates(1)[-1]
+    assert [gate.gate for gate in ws.judge(done, 0)] == [0, 1, 2, 3]
+    assert cli.main(["gates", str(done.path), "--gate", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["gates"][0]["name"] == "loop"
+    told = rounds_frame(done)
+    assert told["round"].to_list() == [0, 1]
+    assert told["cos_v0"][0] == pytest.approx(1.0) and told["cos_v0"][1] < 1
+    assert told["d_target"].to_list() == [done.arms(k).filter(pl.col("arm") == "healed")["d_target"][0] for k in (0, 1)]
+    assert done.has("drift.parquet", 1) and done.frame("drift", 1).height > 0
 
 
 def test_the_loop_stops_at_the_floor_and_delivers_the_best_round(

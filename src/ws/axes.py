@@ -4,9 +4,9 @@
     axis.on(lm).positive[0]                     # the words written for this model
 
 File keys: name, title, models, target, intended, positive, negative, contexts, narration, train, select, probes,
-questions, neutral. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a list that mixes both.
-An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target is then a free name,
-its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
+questions, neutral, engineered. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a list that
+mixes both. An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target is
+then a free name, its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["FOUNDATIONS", "Axis", "Context", "Question", "load_axis", "shipped_a
 
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
-OPTIONAL = ("title", "models", "narration", "questions", "neutral")
+OPTIONAL = ("title", "models", "narration", "questions", "neutral", "engineered")
 KINDS = ("any", "mini")  # written for every model, or in the embedded model's words
 
 
@@ -71,6 +71,8 @@ class Axis:
     questions: tuple[Question, ...] = ()
     neutral: tuple[str, ...] = ()
     """Trait-free system prompts of the personas' length, for contrast="base"; empty = the model's neutral prompt."""
+    engineered: str = ""
+    """The best system prompt you can write for the positive pole, a control; empty = ws.treatments.ENGINEERED."""
 
     def __post_init__(self) -> None:
         if not self.models or any(kind not in KINDS for kind in self.models):
@@ -184,6 +186,7 @@ def _build(raw: Mapping[str, Any]) -> Axis:
         narration=as_texts(raw.get("narration", []), "narration", may_be_empty=True),
         questions=tuple(as_question(entry) for entry in as_list(raw.get("questions", []), "questions")),
         neutral=as_texts(raw.get("neutral", []), "neutral", may_be_empty=True),
+        engineered=as_text(raw["engineered"], "engineered") if raw.get("engineered") else "",
         **prompts,
     )
 

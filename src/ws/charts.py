@@ -10,7 +10,7 @@ import polars as pl
 
 from ws.errors import UserError
 
-__all__ = ["dose_chart", "save"]
+__all__ = ["dose_chart", "drift_chart", "save"]
 
 BLUE, ORANGE, GREY, GREEN = "#2f6db3", "#d9822b", "#8a8f98", "#3a8f5c"
 COHERENT = 0.95
@@ -67,6 +67,15 @@ def _random_band(arms: pl.DataFrame) -> alt.Chart:
     edge = draws.quantile(0.95, "linear") if draws.len() else None
     rows = pl.DataFrame({"low": [-edge], "high": [edge]} if edge is not None else {"low": [], "high": []})
     return alt.Chart(rows).mark_rect(color=GREY, opacity=0.15).encode(y="low:Q", y2="high:Q")
+
+
+def drift_chart(drift: pl.DataFrame, reading: str = "kl") -> alt.TopLevelMixin:
+    """One reading of the drift (ws.drift) before and after a heal, by group of completions, with 95 % intervals."""
+    rows = drift.filter(pl.col("reading") == reading, pl.col("stage").is_in(["before", "after"]))
+    base = alt.Chart(rows).encode(x=alt.X("group:N", title=None), xOffset=alt.XOffset("stage:N", sort=["before"]))
+    colour = alt.Color("stage:N", title=None, scale=alt.Scale(domain=["before", "after"], range=[ORANGE, GREEN]))
+    bars = base.mark_bar(opacity=0.6).encode(y=alt.Y("value:Q", title=reading), color=colour)
+    return alt.layer(bars, base.mark_rule().encode(y="low:Q", y2="high:Q")).properties(width=300, height=180)
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path) -> Path:

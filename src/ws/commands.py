@@ -115,6 +115,8 @@ def show(args: cli.ShowArgs) -> None:
 
 def gates(args: cli.GatesArgs) -> None:
     """Every outcome of every gate, measured or not."""
+    from ws.gating import judge_rounds
+
     found = _run_at(args.run, args.out)
     number = found.best if args.round is None else args.round
     if not found.has("gates.json", number):
@@ -123,7 +125,11 @@ def gates(args: cli.GatesArgs) -> None:
         if args.gate is None:
             raise UserError("A note belongs to one gate: say which with --gate.")
         found.note(args.gate, args.note, number)
-    chosen = [gate for gate in found.gates(number) if args.gate in (None, gate.gate)]
+    gates = found.gates(number)
+    if args.round is None:  # the loop is judged over all rounds, whichever is the best
+        loop = [gate.with_note(found.notes(number).get("4", "")) for gate in judge_rounds(found)]
+        gates = [gate for gate in gates if gate.gate != 4] + loop
+    chosen = [gate for gate in gates if args.gate in (None, gate.gate)]
     if not chosen:
         raise UserError(f"Round {number} has no gate {args.gate}.")
     if args.json:

@@ -19,7 +19,7 @@ from ws.errors import UserError
 from ws.healing import HealConfig
 
 __all__ = [
-    "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
+    "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
     "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
 ]  # fmt: skip
 
@@ -108,6 +108,18 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class ControlConfig:
+    """Controls beside base, the plain persona, random directions and -c, so that an effect can be believed."""
+
+    engineered: bool = True
+    """the persona as an engineered system prompt, beside the plain one"""
+    sft: bool = True
+    """train on the kept texts without a barrier (beta 0)"""
+    sft_base: bool = True
+    """train without a barrier on as many texts that the unsteered model wrote: what training alone does"""
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A whole experiment: steer, filter, heal, judge, and round again."""
 
@@ -135,6 +147,8 @@ class RunConfig:
     """the adapter and its barrier; unset fields take the model's recipe"""
     evaluation: EvalConfig = field(default_factory=EvalConfig)
     """the report"""
+    controls: ControlConfig = field(default_factory=ControlConfig)
+    """which of the costlier controls stand beside it"""
     rounds: int = 1
     """rounds of steer, heal; the adapters stack. Stops early when a healed model falls under dose.coherence"""
     seeds: tuple[int, ...] = (0,)
@@ -176,6 +190,7 @@ def mini_quick() -> RunConfig:
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=64, random_draws=8),
         data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48),
         evaluation=EvalConfig(texts=100, think=0, batch_size=128),
+        controls=ControlConfig(sft=False, sft_base=False),  # two more heals and reports: the full recipe has them
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )
@@ -188,6 +203,7 @@ def mini_full() -> RunConfig:
         quick,
         dose=dataclasses.replace(quick.dose, bisect=4, texts=200, random_draws=16),
         evaluation=EvalConfig(texts=200, batch_size=128),
+        controls=ControlConfig(),
         seeds=(0, 1, 2),
     )
 

@@ -27,7 +27,7 @@ from ws.models import LM, check_length, positions
 from ws.steering import refuse_steered
 from ws.tracing import adapted
 
-__all__ = ["default_layers", "extract", "pairs_of", "tag_states"]
+__all__ = ["default_layers", "extract", "pairs_of", "stopped", "tag_states"]
 
 PAIRS_MINI, PAIRS = 64, 256
 
@@ -116,7 +116,7 @@ def _read(lm: LM, rows: list[Ids], cuts: list[int], layers: Sequence[int]) -> di
     """tag_states of one batch."""
     ids, kept = pad([row[cut:] for row, cut in zip(rows, cuts, strict=True)], lm.pad_id, lm.device, left=False)
     mask, kw = kept, cast(dict[str, Any], {"use_cache": False})
-    with _stopped(lm, layers) as (forward, seen):
+    with stopped(lm, layers) as (forward, seen):
         if all(cuts):
             heads = share(lm, [row[:cut] for row, cut in zip(rows, cuts, strict=True)], forward)
             cache, past = heads.rows()
@@ -132,7 +132,7 @@ class _Enough(Exception):
 
 
 @contextmanager
-def _stopped(lm: LM, layers: Sequence[int]) -> Iterator[tuple[Callable[..., None], dict[int, Tensor]]]:
+def stopped(lm: LM, layers: Sequence[int]) -> Iterator[tuple[Callable[..., None], dict[int, Tensor]]]:
     """(forward, seen): forward runs the body up to the deepest block, seen holds the latest outputs by block."""
     seen: dict[int, Tensor] = {}
 

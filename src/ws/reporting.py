@@ -31,17 +31,25 @@ ORDER = {
     "base": 0,
     "student": 1,
     "persona": 2,
-    "anti_persona": 3,
-    "random": 4,
-    "steer": 5,
-    "healed": 6,
-    "healed_seed": 7,
+    "persona_engineered": 3,
+    "anti_persona": 4,
+    "random": 5,
+    "steer": 6,
+    "healed": 7,
+    "healed_seed": 8,
+    "sft": 9,
+    "sft_base": 10,
 }
 NAMES = {
     "base": "base", "student": "student, unsteered", "persona": "persona as system prompt",
-    "anti_persona": "opposite persona", "random": "random directions, same KL", "steer": "steered",
-    "healed": "healed, unsteered", "healed_seed": "healed, another seed",
+    "persona_engineered": "engineered system prompt", "anti_persona": "opposite persona",
+    "random": "random directions, same KL", "steer": "steered", "healed": "healed, unsteered",
+    "healed_seed": "healed, another seed", "sft": "trained without barrier",
+    "sft_base": "trained on unsteered text",
 }  # fmt: skip
+
+
+TRAINED = ("healed", "healed_seed", "sft", "sft_base")
 
 
 def readable(text: str, limit: int = 320) -> str:
@@ -104,7 +112,7 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     for name in ("c", "d_target (nat)", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
         table.add_column(name, justify="right")
     rows = arms.filter(pl.col("arm") != "random").rows(named=True)
-    rows = sorted(rows, key=lambda row: (ORDER.get(row["arm"], 9), row["c"] or 0.0))
+    rows = sorted(rows, key=lambda row: (ORDER.get(row["arm"], len(ORDER)), row["c"] or 0.0))
     for row in rows:
         table.add_row(*_cells(row), style="bold" if row["chosen"] else None)
     draws = arms.filter(pl.col("arm") == "random")
@@ -185,7 +193,7 @@ def print_filter(run: Run, number: int, console: Console) -> None:
 
 
 def print_heal(run: Run, number: int, console: Console) -> None:
-    """The curve in one line, and base, steered, healed side by side."""
+    """The curve in one line, and base, steered, healed and plain training side by side."""
     curve = run.frame("heal", number)
     nll, val = curve["nll"].drop_nulls().to_list(), curve["val_nll"].drop_nulls().to_list()
     active, pressure = curve["active"].mean(), curve["pressure"].mean()
@@ -197,14 +205,12 @@ def print_heal(run: Run, number: int, console: Console) -> None:
     console.print(Text(", ".join(parts), style="bold"))
     arms = run.arms(number)
     shown = arms.filter(
-        pl.col("arm").is_in(["base", "healed", "healed_seed"]) | (pl.col("chosen") & (pl.col("arm") == "steer"))
+        pl.col("arm").is_in(["base", *TRAINED]) | (pl.col("chosen") & (pl.col("arm") == "steer"))
     )
-    dose_table(shown, "Base, steered, healed", console)
-    healed = arms.filter(pl.col("arm") == "healed")
-    if healed.height:
-        console.print(
-            Text(f"retain {span_of(healed.row(0, named=True), 'retain')}: share of the steered shift that stayed")
-        )
+    dose_table(shown, "Base, steered, healed, and training without the barrier", console)
+    parts = [f"{NAMES[row['arm']]} {span_of(row, 'retain')}" for row in arms.rows(named=True) if row["arm"] in TRAINED]
+    if parts:
+        console.print(Text(f"retain, the share of the steered shift that stayed: {'; '.join(parts)}"))
 
 
 def print_gates(gates: list[Gate], console: Console) -> None:

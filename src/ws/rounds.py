@@ -10,7 +10,9 @@ import polars as pl
 
 from ws.adapters import Adapter
 from ws.arms import Arm, arms_of, reports_frame, reports_of
+from ws.baselines import BASELINES, baselines_of, plain_rows
 from ws.directions import Direction
+from ws.drift import drift_frame
 from ws.errors import UserError
 from ws.evaluation.comparison import retain
 from ws.evaluation.evaluator import evaluate
@@ -21,18 +23,22 @@ from ws.gating import Thresholds, judge
 from ws.gating.facts import num
 from ws.gating.gate import clean
 from ws.generation import Prompt, generate
-from ws.healing import heal
+from ws.healing import HealConfig, heal
 from ws.knee import find_knee
 from ws.runs import Run, load
 from ws.treatments import report_arms
 
 if TYPE_CHECKING:
     from ws.loop import Job
+    from ws.progress import Reporter
 
 __all__ = ["Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
-VERSIONS = {"direction": 1, "dose": 2, "steer": 2, "data": 1, "heal": 2, "healed": 1, "table": 1, "judge": 1}
+VERSIONS = {
+    "direction": 1, "dose": 2, "steer": 3, "data": 1, "heal": 2, "healed": 1, "drift": 1, "plain": 1, "table": 2,
+    "judge": 2,
+}  # fmt: skip
 
 
 class Round:
@@ -55,6 +61,9 @@ class Round:
                 self.data(v, c, seed)
                 self.heal(seed)
                 self.healed(seed)
+            self.drift(v)
+            for name in baselines_of(self):
+                self.plain(name)
         except UserError:
             if f"{self.number}/dose" in self.job.folder.status["stages"]:
                 self.judge()
@@ -162,10 +171,10 @@ class Round:
         return arms_of(base, arms, v.fingerprint), pl.concat(texts), knee
 
     def steer(self, v: Direction, c: float) -> None:
-        """The report set: base, persona, its opposite, random directions, the knee, minus the knee, the data doses."""
+        """The report set: base, personas, random directions, the knee, minus the knee, the data doses."""
         report = self.job.reporter(self.number, "controls")
         doses = [c * share for share in self.config.data.doses]
-        settings = [doses, self.reading, self.config.dose.random_draws]
+        settings = [doses, self.reading, self.config.dose.random_draws, self.config.controls.engineered]
 
         def compute() -> tuple[pl.DataFrame]:
             return (reports_frame(report_arms(self, v, c, doses, report)),)
@@ -203,25 +212,12 @@ class Round:
 
     def heal(self, seed: int) -> None:
         """Filter, and train on what is left. UserError (starvation) where that is too little."""
-        cfg = self.config
         report = self.job.reporter(self.number, self.named("heal", seed))
-        settings = dataclasses.replace(cfg.heal, seed=cfg.heal.seed + seed)
-        data = dataclasses.asdict(cfg.data) | {"doses": None}
+        settings = self.heal_settings(seed)
 
         def compute() -> tuple[Adapter, pl.DataFrame, dict[str, Any]]:
-            scored = self.read(self.named("completions", seed, ".parquet"))
-            kept = keep(scored, min_keep=cfg.heal.min_rows, **Run(self.job.folder.path).limits(self.number))
-            chosen = spread_rows(kept, cfg.data.keep)
-            adapter = heal(
-                self.lm,
-                chosen,
-                settings,
-                axis=self.axis,
-                history=self.history,
-                round=self.number,
-                cancel=self.job.cancel,
-                on_progress=lambda row: report(row["step"] + 1, row["steps"]),
-            )
+            scored, kept, chosen = self.rows(seed)
+            adapter = self.train(chosen, settings, report)
             facts = {
                 "generated": scored.height,
                 "passed": kept.height,
@@ -234,8 +230,37 @@ class Round:
             self.named(stem, seed, end) for stem, end in (("adapter", ""), ("heal", ".parquet"), ("heal", ".json"))
         ]
         after = ["dose", self.named("data", seed)]
-        self.stage(self.named("heal", seed), after, [dataclasses.asdict(settings), data], files, compute)
+        self.stage(self.named("heal", seed), after, [dataclasses.asdict(settings), self.filtering], files, compute)
         report(1, 1)
+
+    @property
+    def filtering(self) -> dict[str, Any]:
+        """Settings that decide which rows are trained on; the doses are in the key of the data."""
+        return dataclasses.asdict(self.config.data) | {"doses": None}
+
+    def heal_settings(self, seed: int) -> HealConfig:
+        """The configured heal with this seed's dice."""
+        return dataclasses.replace(self.config.heal, seed=self.config.heal.seed + seed)
+
+    def rows(self, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """(scored, kept, chosen) completions of the data. UserError (starvation) where too few are kept."""
+        scored = self.read(self.named("completions", seed, ".parquet"))
+        limits = Run(self.job.folder.path).limits(self.number)
+        kept = keep(scored, min_keep=self.config.heal.min_rows, **limits)
+        return scored, kept, spread_rows(kept, self.config.data.keep)
+
+    def train(self, rows: pl.DataFrame, settings: HealConfig, report: Reporter) -> Adapter:
+        """One heal on the adapters of the rounds before."""
+        return heal(
+            self.lm,
+            rows,
+            settings,
+            axis=self.axis,
+            history=self.history,
+            round=self.number,
+            cancel=self.job.cancel,
+            on_progress=lambda row: report(row["step"] + 1, row["steps"]),
+        )
 
     def healed(self, seed: int) -> None:
         """The healed model on the report set, unsteered."""
@@ -250,23 +275,55 @@ class Round:
         self.stage(name, [self.named("heal", seed)], self.reading, [f"{name}.parquet"], compute)
         report(1, 1)
 
+    def drift(self, v: Direction) -> None:
+        """The bet, read off the leading seed's heal: drift from base before and after, by completion."""
+        report, h = self.job.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
+
+        def compute() -> tuple[pl.DataFrame]:
+            texts = Run(self.job.folder.path).marked(self.number).filter(pl.col("split") != "base")
+            how: dict[str, Any] = {"history": self.history, "aggregate": h.aggregate, "tau": h.tau}
+            return (drift_frame(self.lm, texts, v, self.read("adapter"), **how),)
+
+        settings = [self.filtering, h.aggregate, h.tau]
+        self.stage("drift", ["direction", "dose", "data", "heal"], settings, ["drift.parquet"], compute)
+        report(1, 1)
+
+    def plain(self, name: str) -> None:
+        """A healed control of the leading seed: training without a barrier ("sft", "sft_base"), on the report set.
+
+        It reads the data and not the heal, so that runs that differ in the barrier share it.
+        """
+        report, seed = self.job.reporter(self.number, name), self.config.seeds[0]
+        settings = dataclasses.replace(self.heal_settings(seed), beta=0.0)
+
+        def compute() -> tuple[Adapter, pl.DataFrame, pl.DataFrame]:
+            adapter = self.train(plain_rows(self, name, self.rows(seed)[2]), settings, report)
+            arm = Arm(name, self.evaluate("report", adapters=[*self.history, adapter]))
+            return adapter, adapter.curve, reports_frame([arm])
+
+        files = [f"adapter.{name}", f"heal.{name}.parquet", f"{name}.parquet"]
+        inputs = [dataclasses.asdict(settings), self.filtering, self.reading]
+        self.stage(f"plain.{name}", ["dose", "data"], inputs, files, compute)
+        report(1, 1)
+
     def judge(self) -> None:
         """All reports in one file, the table of arms, and the gates; whatever of it was measured."""
         done = self.job.folder.status["stages"]
         parts = ["steer", *(self.named("healed", seed) for seed in self.config.seeds)]
+        parts += [f"plain.{name}" for name in baselines_of(self)]
         parts = [stage for stage in parts if f"{self.number}/{stage}" in done]
         if parts:
             self.stage("table", ["dose", *parts], None, ["eval.parquet", "arms.parquet"], lambda: self.table(parts))
         heals = [self.named("heal", seed) for seed in self.config.seeds]
-        after = [s for s in ("dose", "data", *heals, "table") if f"{self.number}/{s}" in done]
+        after = [s for s in ("dose", "data", *heals, "drift", "table") if f"{self.number}/{s}" in done]
         settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
         run = Run(self.job.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
         self.stage("judge", after, settings, ["gates.json"], gates)
 
     def table(self, parts: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Every report of the round, and the arms; a healed arm says how much of the steered shift it retains."""
-        reports = pl.concat([self.read(f"{stage}.parquet") for stage in parts])
+        """Every report of the round, and the arms; a trained arm says how much of the steered shift it retains."""
+        reports = pl.concat([self.read(f"{stage.removeprefix('plain.')}.parquet") for stage in parts])
         arms = reports_of(reports)
         base = next(arm.report for arm in arms if arm.arm == "base")
         table = arms_of(base, arms, self.direction().fingerprint)
@@ -274,7 +331,8 @@ class Round:
             return reports, table
         steered = [arm.report for arm in arms if arm.arm == "steer"]
         doses = self.read("heal.json")["doses"]
-        kept = [retain(base, arm.report, steered, doses) if arm.arm.startswith("healed") else None for arm in arms]
+        trained = ("healed", "healed_seed", *BASELINES)
+        kept = [retain(base, arm.report, steered, doses) if arm.arm in trained else None for arm in arms]
         columns = {
             name: pl.Series([None if k is None else clean(getattr(k, part)) for k in kept], dtype=pl.Float64)
             for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))

@@ -3,9 +3,12 @@
     out/runs/<utc>-<axis>-<key>/
         config.json  env.json  axis.json  status.json  summary.json
         rounds/0/{direction.safetensors, dose.parquet, grid.parquet, knee.json, steer.parquet, completions.parquet,
-                  adapter/, heal.parquet, heal.json, healed.parquet, eval.parquet, arms.parquet, gates.json, notes.json}
+                  adapter/, heal.parquet, heal.json, healed.parquet, drift.parquet, sft.parquet, sft_base.parquet,
+                  eval.parquet, arms.parquet, gates.json, notes.json}
 
-dose, grid: the dose search's arms and its texts; arms: the report's table; eval: every report of the round, whole.
+dose, grid: the dose search's arms and its texts; arms: the report's table; eval: every report of the round, whole;
+drift: the bet's readings (ws.drift); sft, sft_base: the report of training without a barrier, beside adapter.sft/ and
+heal.sft.parquet.
 Files of further seeds carry the seed in their name (adapter.seed1/).
 """
 
@@ -101,7 +104,7 @@ class Run:
         return load(self.path / "rounds" / str(round) / file)
 
     def frame(self, name: str, round: int = 0) -> pl.DataFrame:
-        """A frame by its stem: dose, grid, arms, samples, completions, heal, eval."""
+        """A frame by its stem: dose, grid, arms, completions, heal, drift, eval."""
         return read_frame(self.path / "rounds" / str(round) / f"{name}.parquet")
 
     def arms(self, round: int = 0) -> pl.DataFrame:
@@ -175,6 +178,7 @@ class Facts:
     arms: pl.DataFrame
     texts: pl.DataFrame | None
     curve: pl.DataFrame | None
+    drift: pl.DataFrame | None
     trait: Trait
     beta: float
     min_keep: int
@@ -194,6 +198,7 @@ def read_facts(run: Run, round: int | None = None) -> Facts:
         arms=run.arms(number),
         texts=run.marked(number) if run.has("completions.parquet", number) else None,
         curve=run.frame("heal", number) if run.has("healed.parquet", number) else None,
+        drift=run.frame("drift", number) if run.has("drift.parquet", number) else None,
         trait=Trait(run.axis["target"], dict(run.axis["intended"])),
         beta=float(run.get("heal.json", number)["beta"]) if run.has("heal.json", number) else 0.0,
         min_keep=run.config.heal.min_rows,

@@ -6,24 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ws.arms import Arm
+from ws.axes import Axis
 from ws.controls import random_directions, same_kl
 from ws.directions import Direction
 
 if TYPE_CHECKING:
     from ws.rounds import Round
 
-__all__ = ["report_arms"]
+__all__ = ["ENGINEERED", "engineered_prompt", "report_arms"]
 
 KL_PROMPTS = 8
 PARTS = 5
+ENGINEERED = "{personas} Stay in this role: act on it in everything you say, and never speak of it."
+"""The engineered system prompt of an axis that brings none: its first three positive personas, then this."""
 Tell = Callable[[float, float], object]
 
 
 def report_arms(round: Round, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
     """Every arm of the report set but the healed ones.
 
-    Base; the student of earlier rounds; +c and -c; the persona as a system prompt. Vignettes only: its opposite, the
-    doses of the data (for retain), random directions at the KL of c.
+    Base; the student of earlier rounds; +c and -c; the persona as a system prompt, plain and engineered. Vignettes
+    only: its opposite, the doses of the data (for retain), random directions at the KL of c.
     """
     on: dict[str, Any] = {"adapters": round.history}
     tell(0, PARTS)
@@ -41,9 +44,16 @@ def report_arms(round: Round, v: Direction, c: float, doses: Sequence[float], te
     tell(3, PARTS)
     round.job.check()
     arms.append(Arm("persona", round.evaluate("report", persona=round.axis.positive[0], **on)))
+    if round.config.controls.engineered:
+        arms.append(Arm("persona_engineered", round.evaluate("report", persona=engineered_prompt(round.axis), **on)))
     arms.append(Arm("anti_persona", round.evaluate("report", text=False, persona=round.axis.negative[0], **on)))
     tell(4, PARTS)
     return arms + _random_arms(round, v, c, tell)
+
+
+def engineered_prompt(axis: Axis) -> str:
+    """The axis's own engineered system prompt, or its first three positive personas under `ENGINEERED`."""
+    return axis.engineered or ENGINEERED.format(personas=" ".join(axis.positive[:3]))
 
 
 def _random_arms(round: Round, v: Direction, c: float, tell: Tell) -> list[Arm]:

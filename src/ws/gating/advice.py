@@ -68,4 +68,14 @@ ADVICE: dict[int, dict[str, str]] = {
         "the bet holds": "say so, with the figures",
         "just trades": "say so: a finding",
     },
+    4: {
+        "unclear": "read each round's own gates; deliver the best round",
+        "hidden collapse": "stop at the coherence floor and deliver the best round",
+        "erodes": "raise beta or lower tau; deliver the best round",
+        "history erased": "let the barrier hold on to the previous round: --heal.reference prev",
+        "wanders": "stop, or read the direction from round 0 again",
+        "saturates": "stop here: more rounds add nothing",
+        "drifts": "watch the KL to base over all rounds; hold an absolute floor against round 0",
+        "accumulates": "go on",
+    },
 }

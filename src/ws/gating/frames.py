@@ -8,9 +8,10 @@ import polars as pl
 
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 
-# One row per arm. arm: base, steer, persona, anti_persona, random, healed, healed_seed. split: select (doses are chosen
-# there) or report; `chosen` marks the dose that is being judged. d_target is signed so that positive is as intended;
-# d_<foundation> is not. Shifts are nats against the base row of the split.
+# One row per arm. arm: base, student, steer, persona, persona_engineered, anti_persona, random, healed, healed_seed,
+# sft, sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being judged.
+# d_target is signed so that positive is as intended; d_<foundation> is not. Shifts are nats against the base row of the
+# split.
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
     "identity": pl.String, "stale": pl.Boolean,
@@ -24,6 +25,23 @@ ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "capability": pl.Float64, "capability_low": pl.Float64, "capability_high": pl.Float64,
     "protect": pl.Float64, "protect_low": pl.Float64, "protect_high": pl.Float64,
     "retain": pl.Float64, "retain_low": pl.Float64, "retain_high": pl.Float64,
+}  # fmt: skip
+
+# What the drift of a heal reads (ws.drift): reading, group of completions, stage (before, after, after/before).
+DRIFT: dict[str, pl.DataType | type[pl.DataType]] = {
+    "reading": pl.String, "group": pl.String, "stage": pl.String,
+    "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int32,
+}  # fmt: skip
+
+# One row per round of a loop (ws.trajectory). Shifts and coherence are the healed model's against the pristine base;
+# kl_base, kl_prev: D to the base and to the round before at the end of the heal; reference: "base" or "prev".
+ROUNDS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "round": pl.Int32,
+    "d_target": pl.Float64, "d_target_low": pl.Float64, "d_target_high": pl.Float64,
+    "coherence": pl.Float64, "coherence_low": pl.Float64, "coherence_high": pl.Float64, "nonfinite": pl.Int32,
+    "coherence_base": pl.Float64, "coherence_steered": pl.Float64, "surgical": pl.Boolean, "c": pl.Float64,
+    "cos_v0": pl.Float64, "kl_base": pl.Float64, "kl_prev": pl.Float64, "reference": pl.String,
+    "kept": pl.Int32, "survival": pl.Float64,
 }  # fmt: skip
 
 # Columns of the completions that gate 2 reads; `dropped` is null or the first reason. `grammatical` (0-1) and `label`

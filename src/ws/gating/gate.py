@@ -71,6 +71,26 @@ class Thresholds:
     """relative rise of the validation loss above its lowest point that is memorising"""
     frozen: float = 0.02
     """relative growth of the update's norm under this is a frozen adapter"""
+    dilution: float = 2.0
+    """rmse of the KL over tau above this, with its mean under tau: the mean hides the peaks"""
+    bet: float = 0.5
+    """share of the barrier's penalty that falls on incoherent text, above which it falls mostly there"""
+    damage: float = 0.02
+    """coherence lost by steering under this leaves nothing for a heal to return"""
+    won: float = 0.01
+    """coherence: a barrier that gains no more than this over beta 0 has won nothing"""
+    equal: float = 0.05
+    """retain: two heals within this keep equally much"""
+    gain: float = 0.1
+    """nats that a round must add to the target's shift to count as a gain, or take away to count as a return"""
+    decline: float = 0.02
+    """coherence lost since the best round that counts as a fall"""
+    cosine: float = 0.5
+    """cos_v0 under this: the loop wanders"""
+    step: float = 1.5
+    """KL to the round before, relative to the first round's: within this every round keeps its budget"""
+    far: float = 4.0
+    """KL to base, relative to the first round's, above which the loop drifts"""
 
 
 @dataclass(frozen=True)

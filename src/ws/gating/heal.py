@@ -12,7 +12,20 @@ import polars as pl
 from ws.gating.advice import ADVICE
 from ws.gating.facts import is_surgical, num, off_target, one
 from ws.gating.frames import FOUNDATIONS, Trait
-from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
+from ws.gating.gate import (
+    Finding,
+    Gate,
+    Row,
+    Thresholds,
+    clean,
+    decide,
+    near_end,
+    seed_caveat,
+    span,
+    span_of,
+    verdict,
+    worst,
+)
 
 SHOULD = "retain near 1, coherence >= 0.95 and nearer base's than the steered model's, samples on-trait"
 
@@ -26,6 +39,8 @@ class HealFacts:
     trait: Trait
     limits: Thresholds
     beta: float
+    drift: pl.DataFrame | None = None
+    """the readings of ws.drift"""
 
     @cached_property
     def base(self) -> dict[str, Any]:
@@ -154,10 +169,11 @@ def _memorised(f: HealFacts) -> Finding:
 
 
 def _dilution(f: HealFacts) -> Finding:
-    if not {"kl_mean", "kl_rmse", "tau"} <= set(f.curve.columns):
-        return None, "the curve holds one aggregate of the KL only"
-    mean, rmse, tau = (num(f.curve[c].mean()) for c in ("kl_mean", "kl_rmse", "tau"))
-    return mean < tau < rmse / 2, f"mean KL {mean:.3f}, rmse {rmse:.3f}, tau {tau:.3f}"
+    mean, rmse = (_reading(f, name, "kept", "after")["value"] for name in ("D_mean", "D_rmse"))
+    tau = _reading(f, "tau", "barrier", "after")["value"]
+    if math.isnan(mean + rmse + tau):
+        return None, "the drift from base was not read"
+    return mean < tau < rmse / f.limits.dilution, f"healed: mean KL {mean:.3f}, rmse {rmse:.3f}, tau {tau:.3f}"
 
 
 def _broad(f: HealFacts) -> Finding:
@@ -181,16 +197,80 @@ def _seeds(f: HealFacts) -> Finding:
     if values.len() < 2:
         return None, "single seed"
     spread = num(values.max()) - num(values.min())
-    gap = abs(num(f.healed["d_target"]) - num(f.steer["d_target"]))
-    return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; healed and steered differ by {gap:.2f}"
+    other, name = one(f.arms, "sft"), "healed and trained without barrier"
+    if other["d_target"] is None:
+        other, name = f.steer, "healed and steered"
+    gap = abs(num(f.healed["d_target"]) - num(other["d_target"]))
+    return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; {name} differ by {gap:.2f}"
+
+
+def _reading(f: HealFacts, name: str, group: str, stage: str) -> dict[str, float]:
+    """value, low, high of one reading of the drift; NaN where it was not taken."""
+    at = (pl.col("reading") == name) & (pl.col("group") == group) & (pl.col("stage") == stage)
+    rows = f.drift.filter(at) if f.drift is not None else pl.DataFrame()
+    return rows.row(0, named=True) if rows.height else dict.fromkeys(("value", "low", "high"), math.nan)
+
+
+def _mass(f: HealFacts) -> tuple[bool | None, str]:
+    """Whether the barrier's penalty falls mostly on incoherent text, more than its share of the tokens."""
+    mass = _reading(f, "barrier_mass", "dropped", "before")
+    tokens = _reading(f, "tokens", "dropped", "before")["value"]
+    if math.isnan(mass["value"]):
+        return None, "the barrier would push nowhere"
+    text = f"{span(mass['value'], mass['low'], mass['high'])} of the barrier's penalty on incoherent text"
+    return mass["low"] > max(f.limits.bet, tokens), f"{text}, which holds {num(tokens):.2f} of the tokens"
+
+
+def _shrinks(f: HealFacts) -> tuple[bool | None, str]:
+    """Whether drift orthogonal to the direction shrinks more than drift along it."""
+    along, rest, gap = (_reading(f, "left", group, "after/before") for group in ("along", "orthogonal", "gap"))
+    if math.isnan(gap["value"]):
+        return None, "drift along the direction was not measured"
+    text = f"left after the heal: {along['value']:.2f} of the drift along the direction, {rest['value']:.2f} orthogonal"
+    return gap["low"] > 0, f"{text}, gap {span(gap['value'], gap['low'], gap['high'])}"
+
+
+def _returns(f: HealFacts) -> tuple[bool | None, str]:
+    """Whether a larger share of the lost coherence comes back than of the trait is lost."""
+    lost = num(f.base["coherence"]) - num(f.steer["coherence"])
+    kept = num(f.healed["retain"])
+    if math.isnan(lost) or math.isnan(kept):
+        return None, "coherence or retain is missing"
+    if lost < f.limits.damage:
+        return None, f"steering cost {lost:+.3f} of coherence: nothing to return"
+    back = (f.coherence - num(f.steer["coherence"])) / lost
+    return back > 1 - kept, f"{back:.2f} of the lost coherence came back, {1 - kept:.2f} of the trait went"
 
 
 def _bet(f: HealFacts) -> Finding:
-    return None, "needs the barrier's gradient by token and drift along the direction, which this run did not record"
+    if f.drift is None or not f.drift.height:
+        return None, "the drift from base was not read"
+    parts = [_mass(f), _shrinks(f), _returns(f)]
+    text = "; ".join(text for _, text in parts)
+    if any(held is False for held, _ in parts):
+        return False, text
+    return (None if any(held is None for held, _ in parts) else True), text
 
 
 def _trades(f: HealFacts) -> Finding:
-    return None, "needs runs at several beta, beta 0 among them"
+    """No beta that was run beats beta 0 (the arm sft): more coherence at equal or better retain.
+
+    Not measured where one beta was run only, or where beta 0 lost no coherence, so that there was nothing to win.
+    """
+    plain = one(f.arms, "sft")
+    if f.beta == 0 or plain["coherence"] is None or f.healed["coherence"] is None:
+        return None, "needs the heal at several beta, beta 0 (the arm sft) among them"
+    if plain["retain"] is None or f.healed["retain"] is None:
+        return None, "retain is missing"
+    text = (
+        f"beta {f.beta:g}: coherence {span_of(f.healed, 'coherence')}, retain {span_of(f.healed, 'retain')}; "
+        f"beta 0: {span_of(plain, 'coherence')} and {span_of(plain, 'retain')}"
+    )
+    if num(f.base["coherence"]) - num(plain["coherence"]) <= f.limits.won:
+        return None, f"{text}: no coherence was lost at beta 0, so there was nothing to win"
+    wins = f.coherence - num(plain["coherence"]) > f.limits.won
+    equal = num(f.healed["retain"]) >= num(plain["retain"]) - f.limits.equal
+    return not (wins and equal), text
 
 
 def _heal(f: HealFacts) -> Finding:
@@ -240,9 +320,10 @@ def judge_heal(
     limits: Thresholds | None = None,
     beta: float = 0.0,
     seeds: int = 1,
+    drift: pl.DataFrame | None = None,
 ) -> Gate:
-    """Gate 3 from the arms of the report set and the training curve. value: retain with its interval."""
-    f = HealFacts(arms, curve, trait, limits or Thresholds(), beta)
+    """Gate 3 from the arms of the report set, the training curve and the drift. value: retain with its interval."""
+    f = HealFacts(arms, curve, trait, limits or Thresholds(), beta, drift)
     primary, checks, seen = decide(TABLE, f, OTHERWISE)
     h = f.healed
     colour = verdict(

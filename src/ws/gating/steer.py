@@ -169,9 +169,11 @@ def _capability(f: SteerFacts) -> Finding:
 
 
 def _prompting(f: SteerFacts) -> tuple[float, float, str]:
-    """d_target's interval for the persona as a system prompt."""
-    row = one(f.arms, "persona")
-    text = f"persona as system prompt {span_of(row, 'd_target')} against {f.target_text}"
+    """d_target's interval for the persona as a system prompt, plain or engineered: the one that moves more."""
+    rows = [one(f.arms, name) for name in ("persona", "persona_engineered")]
+    row = max(rows, key=lambda r: -math.inf if r["d_target_low"] is None else r["d_target_low"])
+    kind = "engineered persona" if row["arm"] == "persona_engineered" else "persona"
+    text = f"{kind} as system prompt {span_of(row, 'd_target')} against {f.target_text}"
     return num(row["d_target_low"]), num(row["d_target_high"]), text
 
 
