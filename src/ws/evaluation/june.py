@@ -31,13 +31,13 @@ def june_close(lm: LM, nudge: str) -> list[int]:
         raise UserError(f"strict_june needs a chat template, and {lm.name} has none. Leave strict_june out.")
     asked = {"role": "user", "content": nudge}
     ended = _around(lm, [{"role": "user", "content": "a"}])[1]
-    opened = _around(lm, [asked], continue_final_message=True)[0]
+    opened = _around(lm, [asked], unfinished=True)[0]
     return list(lm.tok(f"</think>{ended}{opened}", add_special_tokens=False)["input_ids"])
 
 
-def _around(lm: LM, turns: Turns, **how: bool) -> tuple[str, str]:
+def _around(lm: LM, turns: Turns, unfinished: bool = False) -> tuple[str, str]:
     """What the template writes before and behind a reply to these turns."""
     reply = {"role": "assistant", "content": MARK}
-    text = str(lm.tok.apply_chat_template([*turns, reply], tokenize=False, **how))
+    text = str(lm.tok.apply_chat_template([*turns, reply], tokenize=False, continue_final_message=unfinished))
     before, _, behind = text.partition(MARK)
     return before, behind
