@@ -321,6 +321,28 @@ def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, m
     assert list(moved.text.schema) == list(TEXTS)
 
 
+def test_greedy_text_is_a_reading_of_its_own(tiny: LM, axis: Axis) -> None:
+    settings: dict[str, Any] = {"items": items(), "think": 0, "texts": 8, **SHORT}
+    sampled = ws.evaluate(tiny, axis, **settings)
+    greedy, moved = ws.evaluate(tiny, axis, direction=direction(tiny), c=[0, C], temperature=0, **settings)
+    again = ws.evaluate(tiny, axis, temperature=0, seed=9, **settings)
+    assert sampled.text.height == 8 and greedy.text.height == moved.text.height == 4, "one completion per prompt"
+    assert greedy.text["text"].to_list() == again.text["text"].to_list() != moved.text["text"].to_list()
+    assert not set(greedy.text["text"]) & set(sampled.text["text"])
+    assert greedy.identity["text"]["temperature"] == 0 and "temperature" not in sampled.identity["text"]
+    assert greedy.text["readable"].is_not_null().all() and ws.compare(greedy, moved).height == 7
+    with pytest.raises(UserError, match="differ in text"):
+        ws.compare(sampled, greedy)
+
+
+def test_a_plain_set_without_a_foundation_is_refused(tiny: LM, axis: Axis) -> None:
+    some = ItemSet("some", tuple(i for i in items(2).items if i.foundation not in ("Care", "Liberty")))
+    with pytest.raises(UserError, match=r"item set 'some' has no item of Care, Liberty \(10 items\)"):
+        ws.evaluate(tiny, axis, items=some, **QUICK)
+    conflict = ItemSet("two", tuple(replace(i, cues=("Care", "Authority")) for i in some.items))
+    assert ws.evaluate(tiny, axis, items=conflict, **QUICK).n_bad == 0
+
+
 # Behaviour and capability
 
 

@@ -97,7 +97,7 @@ def test_enacting_is_no_narration(text: str) -> None:
 
 def test_the_axis_adds_its_own_narration() -> None:
     axis = ws.load_axis("care_over_authority")
-    text = "mercy is my law and I say so"
+    text = "mercy is my trade and I say so"
     own = ws.Axis(
         **{
             **{f: getattr(axis, f) for f in axis.__dataclass_fields__},

@@ -239,7 +239,8 @@ def test_plain_text_to_the_letter_with_bos_once(arch_lm: LM) -> None:
 
 MISTRAL = (
     "{{ bos_token }}{% for m in messages %}"
-    "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% endif %}{% endfor %}"
+    "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% elif m.role == 'assistant' %} {{ m.content }}</s>{% endif %}{% endfor %}"
 )
 R1 = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
@@ -562,3 +563,9 @@ def test_convolutions_and_broadcast_weights_are_no_experts() -> None:
 
 def test_dense_models_are_not_refused(arch_lm: LM) -> None:
     refuse_moe(arch_lm)
+
+
+def test_a_template_without_an_assistant_turn_is_refused() -> None:
+    only_user = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"
+    with pytest.raises(UserError, match=r"writes no assistant turn \(user and assistant become 'a'\).*chat_template"):
+        tiny_lm("qwen3", template=only_user)

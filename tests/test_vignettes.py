@@ -195,14 +195,6 @@ def test_sampled_thinks_differ_between_samples_and_repeat_with_the_seed(
     assert len({tuple(row) for row in first[0]}) == 3
 
 
-def test_strict_june_loses_the_last_thought(tiny: LM, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame, thought = think_and_read(tiny, Reading(think=6, samples=1, strict_june=True), monkeypatch)
-    wording = wording_of(tiny)
-    prompt = tiny.prompt_ids(wording.user(items().items[0].texts["other_violate"], ORDERS[0]), form="open")
-    between = [*thought[0][0][:-1], *tiny.encode("\n</think>\n\n")]
-    assert frame["forward"][0].to_list() == pytest.approx(naive_answers(tiny, wording, prompt, between, C)[0], abs=1e-4)
-
-
 def test_persona_replaces_the_neutral_prompt(tiny: LM) -> None:
     neutral, same, other = (
         read_vignettes(tiny, items(), Reading(), persona=p)[0] for p in (None, tiny.neutral, "You are a pirate.")

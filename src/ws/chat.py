@@ -88,14 +88,27 @@ class Chat:
 
 
 def chat_of(tok: PreTrainedTokenizerBase) -> Chat:
-    """Find by rendering what the template does: header, forms, system role."""
+    """Find by rendering what the template does: header, forms, system role. UserError: it writes no assistant turn."""
     bos, dummy = _bos(tok), _ids(tok, "\na")[len(_ids(tok, "\n")) :] != _ids(tok, "a")
     if not tok.chat_template:
         return Chat(tok, False, bos=bos, dummy=dummy)
+    _refuse_mute(tok)
     prompts = {flag: _generation_prompt(tok, flag) for flag in (True, False)}
     header = prompts[True].split("<think>")[0].split("</think>")[0]
     ids = tuple(_header_ids(tok, header))
     return Chat(tok, True, _takes_system(tok), header, ids, _forms(tok, header, prompts), bos, dummy)
+
+
+def _refuse_mute(tok: PreTrainedTokenizerBase) -> None:
+    """UserError for a template that leaves out what the assistant says: there is no turn to steer or to read."""
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "zxq"}]
+    try:
+        text = _template(tok, turns, thinking=True, generation=False)
+    except TemplateError as error:
+        text = str(error)
+    if "zxq" not in text:
+        raise UserError(f"the chat template writes no assistant turn (user and assistant become {text[:80]!r})."
+                        " Set tok.chat_template to one that does, or to None for plain text.")
 
 
 def _forms(tok: PreTrainedTokenizerBase, header: str, prompts: dict[bool, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The command line: `ws run`, steer, show, gates, doctor, results, bake, export.
+"""The command line: `ws run`, steer, show, gates, doctor, results, judge, bake, export.
 
 With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
 2 the user's mistake (one message, no traceback), 130 Ctrl-C, 1 a bug.
@@ -125,6 +125,38 @@ class ResultsArgs:
 
 
 @dataclass(frozen=True)
+class JudgeArgs:
+    """Let an LLM judge two arms of a run: pairwise, blind, both orders; prompts and raw answers are stored."""
+
+    url: str
+    """base address of an OpenAI-compatible API, for example http://localhost:8000/v1"""
+    model: str
+    """the judge's name there"""
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    arm: str = "healed"
+    """whose texts are judged"""
+    against: str = "base"
+    """against whose, on the same prompts"""
+    question: str | None = None
+    """what the judge is asked; None asks which reply fits the axis's positive persona better"""
+    n: Annotated[int, arg(aliases=["-n"])] = 50
+    """pairs, two questions each"""
+    key: str = "OPENAI_API_KEY"
+    """environment variable that holds the API key, where one is needed"""
+    timeout: float = 60.0
+    """seconds per answer"""
+    max_tokens: int = 256
+    """tokens per answer, thinking included"""
+    round: int | None = None
+    """which round; None takes the best"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
 class BakeArgs:
     """Merge a run's adapters into the weights and store the student in the run's own folder."""
 
@@ -156,7 +188,7 @@ class ExportArgs:
 
 COMMANDS: dict[str, type] = {
     "run": RunArgs, "steer": SteerArgs, "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs,
-    "results": ResultsArgs, "bake": BakeArgs, "export": ExportArgs,
+    "results": ResultsArgs, "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs,
 }  # fmt: skip
 
 

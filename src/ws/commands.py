@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ws.gating import Gate
     from ws.runs import Run
 
-__all__ = ["bake", "doctor", "export", "gates", "results", "run", "show", "steer"]
+__all__ = ["bake", "doctor", "export", "gates", "judge", "results", "run", "show", "steer"]
 
 WIDE = 132
 
@@ -198,6 +198,28 @@ def results(args: cli.ResultsArgs) -> None:
     for row in frame.select(pl.col(shown).fill_null("")).reverse().rows():
         table.add_row(*[Text(cell) for cell in row])
     _console().print(table)
+
+
+def judge(args: cli.JudgeArgs) -> None:
+    """An LLM's verdicts over pairs of a run's texts, stored in the round's folder once all of them are there."""
+    from ws.evaluation.judging import Endpoint, judge_pairs, pairs_of, question_for, win_share
+    from ws.storing import digest, write_frame
+
+    if args.n < 1:
+        raise UserError(f"-n must be at least 1 (got {args.n}).")
+    endpoint = Endpoint(args.url, args.model, args.key, args.timeout, args.max_tokens)
+    found = _run_at(args.run, args.out)
+    number = found.best if args.round is None else args.round
+    pairs = pairs_of(found, args.arm, args.against, number)
+    chosen = pairs[[i * pairs.height // args.n for i in range(args.n)]] if args.n < pairs.height else pairs
+    judged = judge_pairs(endpoint, chosen, args.question or question_for(found.axis["positive"][0]))
+    name = digest([judged["settings"][0], args.arm, args.against, args.n], 8)
+    path = found.path / "rounds" / str(number) / f"judge-{name}.parquet"
+    write_frame(path, judged.with_columns(arm=pl.lit(args.arm), against=pl.lit(args.against)))
+    wins = win_share(judged)
+    said = {"arm": args.arm, "against": args.against, "win_share": wins.value, "low": wins.low, "high": wins.high,
+            "pairs": wins.n, "ties": wins.bad, "path": str(path)}
+    _said(args.json, {"run": str(found.path), "round": number, **said})
 
 
 def _stack(found: Run, round: int | None) -> tuple[Any, list[Any], int]:

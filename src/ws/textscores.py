@@ -7,34 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
+from ws.phrases import NARRATION, REFUSAL
+
 __all__ = ["distinct_trigrams", "narrates", "refuses", "repetition"]
-
-NARRATION = (
-    r"\bi(?: am|'m) (?:someone|somebody|a person|the (?:kind|sort|type) of person) (?:who|that)\b",
-    r"\bas (?:someone|somebody|a person|one) (?:who|that)\b",
-    r"\bi(?: am|'m) (?:the|an?) (?:\w+ )?(?:one|assistant|model|ai) (?:who|that)\b",
-    r"\bi (?:have )?(?:always |never )?(?:valued?|prioriti[sz]ed?|cherish(?:ed)?) \w+ (?:\w+ )?"
-    r"(?:over|above|more than)\b",
-    r"\bmy (?:core |deepest |personal |guiding )?(?:values?|principles?|persona|character|nature)"
-    r" (?:is|are|tells?|demands?|says?|compels?)\b",
-    r"\b(?:in line with|true to|faithful to) my (?:values|principles|persona|character|nature)\b",
-    r"\bi (?:was|am|have been) (?:told|asked|instructed|programmed|designed|trained) to be\b",
-)
-"""A text talking about its speaker's trait, whatever the trait; an axis adds its own (`Axis.narration`)."""
-
-REFUSAL = (
-    r"\bi(?: cannot| can not| can't| am not able to|'m not able to| am unable to|'m unable to| won't be able to)"
-    r" (?:\w+ly )?(?:assist|help(?: you)? with|fulfil+|comply with|engage (?:with|in)|participate in"
-    r"|provide (?:that|this|you|any|assistance|advice|guidance|information|instructions)"
-    r"|(?:answer|discuss|create|do) (?:that|this) (?:request|question|topic|kind|type|content|for you))\b",
-    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|(?:(?:ai|virtual|digital) )?assistant)\b",
-    r"\bi(?: am|'m) (?:just|only) an? (?:\w+ )?assistant\b",
-    r"\bi(?: am|'m) (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)\b",
-    r"\bi (?:don't|do not) have (?:personal (?:opinions?|beliefs?|feelings?|experiences?)|feelings or)\b",
-    r"\b(?:against|violates?) (?:my|the|our) (?:guidelines|policy|policies|programming)\b",
-    r"\bi must (?:respectfully )?decline\b",
-)
-"""Refusal and assistant-identity boilerplate: phrases, because a bare "I cannot" is how people speak of duties."""
 
 FEW = 10  # n-grams; among fewer a pair says nothing
 
@@ -81,7 +56,10 @@ def refuses(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.replace("’", "'").split())
+    """One line, straight apostrophes; what stands in double quotes is somebody else's, unless nothing else is there."""
+    line = " ".join(text.replace("’", "'").split())
+    own = re.sub(r'"[^"]*"|“[^”]*”', " ", line)
+    return own if re.search(r"\w", own) else line
 
 
 @lru_cache(maxsize=64)

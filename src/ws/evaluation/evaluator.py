@@ -73,6 +73,7 @@ class _Plan:
     backend: Backend
     prompts: tuple[str, ...]
     n: int
+    temperature: float | None
     new_tokens: int | None
     exam: tuple[dict[str, str], ...]
     seed: int
@@ -86,10 +87,16 @@ class _Plan:
             "backend": self.backend.name, **self.backend.identity(self.items, first),
             "conditions": list(first.conditions), "think": first.think,
             "think_samples": first.samples if first.think else None,
-            "text": {"prompts": digest(self.prompts), "n": self.n, "new": self.new_tokens} if self.prompts else None,
+            "text": self.text_settings if self.prompts else None,
             "capability": digest(self.exam) if self.exam else None,
             "dilemmas": digest([asdict(q) for q in self.axis.questions]) if self.axis.questions else None,
         }
+
+    @property
+    def text_settings(self) -> dict[str, Any]:
+        """How free text is written; its temperature only where it is not the model's own."""
+        heat = {} if self.temperature is None else {"temperature": self.temperature}
+        return {"prompts": digest(self.prompts), "n": self.n, "new": self.new_tokens, **heat}
 
 
 def evaluate(
@@ -110,6 +117,7 @@ def evaluate(
     seed: int = 0,
     split: str = "all",
     texts: int = 200,
+    temperature: float | None = None,
     max_new_tokens: int | None = None,
     conditions: Sequence[str] = ("other_violate",),
     readout: str = "whole",
@@ -123,7 +131,8 @@ def evaluate(
     per_foundation: that many items of each. think: tokens of thinking; None: the embedded model reads 0, and 20 beside
     it in a full report, others 128. think_samples: 0 = one greedy think. split: "select" (half of the items and the
     axis's select prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the probes).
-    texts, max_new_tokens: completions behind coherence, and how long. conditions, readout, strict_june: see `Reading`.
+    texts, max_new_tokens: completions behind coherence, and how long. temperature: of them; None: the model's own, 0:
+    greedy, one per prompt, another instrument. conditions, readout, strict_june: see `Reading`.
     backend: "builtin", "tinymfv", "moralmaps"; None: an installed one where it can serve, else ours. UserError: a
     treatment, items or settings that do not fit.
     """
@@ -136,11 +145,14 @@ def evaluate(
     # the second budget stands beside the headline where everything is measured: it costs ten times as much
     budgets = THINK[lm.is_mini][: 2 if free_text and split != "select" else 1] if think is None else (think,)
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
+    asked = load_items(items, mini=lm.is_mini).split(split).subset(per_foundation)
+    asked.refuse_gaps()
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     plan = _Plan(
-        axis=axis, items=load_items(items, mini=lm.is_mini).split(split).subset(per_foundation),
+        axis=axis, items=asked,
         readings=tuple(replace(reading, think=t, json=t == budgets[0]) for t in budgets),
-        backend=backend_of(lm, backend, whole=whole), prompts=tuple(prompts), n=n, new_tokens=max_new_tokens,
+        backend=backend_of(lm, backend, whole=whole), prompts=tuple(prompts),
+        n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
         exam=tuple(capability_items(lm, EXAM, seed)) if capability else (), seed=seed, batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
@@ -204,17 +216,20 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
 
 
 def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
-    """Free text with `readable`, beside the base's of the same dice; the limit is of another sample of the base."""
+    """Free text with `readable`, beside the base's of the same dice; the limit is of another sample of the base.
 
-    def write(arm: _Arm, seed: int) -> list[pl.DataFrame]:
+    Greedy text has no other sample: its limit comes from the base's sampled text.
+    """
+
+    def write(arm: _Arm, seed: int, heat: float | None = plan.temperature) -> list[pl.DataFrame]:
         return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, adapters=arm.adapters, seed=seed,
-                         max_new_tokens=plan.new_tokens, batch_size=2 * plan.batch_size)
+                         temperature=heat, max_new_tokens=plan.new_tokens, batch_size=2 * plan.batch_size)
 
     def of_base() -> tuple[float, pl.DataFrame]:
-        limit = limit_of(write(_BASE, plan.seed + LIMIT_SEED)[0])
+        limit = limit_of(write(_BASE, plan.seed + LIMIT_SEED, plan.temperature or None)[0])
         return limit, mark_readable(write(_BASE, plan.seed)[0], limit)
 
-    settings = ["text", plan.prompts, plan.n, plan.new_tokens, plan.seed, plan.batch_size, plan.axis.narration]
+    settings = ["text", plan.text_settings, plan.seed, plan.batch_size, plan.axis.narration]
     limit, base = _remembered(lm, settings, of_base)
     frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, plan.seed)]
     return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]

@@ -44,12 +44,12 @@ def spread(prompts: Sequence[str], texts: int) -> tuple[list[str], int]:
 def free_text(
     lm: LM, axis: Axis, prompts: Sequence[str], n: int, *, direction: Any = None, cs: Sequence[float] = (0.0,),
     adapters: Sequence[Any] = (), persona: str | None = None, seed: int = 0,
-    max_new_tokens: int | None = None, batch_size: int = 128,
+    temperature: float | None = None, max_new_tokens: int | None = None, batch_size: int = 128,
 ) -> list[pl.DataFrame]:
     """One scored completions frame per dose: n completions of every prompt, all doses decoded together."""
     texts = generate(
         lm, list(prompts), direction, list(cs), n=n, seed=seed, persona=persona, adapters=adapters,
-        max_new_tokens=max_new_tokens, batch_size=batch_size, allow_stale=bool(adapters),
+        temperature=temperature, max_new_tokens=max_new_tokens, batch_size=batch_size, allow_stale=bool(adapters),
     )
     scored = score(lm, texts, axis)
     return [scored.filter(pl.col("c") == c) for c in cs]

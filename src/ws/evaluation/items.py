@@ -55,6 +55,13 @@ class ItemSet:
         found = Counter(item.foundation for item in self.items)
         return {f: found[f] for f in FOUNDATIONS if found[f]}
 
+    def refuse_gaps(self) -> None:
+        """UserError where a plain set (no conflict cues) has no item of a foundation: its profile would be lopsided."""
+        missing = [f for f in FOUNDATIONS if f not in self.counts]
+        if missing and all(item.cues == (item.foundation,) for item in self.items):
+            raise UserError(f"item set {self.name!r} has no item of {', '.join(missing)} ({len(self.items)} items)."
+                            " Add some of each foundation, or give conflict items their cues.")
+
     def subset(self, per_foundation: int | None) -> ItemSet:
         """The same number of items of every foundation, chosen by the hash of their ids: never a head slice.
 

@@ -13,6 +13,7 @@ from ws.axes import FOUNDATIONS
 from ws.errors import UserError
 from ws.evaluation.cached import Cached, log_softmax, prefix, steered_rows, token_logps
 from ws.evaluation.items import CONDITIONS, Item, ItemSet
+from ws.evaluation.june import june_close, june_prompt
 from ws.evaluation.wording import Wording
 from ws.models import LM
 from ws.sampling import choose, row_keys
@@ -39,8 +40,8 @@ class Reading:
     seed: int = 0
     batch_size: int = 64
     strict_june: bool = False
-    """as tinymfv b726db9 at batch_size=1: the last think token is not in the cache, a second BOS where there is
-    one"""
+    """as tinymfv b726db9 at batch_size=1: its turns (see `june`), the last think token is not in the cache; it reads
+    with readout "first" and samples 0"""
     json: bool = True
     """whether the prefill is continued, for json_valid"""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +95,8 @@ class SlotReader:
         # a model without think markers reads them as plain text
         self.open = lm.encode(OPEN) if reading.think and not lm.thinks else []
         self.close = lm.encode(CLOSE) if reading.think else []
+        if reading.strict_june:
+            self.close = june_close(lm, wording.nudge)
         self.form = ("open" if reading.think else "closed") if lm.thinks else None
         self.rows = [(item, condition) for item in items.items for condition in reading.conditions]
         self.jobs = [self._job(row, order, persona) for row in range(len(self.rows)) for order in range(len(ORDERS))]
@@ -101,9 +104,10 @@ class SlotReader:
     def _job(self, row: int, order: int, persona: str | None) -> Job:
         item, condition = self.rows[row]
         user = self.wording.user(_text(item, condition), ORDERS[order])
-        ids = self.lm.prompt_ids(user, system=persona, form=self.form) + self.open
-        if self.reading.strict_june and ids[0] == self.lm.tok.bos_token_id:
-            ids = [ids[0], *ids]
+        if self.reading.strict_june:
+            ids = june_prompt(self.lm, user, persona)
+        else:
+            ids = self.lm.prompt_ids(user, system=persona, form=self.form) + self.open
         return Job(row, order, ids, int(digest([item.id, condition, order], 15), 16))
 
     @property

@@ -18,11 +18,12 @@ LABELS = {f: f for f in FOUNDATIONS} | {"SocialNorms": "Social norms"}
 @dataclass(frozen=True)
 class Wording:
     """labels: foundation -> answer word; user(text, order): the user turn; prefill: what is forced before the
-    answer."""
+    answer; nudge: the second user turn of `strict_june`."""
 
     labels: dict[str, str]
     user: Callable[[str, Sequence[str]], str]
     prefill: str = '{"violation": "'
+    nudge: str = "Answer now."
 
     def is_valid(self, continuation: str) -> bool:
         """Whether prefill and continuation, to the first closing brace, are JSON with one label as its only value.
