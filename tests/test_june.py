@@ -8,6 +8,7 @@ a padding token that was thought is masked there.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def test_strict_june_needs_a_chat_template() -> None:
 
 def test_strict_june_is_tinymfv_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own words, read out of the installed package: none of them are stored here."""
+    monkeypatch.delitem(sys.modules, "tinymfv", raising=False)  # a stub that another test imported
     tinymfv = pytest.importorskip("tinymfv", reason="TINYMFV IS MISSING: pip install -e '.[tinymfv]'")
     from tinymfv import guided
 

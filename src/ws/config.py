@@ -188,7 +188,7 @@ def mini_quick() -> RunConfig:
     """The embedded model without thinking, one round in under a minute on two cores."""
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=64, random_draws=8),
-        data=DataConfig(doses=(0.5, 0.75, 1.0), prompts=32, keep=48),
+        data=DataConfig(doses=(1.0,), samples=2, prompts=48, keep=64),
         evaluation=EvalConfig(texts=100, think=0, batch_size=128),
         controls=ControlConfig(sft=False, sft_base=False),  # two more heals and reports: the full recipe has them
         batch_size=256,

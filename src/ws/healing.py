@@ -50,8 +50,9 @@ class HealConfig:
     """rank; recipe 8 (embedded), 32"""
     alpha: float | None = None
     """scale numerator, the update is alpha / rank * B A; recipe 16 (embedded), 64"""
-    targets: Literal["all", "writers", "readers", "attention", "mlp"] = "all"
-    """weights that it trains, found by shape: all, writing to the residual stream, reading from it, attention, mlp"""
+    targets: Literal["all", "writers", "readers", "attention", "mlp"] | None = None
+    """weights that it trains, found by shape: all, writing to the residual stream, reading from it, attention, mlp;
+    recipe attention (embedded), all"""
     depth: tuple[float, float] | None = None
     """blocks that it trains, as shares of the depth; recipe all (embedded), 0.2 to 0.8"""
     barrier: Literal["kl_rev", "kl_fwd", "nll"] = "kl_rev"
@@ -123,8 +124,10 @@ class HealConfig:
         return 0.0 if self.barrier == "nll" else (self.beta or 0.0) * (1 + round) ** self.beta_pow
 
 
-MINI = {"rank": 8, "alpha": 16.0, "lr": 5e-3, "batch": 12, "tau": 0.3, "beta": 0.3, "depth": (0.0, 1.0)}
-OTHERS = {"rank": 32, "alpha": 64.0, "lr": 1e-4, "batch": 6, "tau": 1.0, "beta": 0.2, "depth": (0.2, 0.8)}
+MINI: dict[str, Any] = {"rank": 8, "alpha": 16.0, "lr": 5e-3, "batch": 12, "tau": 0.3, "beta": 0.3, "depth": (0.0, 1.0)}
+MINI |= {"targets": "attention"}  # replies alone carry more of the trait into the vignettes than with all weights
+OTHERS: dict[str, Any] = {"rank": 32, "alpha": 64.0, "lr": 1e-4, "batch": 6, "tau": 1.0, "beta": 0.2}
+OTHERS |= {"depth": (0.2, 0.8), "targets": "all"}
 NAMES: dict[str, tuple[str, ...]] = {
     "adapter": ("lora", "dora", "pissa", "delora"),
     "targets": ("all", "writers", "readers", "attention", "mlp"),
@@ -136,7 +139,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 def _check_names(config: HealConfig) -> None:
     for name, known in NAMES.items():
-        if getattr(config, name) not in known:
+        if getattr(config, name) not in (known if name != "targets" else (*known, None)):
             raise UserError(f"heal.{name} {getattr(config, name)!r} is unknown. Use one of: {', '.join(known)}.")
 
 

@@ -61,7 +61,7 @@ class Student:
     def __init__(self, lm: LM, plan: Plan) -> None:
         self.lm, self.plan, self.config = lm, plan, plan.config
         self.slope, self.tau = plan.config.slope(plan.round), plan.config.tau or 0.0
-        names = targeted(lm, plan.config.targets, plan.config.depth or (0.0, 1.0))
+        names = targeted(lm, plan.config.targets or "all", plan.config.depth or (0.0, 1.0))
         self.references = {"base": self._states(plan.training)}
         live = Live(lm.model)
         for i, (adapter, c) in enumerate(plan.history):

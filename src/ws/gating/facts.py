@@ -68,6 +68,13 @@ def num(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
+def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
+    """Whether a share fell by more than chance: each value lies outside the other's interval."""
+    low = was.get(f"{name}_low")
+    under = low is None or num(now[name]) < num(low)
+    return num(now[f"{name}_high"]) < num(was[name]) and under
+
+
 def one(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
     """The arm's single row, or its columns as None when it was not run."""
     rows = arms.filter(pl.col("arm") == arm)

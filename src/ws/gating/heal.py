@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.facts import is_surgical, num, off_target, one
+from ws.gating.facts import fell_beyond, is_surgical, num, off_target, one
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import (
     Finding,
@@ -189,7 +189,7 @@ def _capability(f: HealFacts) -> Finding:
     if now["capability"] is None or was["capability"] is None:
         return None, "capability was not measured"
     text = f"capability {num(was['capability']):.2f} base, {span_of(now, 'capability')} healed"
-    return num(now["capability_high"]) < num(was["capability"]), text
+    return fell_beyond(now, was, "capability"), text
 
 
 def _seeds(f: HealFacts) -> Finding:

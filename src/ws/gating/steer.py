@@ -8,7 +8,7 @@ import math
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.facts import SteerFacts, is_surgical, num, off_target, one
+from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
 
@@ -165,7 +165,7 @@ def _capability(f: SteerFacts) -> Finding:
         return None, "capability was not measured"
     now, was = f.steer, f.base
     text = f"capability {span_of(now, 'capability')} against base {span_of(was, 'capability')}"
-    return num(now["capability_high"]) < num(was["capability"]), text
+    return fell_beyond(now, was, "capability"), text
 
 
 def _prompting(f: SteerFacts) -> tuple[float, float, str]:

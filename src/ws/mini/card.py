@@ -8,6 +8,7 @@ The tests assert bars on these same functions. auth_nats is on the conflict item
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -91,9 +92,10 @@ def dose_response(lm: LM, v: Direction) -> dict[str, Any]:
     }
 
 
-def free_text(
-    lm: LM, v: Direction, doses: Sequence[float] = (-4, -3, -2, -1.5, -1, 0, 0.5, 1, 1.5, 2, 3, 4), texts: int = 200
-) -> list[dict[str, Any]]:
+TEXT_DOSES = (-4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4)
+
+
+def free_text(lm: LM, v: Direction, doses: Sequence[float] = TEXT_DOSES, texts: int = 200) -> list[dict[str, Any]]:
     """Coherence, its parts, behaviour, narration and refusals of free replies under the neutral prompt, by dose."""
     reports = evaluate(
         lm, axis_of(lm), direction=v, c=list(doses), items="conflict", think=0, capability=True, texts=texts
@@ -113,7 +115,7 @@ def _text_row(r: Report) -> dict[str, Any]:
         if "kind" in r.exam.columns
         else {}
     )
-    return {
+    row = {
         "c": r.c,
         "coherence": round(r.coherence, 3),
         "coh_text": round(r.coh_text, 3),
@@ -128,6 +130,7 @@ def _text_row(r: Report) -> dict[str, Any]:
         "capability": round(r.capability, 3),
         **exam,
     }
+    return {name: None if math.isnan(x) else x for name, x in row.items()}
 
 
 def filter_auc(lm: LM, v: Direction) -> float:
@@ -137,7 +140,7 @@ def filter_auc(lm: LM, v: Direction) -> float:
     return auc(df["tail_ppl"].to_numpy(), (df["c"] > 0).to_numpy())
 
 
-def heal_data(lm: LM, v: Direction, c: float, rows: int = 48, seed: int = 0, filtered: bool = True) -> pl.DataFrame:
+def heal_data(lm: LM, v: Direction, c: float, rows: int = 64, seed: int = 0, filtered: bool = True) -> pl.DataFrame:
     """Replies of the train prompts at dose c, filtered by the default criteria (or not), the first `rows`."""
     axis = axis_of(lm)
     prompts = [Prompt(p, split="train") for p in axis.train]
@@ -260,7 +263,10 @@ PARTS: dict[str, Callable[[LM, Direction], Any]] = {
     "filter_auc": lambda lm, v: round(filter_auc(lm, v), 4),
     "questions": lambda lm, v: {n: question_means(lm, n) for n in ("care_over_authority", "honesty")},
     "archetypes": lambda lm, v: archetypes(lm),
-    "heal": lambda lm, v: [healed(lm, v, 1.0, b) for b in (0.0, 0.3, 1.0, 30.0)],
+    "heal": lambda lm, v: [
+        *(healed(lm, v, 1.0, b) for b in (0.0, 0.3, 3.0, 1000.0)),
+        healed(lm, v, 1.0, 1000.0, tau=0.0),
+    ],
     "heal_damage": lambda lm, v: [
         healed(lm, v, 2.0, b, filtered=f) for b, f in ((0.0, False), (0.3, False), (0.0, True), (0.3, True))
     ],
@@ -282,12 +288,12 @@ def line(*values: Any) -> str:
 
 
 TEXT = ("coherence", "tail_ppl", "protect", "grammatical", "narrates", "refuses", "loops", "sum", "two_step", "fact")
-HEAL = ("c", "beta", "filtered", "retain [95 %]", "of behaviour", "coherence base / steered / healed", "capability")
+HEAL = ("c", "beta", "tau", "filtered", "retain [95 %]", "of behaviour", "coherence, three arms", "capability")
 
 
 def markdown(card: dict[str, Any]) -> str:
     """The scores of a measured card as three tables: single figures, free text by dose, heals."""
-    by_dose = [(f"{t['c']:g}", *(t.get(k, "-") for k in TEXT)) for t in card["free_text"]]
+    by_dose = [(f"{t['c']:g}", *(shown(t.get(k)) for k in TEXT)) for t in card["free_text"]]
     heals = [healed_line(h) for h in (*card["heal"], *card["heal_damage"])]
     tables: list[list[Sequence[Any]]] = [
         [("reading", "value"), ("---", "---"), *figures(card)],
@@ -315,6 +321,10 @@ def figures(card: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def shown(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
 def spelled(x: Sequence[float]) -> str:
     return f"{x[0]:+.2f} [{x[1]:.2f}, {x[2]:.2f}]"
 
@@ -324,7 +334,10 @@ def healed_line(h: dict[str, Any]) -> tuple[Any, ...]:
     arms = [h[k] for k in ("base", "steered", "healed")]
     coherence = " / ".join(f"{a['coherence']:.2f}" for a in arms)
     able = f"{arms[0]['capability']:.2f} -> {arms[2]['capability']:.2f}"
-    return (f"{h['c']:g}", h["beta"], h["filtered"], spelled(h["retain"]), h["retain_behaviour"], coherence, able)
+    return (
+        *(f"{h['c']:g}", h["beta"], h.get("tau", 0.3), h["filtered"]),
+        *(spelled(h["retain"]), h["retain_behaviour"], coherence, able),
+    )
 
 
 def write(card: dict[str, Any]) -> None:
