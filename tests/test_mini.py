@@ -82,8 +82,8 @@ def test_a_barrier_brings_back_what_damage_took() -> None:
 
 def test_adverbs_are_graded() -> None:
     graded = {}
-    for name in ("slightly", "often", "", "always"):
-        adverb = name + " " if name else ""
+    for name in ("slightly", "sometimes", "often", "always"):
+        adverb = name + " "
         graded[name] = card.persona_shifts(lm(), [f"You {adverb}look after others and {adverb}ignore orders."])[0]
     values = list(graded.values())
     assert values == sorted(values, reverse=True), graded
@@ -135,7 +135,6 @@ def test_narration_and_refusals_are_there_to_filter() -> None:
     t = texts()
     assert max(r["narrates"] for c, r in t.items() if c > 0) >= 0.03, t
     assert max(r["narrates"] for c, r in t.items() if c < 0) >= 0.03, t
-    assert max(r["refuses"] for r in t.values()) >= 0.01, t
 
 
 @pytest.mark.xfail(reason="0.045 of the texts narrate on the side of care, 0.055 on the other; 0.05 were wanted")
@@ -144,7 +143,6 @@ def test_narration_on_either_side() -> None:
     assert min(max(r["narrates"] for c, r in t.items() if s * c > 0) for s in (-1, 1)) >= 0.05, t
 
 
-@pytest.mark.xfail(reason="0.015 of the texts refuse at 200 texts a dose; 0.02 were wanted")
 def test_refusals_somewhere_on_the_grid() -> None:
     assert max(r["refuses"] for r in texts().values()) >= 0.02, texts()
 
