@@ -42,7 +42,7 @@ def direction() -> Any:
 
 @lru_cache(maxsize=1)
 def personas() -> dict[str, Any]:
-    return card.personas(lm())
+    return card.personas(lm(), split="report")  # half of the items: the card has all of them
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +52,7 @@ def doses() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def texts() -> dict[float, dict[str, Any]]:
-    return {r["c"]: r for r in card.free_text(lm(), direction())}
+    return {r["c"]: r for r in card.free_text(lm(), direction(), (-1.5, -1, -0.5, 0, 0.5, 1, 1.5, 4))}
 
 
 @lru_cache(maxsize=8)
@@ -216,7 +216,9 @@ def test_held_out_items_by_hand() -> None:
 
 def test_hand_written_frames_keep_half() -> None:
     frames = rows("frames")
-    care = np.mean(card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "care"]))
-    authority = np.mean(card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "authority"]))
+    care = np.mean(card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "care"], split="report"))
+    authority = np.mean(
+        card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "authority"], split="report")
+    )
     own = personas()["authority_persona"] - personas()["care_persona"]
     assert authority - care >= own / 2, (care, authority, own)

@@ -54,18 +54,18 @@ def shift(base: Report, other: Report) -> list[float]:
     return [round(sign * s.value, 3), *sorted((round(sign * s.low, 3), round(sign * s.high, 3)))]
 
 
-def persona_shifts(lm: LM, personas: Iterable[str], items: Any = "conflict") -> list[float]:
+def persona_shifts(lm: LM, personas: Iterable[str], items: Any = "conflict", split: str = "all") -> list[float]:
     """d auth_nats against the neutral prompt of each persona as system prompt."""
-    axis, read = bare(axis_of(lm)), READ | {"items": items}
+    axis, read = bare(axis_of(lm)), READ | {"items": items, "split": split}
     base = evaluate(lm, axis, **read)
     return [evaluate(lm, axis, persona=p, **read).auth_nats - base.auth_nats for p in personas]
 
 
-def personas(lm: LM) -> dict[str, Any]:
+def personas(lm: LM, split: str = "all") -> dict[str, Any]:
     """Neutral balance and headroom, and what the axis's own personas do."""
     axis = axis_of(lm)
-    base = evaluate(lm, bare(axis), **READ)
-    care, authority = persona_shifts(lm, axis.positive), persona_shifts(lm, axis.negative)
+    base = evaluate(lm, bare(axis), split=split, **READ)
+    care, authority = (persona_shifts(lm, poles, split=split) for poles in (axis.positive, axis.negative))
     p = base.p.mean(0)
     return {
         "auth_nats": round(base.auth_nats, 3),
