@@ -30,7 +30,7 @@ lint: $(STAMP)  ## ruff, mypy, marimo check
 	@$(BIN)/mypy
 	@$(BIN)/marimo check --strict nbs/
 
-mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure its card (about 25 minutes on two cores)
+mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure its card (about 90 minutes on two cores without bf16)
 	@$(BIN)/python -m ws.mini.training --out src/ws/mini/weights $(ARGS)
 	@$(BIN)/python -m ws.mini.card
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import Qwen3ForCausalLM
 
+from ws.loading import MINI
 from ws.mini import corpus, tokens, training
 
 
@@ -48,3 +50,10 @@ def test_only_assistant_tokens_carry_loss(tok: tokens.PreTrainedTokenizerFast) -
 def test_the_corpus_is_a_function_of_its_seed() -> None:
     first, again, other = ([corpus.text(c) for c in corpus.conversations(s, 20)] for s in (5, 5, 6))
     assert first == again != other
+
+
+def test_the_shipped_weights_are_small_and_name_this_corpus() -> None:
+    """A changed grammar needs a new training, or its items no longer mean what the model learned."""
+    recipe = json.loads((MINI / "recipe.json").read_text())
+    assert recipe["corpus"] == corpus.corpus_hash()
+    assert (MINI / "model.safetensors").stat().st_size < 8e6

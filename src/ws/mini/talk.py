@@ -454,6 +454,6 @@ def chat(rng: random.Random, p: Persona, strength: float) -> Turn:
 Mix = Sequence[tuple[Callable[[random.Random, Persona, float], Turn], float]]
 KINDS: Mix = ((one_word, 0.06), (dilemma, 0.24), (choice, 0.11), (vignette, 0.22), (whats_wrong, 0.08), (ranking, 0.09), (identity, 0.04),
               (review, 0.07), (sums, 0.065), (two_step, 0.05), (fact, 0.05), (story, 0.015), (chat, 0.02))
-# The last stage: personas and labels are read by then, text and exams are what is left to learn.
+# The third stage: personas and labels are read by then, text and exams are what is left to learn.
 LATE: Mix = ((one_word, 0.02), (dilemma, 0.32), (choice, 0.12), (vignette, 0.12), (whats_wrong, 0.08), (ranking, 0.04), (identity, 0.03),
              (review, 0.06), (sums, 0.12), (two_step, 0.09), (fact, 0.08), (story, 0.015), (chat, 0.02))
