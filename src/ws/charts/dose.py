@@ -1,20 +1,15 @@
-"""Pictures of a run, as altair charts: notebooks show them, `save` writes SVG, PNG, HTML or JSON by the suffix."""
+"""The dose response: how far each dose moves the target, beside its controls, and what it costs."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from ws.errors import UserError
+from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE
 
-__all__ = ["dose_chart", "drift_chart", "save"]
-
-BLUE, ORANGE, GREY, GREEN = "#2f6db3", "#d9822b", "#8a8f98", "#3a8f5c"
-COHERENT = 0.95
-SUFFIXES = (".svg", ".png", ".html", ".json")
+__all__ = ["dose_chart"]
 
 
 def dose_chart(grid: pl.DataFrame, arms: pl.DataFrame, title: str = "") -> alt.VConcatChart:
@@ -67,24 +62,3 @@ def _random_band(arms: pl.DataFrame) -> alt.Chart:
     edge = draws.quantile(0.95, "linear") if draws.len() else None
     rows = pl.DataFrame({"low": [-edge], "high": [edge]} if edge is not None else {"low": [], "high": []})
     return alt.Chart(rows).mark_rect(color=GREY, opacity=0.15).encode(y="low:Q", y2="high:Q")
-
-
-def drift_chart(drift: pl.DataFrame, reading: str = "kl") -> alt.TopLevelMixin:
-    """One reading of the drift (ws.drift) before and after a heal, by group of completions, with 95 % intervals."""
-    rows = drift.filter(pl.col("reading") == reading, pl.col("stage").is_in(["before", "after"]))
-    base = alt.Chart(rows).encode(x=alt.X("group:N", title=None), xOffset=alt.XOffset("stage:N", sort=["before"]))
-    colour = alt.Color("stage:N", title=None, scale=alt.Scale(domain=["before", "after"], range=[ORANGE, GREEN]))
-    bars = base.mark_bar(opacity=0.6).encode(y=alt.Y("value:Q", title=reading), color=colour)
-    return alt.layer(bars, base.mark_rule().encode(y="low:Q", y2="high:Q")).properties(width=300, height=180)
-
-
-def save(chart: alt.TopLevelMixin, path: str | Path) -> Path:
-    """Write the chart by its suffix (svg, png, html, json); no network. UserError for another suffix."""
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"A chart cannot be written as {path.name!r}. Use one of {', '.join(SUFFIXES)}.")
-    if path.suffix == ".html":
-        chart.save(str(path), inline=True)
-    else:
-        chart.save(str(path))
-    return path
