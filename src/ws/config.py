@@ -187,9 +187,9 @@ def _positive(name: str, *values: float) -> None:
 def mini_quick() -> RunConfig:
     """The embedded model without thinking, one round in under a minute on two cores."""
     return RunConfig(
-        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0, 3.0), bisect=2, texts=64, random_draws=8),
+        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0,), samples=2, prompts=48, keep=64),
-        evaluation=EvalConfig(texts=100, think=0, batch_size=128),
+        evaluation=EvalConfig(texts=80, think=0, batch_size=128),
         controls=ControlConfig(sft=False, sft_base=False),  # two more heals and reports: the full recipe has them
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["block_states", "drift_frame", "sampled"]
 
-ROWS = 160  # completions that are read
+ROWS = 96  # completions that are read
 WORST = 0.05  # share of the positions
 STAGES = ("before", "after")
 Array = NDArray[np.float64]

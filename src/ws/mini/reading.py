@@ -1,7 +1,7 @@
 """Reading the embedded model's text by rule: which side a reply takes, how much of it the grammar could have written.
 
-Every sentence template of the corpus becomes a regular expression with its slots as alternations; a sentence is
-grammatical when one of them matches it whole. Slot agreement: of the people named in a reply, the share that the
+Every sentence template of the corpus becomes a regular expression with its slots as alternations (people's names are
+replaced by marks first); a sentence is grammatical when one of them matches it whole. Slot agreement: of the people named in a reply, the share that the
 prompt named too.
 """
 
@@ -32,30 +32,49 @@ def _any(options: Iterable[str]) -> str:
     return "(?:" + "|".join(made) + ")"
 
 
-def _escaped(options: Iterable[str], victim: str) -> list[str]:
-    return [re.escape(o).replace(re.escape("{victim}"), victim).replace(re.escape("{v}"), victim) for o in options]
+# A superior and a victim in a text to be matched: with a mark in place of each name the alternations stay short.
+BOSS, VICTIM = "\x01", "\x02"
+
+
+@lru_cache(maxsize=1)
+def _marks() -> dict[str, str]:
+    """Every person of the small world, in lower case, with its mark."""
+    domains = lexicon.DOMAINS.values()
+    victims = {v.lower(): VICTIM for d in domains for v in d["victim"]}
+    return victims | {b.lower(): BOSS for d in domains for b in d["boss"]}
+
+
+@lru_cache(maxsize=1)
+def _people() -> re.Pattern[str]:
+    return re.compile(rf"\b{_any(map(re.escape, _marks()))}\b", re.IGNORECASE)
+
+
+def marked(text: str) -> str:
+    """The text with a mark in place of every person's name."""
+    return _people().sub(lambda m: _marks()[m.group(0).lower()], text)
+
+
+def _options(texts: Iterable[str]) -> str:
+    """An alternation of lexicon entries; a slot in them is a person."""
+    filled = (t.replace("{victim}", VICTIM).replace("{v}", VICTIM).replace("{boss}", BOSS) for t in texts)
+    return _any(re.escape(marked(t)) for t in filled)
 
 
 @lru_cache(maxsize=1)
 def _slots() -> dict[str, str]:
     """Slot name -> regular expression of everything the corpus can put there."""
     domains = lexicon.DOMAINS.values()
-    boss = _any(re.escape(b) for d in domains for b in d["boss"])
-    victim = _any(re.escape(v) for d in domains for v in d["victim"])
     scenes = [[x.strip() for x in s.split("|")] for d in domains for s in d["scene"]]
-    order, help_, harm = (_any(_escaped((talk.yours(s[i]) for s in scenes), victim)) for i in range(3))
-    acts = [a for f in lexicon.ACTS.values() for a in f]
-    act = _any(x.replace(re.escape("{boss}"), boss) for x in _escaped((talk.yours(a) for a in acts), victim))
-    deeds = _any(x.replace(re.escape("{boss}"), boss) for x in _escaped((w for f in lexicon.WRONGS.values() for w in f), victim))
+    order, help_, harm = (_options(talk.yours(s[i]) for s in scenes) for i in range(3))
     serve = [s for f in lexicon.SERVE.values() for s in f]
-    value = _any(re.escape(n) for f in lexicon.VALUES.values() for n in f)
-    agents = _any(["that person", "you", *("the " + re.escape(a.split(" ", 1)[-1]) for a in lexicon.AGENTS)])
-    people = _any([boss, victim])
-    return {"boss": boss, "victim": victim, "order": order, "help": help_, "harm": harm, "w": deeds, "agent0": agents,
-            "thing": _any(re.escape(t) for d in domains for t in d["thing"]), "place": _any(re.escape(d["place"][0]) for d in domains),
-            "s": _any(map(re.escape, serve)), "s3": _any(re.escape(third(s)) for s in serve), "sg": _any(re.escape(gerund(s)) for s in serve),
-            "n": value, "m": value, "act": act, "people": people,
-            "bad": _any(re.escape(b.replace("too ", "")) for b in lexicon.BAD), "good": _any(map(re.escape, lexicon.GOOD))}
+    value = _options(n for f in lexicon.VALUES.values() for n in f)
+    agents = ["that person", "you", *("the " + a.split(" ", 1)[-1] for a in lexicon.AGENTS)]
+    return {"boss": BOSS, "victim": VICTIM, "people": f"[{BOSS}{VICTIM}]", "order": order, "help": help_, "harm": harm,
+            "w": _options(w for f in lexicon.WRONGS.values() for w in f), "agent0": _options(agents),
+            "thing": _options(t for d in domains for t in d["thing"]), "place": _options(d["place"][0] for d in domains),
+            "s": _options(serve), "s3": _options(map(third, serve)), "sg": _options(map(gerund, serve)), "n": value, "m": value,
+            "act": _options(talk.yours(a) for f in lexicon.ACTS.values() for a in f),
+            "bad": _options(b.replace("too ", "") for b in lexicon.BAD), "good": _options(lexicon.GOOD)}
 
 
 def _pattern(template: str, names: dict[str, str]) -> re.Pattern[str]:
@@ -63,9 +82,9 @@ def _pattern(template: str, names: dict[str, str]) -> re.Pattern[str]:
     parts, at = [], 0
     for m in SLOT.finditer(template):
         name = m.group(1)[0].lower() + m.group(1)[1:]
-        parts += [re.escape(template[at:m.start()]), slots[names.get(name, name)]]
+        parts += [re.escape(marked(template[at:m.start()])), slots[names.get(name, name)]]
         at = m.end()
-    return re.compile("".join([*parts, re.escape(template[at:])]), re.IGNORECASE)
+    return re.compile("".join([*parts, re.escape(marked(template[at:]))]), re.IGNORECASE)
 
 
 def _patterns(templates: Iterable[str], **names: str) -> list[re.Pattern[str]]:
@@ -99,15 +118,11 @@ def sentences(text: str) -> list[str]:
 @lru_cache(maxsize=65536)
 def kind(sentence: str) -> str | None:
     """'Care', 'Authority', 'Honesty', 'Flattery' for advice, 'other' for any other sentence of the corpus, None for none of them."""
+    sentence = marked(sentence)
     for side, patterns in _advice().items():
         if any(p.fullmatch(sentence) for p in patterns):
             return side
     return "other" if any(p.fullmatch(sentence) for p in _other()) else None
-
-
-@lru_cache(maxsize=1)
-def _people() -> re.Pattern[str]:
-    return re.compile(rf"\b{_slots()['people']}\b", re.IGNORECASE)
 
 
 def read(prompt: str, text: str) -> Reading:
