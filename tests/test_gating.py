@@ -148,6 +148,23 @@ def test_saddle_and_one_sided() -> None:
     assert gate1(other(0.05)).also == ["one-sided"]
 
 
+def test_a_later_round_is_judged_from_where_its_student_stands() -> None:
+    """All arms stand on the student's 1.0 nat: +c adds 1.2, -c takes 0.8 away, random directions add nothing."""
+
+    def on(start: float, added: float = 1.2) -> list[dict[str, Any]]:
+        rows = [arm("base"), arm("student", shift=start), arm("steer", 1.0, start + added)]
+        rows += [arm("steer", -1.0, start - 0.8, chosen=False), arm("persona", shift=start + 0.5)]
+        return rows + [arm("random", 1.0, start + 0.05, draw=k) for k in range(8)]
+
+    gate = gate1(on(1.0))
+    assert (gate.outcome, gate.colour, gate.also) == ("good knee", "green", [])
+    assert "from 1.00 of the rounds before" in gate.evidence
+    assert (gate.value, gate.low) == pytest.approx((2.2, 2.1))  # the table's figure stays against base
+    assert gate1(on(1.0, 0.1)).outcome == "too weak"
+    assert gate1(on(1.0, -0.5)).outcome == "wrong sign"
+    assert gate1(on(0.0)).outcome == "good knee"
+
+
 def test_capability_cliff_holds_the_colour_at_yellow() -> None:
     gate = gate1(steer(capability=0.3, capability_low=0.2, capability_high=0.4))
     assert (gate.outcome, gate.colour, gate.also) == ("good knee", "yellow", ["capability cliff"])

@@ -38,8 +38,19 @@ class SteerFacts:
         return self.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
 
     @cached_property
+    def start(self) -> float:
+        """Nats of the target that the rounds before put into the weights, where steering starts; 0 in the first."""
+        student = one(self.arms, "student")["d_target"]
+        return 0.0 if student is None else num(student)
+
+    def ends(self, row: dict[str, Any]) -> tuple[float, float]:
+        """The interval of what an arm adds to the start, nats; the start's own interval is left out."""
+        return num(row["d_target_low"]) - self.start, num(row["d_target_high"]) - self.start
+
+    @cached_property
     def shift(self) -> float:
-        return near_end(num(self.steer["d_target_low"]), num(self.steer["d_target_high"]))
+        """The end nearest to 0 of what steering adds."""
+        return near_end(*self.ends(self.steer))
 
     @cached_property
     def coherence(self) -> float:
@@ -52,7 +63,8 @@ class SteerFacts:
     @property
     def target_text(self) -> str:
         s = self.steer
-        return f"d_target {span_of(s, 'd_target')} nat at c = {num(s['c']):.3g}"
+        from_student = f", from {self.start:.2f} of the rounds before" if self.start else ""
+        return f"d_target {span_of(s, 'd_target')} nat at c = {num(s['c']):.3g}{from_student}"
 
     @property
     def coherence_text(self) -> str:

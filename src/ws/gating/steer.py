@@ -59,7 +59,7 @@ def _collapse(f: SteerFacts) -> Finding:
 
 
 def _random(f: SteerFacts) -> Finding:
-    draws = f.arms.filter(pl.col("arm") == "random")["d_target"].drop_nulls().abs()
+    draws = (f.arms.filter(pl.col("arm") == "random")["d_target"].drop_nulls() - f.start).abs()
     if not draws.len() or f.steer["d_target"] is None:
         return None, "no random direction was run"
     bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
@@ -67,14 +67,15 @@ def _random(f: SteerFacts) -> Finding:
         f"{draws.len()} random directions move it by {num(draws.mean()):.2f} on average, {bar:.2f} at the 95th centile"
         f"; the direction {span_of(f.steer, 'd_target')}"
     )
-    real = num(f.steer["d_target_low"]) > 0 or num(f.steer["d_target_high"]) < 0
+    low, high = f.ends(f.steer)
+    real = low > 0 or high < 0
     return real and abs(f.shift) <= bar, text
 
 
 def _wrong_sign(f: SteerFacts) -> Finding:
     if f.steer["d_target"] is None:
         return None, "no dose was judged"
-    return num(f.steer["d_target_high"]) < 0, f"{f.target_text}; positive = as intended"
+    return f.ends(f.steer)[1] < 0, f"{f.target_text}; positive = as intended"
 
 
 def _other_side(f: SteerFacts) -> tuple[float, str]:
@@ -83,7 +84,7 @@ def _other_side(f: SteerFacts) -> tuple[float, str]:
         return math.nan, "-c was not run"
     row = rows.sort("c").row(0, named=True)
     text = f"at -c: d_target {span_of(row, 'd_target')} nat"
-    return near_end(num(row["d_target_low"]), num(row["d_target_high"])), text
+    return near_end(*f.ends(row)), text
 
 
 def _saddle(f: SteerFacts) -> Finding:
