@@ -18,6 +18,7 @@ from ws.filtering import borderline
 from ws.gating import Gate
 from ws.gating.facts import num
 from ws.gating.gate import span_of
+from ws.knee import crossing, crossing_text, probes_of
 
 if TYPE_CHECKING:
     from ws.runs import Run
@@ -92,7 +93,9 @@ def print_round(run: Run, number: int, console: Console) -> None:
     heading = f"round {number}   {config.axis}   {config.model}   seeds {', '.join(map(str, config.seeds))}"
     console.rule(Text(heading), align="left", style="dim")
     if run.has("dose.parquet", number):
-        dose_table(run.frame("dose", number), "Dose search (select prompts and items)", console)
+        found = run.frame("dose", number)
+        dose_table(found, "Dose search (select prompts and items)", console)
+        print_knee(found, config.dose.coherence, console)
     if run.has("arms.parquet", number):
         dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console)
     if run.has("grid.parquet", number):
@@ -119,6 +122,13 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     if draws.height:
         table.add_row(*_random_cells(draws))
     console.print(table)
+
+
+def print_knee(arms: pl.DataFrame, floor: float, console: Console) -> None:
+    """The chosen dose, and where coherence falls through the floor with its interval."""
+    chosen = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+    knee = f"c {chosen['c'][0]:.3g} is the strongest coherent dose" if chosen.height else "No dose is coherent"
+    console.print(Text(f"{knee}; {crossing_text(crossing(probes_of(arms), floor), floor)}"))
 
 
 def print_definitions(console: Console) -> None:

@@ -24,7 +24,7 @@ from ws.gating.facts import num
 from ws.gating.gate import clean
 from ws.generation import Prompt, generate
 from ws.healing import HealConfig, heal
-from ws.knee import find_knee
+from ws.knee import crossing, find_knee, probes_of
 from ws.runs import Run, load
 from ws.treatments import report_arms
 
@@ -36,7 +36,7 @@ __all__ = ["Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
 VERSIONS = {
-    "direction": 1, "dose": 2, "steer": 3, "data": 1, "heal": 2, "healed": 1, "drift": 1, "plain": 1, "table": 2,
+    "direction": 1, "dose": 3, "steer": 3, "data": 1, "heal": 2, "healed": 1, "drift": 1, "plain": 1, "table": 2,
     "judge": 2,
 }  # fmt: skip
 
@@ -162,13 +162,16 @@ class Round:
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
         texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
         limit = self.config.data.tail_ppl
+        table = arms_of(base, arms, v.fingerprint)
+        at = crossing(probes_of(table), d.coherence)
         knee = {
             "c": c,
             "base": base.coherence,
             "probes": list(probes.items()),
+            "crossing": [clean(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
             "tail_ppl": tail_limit(base.text) if limit is None else limit,
         }
-        return arms_of(base, arms, v.fingerprint), pl.concat(texts), knee
+        return table, pl.concat(texts), knee
 
     def steer(self, v: Direction, c: float) -> None:
         """The report set: base, personas, random directions, the knee, minus the knee, the data doses."""

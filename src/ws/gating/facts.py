@@ -11,6 +11,7 @@ import polars as pl
 
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import Thresholds, near_end, span_of
+from ws.knee import crossing, crossing_text, probes_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class SteerFacts:
     @cached_property
     def d_coh(self) -> float:
         return self.coherence - num(self.base["coherence"])
+
+    @cached_property
+    def knee_text(self) -> str:
+        """Where the dose search says that coherence falls through the floor, with its interval."""
+        probes = probes_of(self.grid)
+        if probes.height < 2:
+            return "no dose search"
+        return crossing_text(crossing(probes, self.limits.coherent), self.limits.coherent)
 
     @property
     def target_text(self) -> str:

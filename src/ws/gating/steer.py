@@ -44,7 +44,7 @@ def _too_strong(f: SteerFacts) -> Finding:
         return passing.height == 0 and f.doses.height > 0, f"no dose of the grid is coherent; {edge}"
     high = num(f.steer["coherence_high"])
     certain = high < f.limits.coherent or f.coherence < f.limits.broken
-    return certain, f"{f.coherence_text}; {edge}"
+    return certain, f"{f.coherence_text}; {edge}; {f.knee_text}"
 
 
 def _collapse(f: SteerFacts) -> Finding:
@@ -109,6 +109,7 @@ def _spare(f: SteerFacts) -> Finding:
     text = f"{f.target_text} with {f.coherence_text}; " + (
         "the strongest dose tried" if top else "stronger doses were tried"
     )
+    text += f"; {f.knee_text}"
     small = 0 < f.shift < f.limits.shift
     return room and (small or (top and f.shift > 0)), text
 
@@ -203,7 +204,7 @@ def _good_knee(f: SteerFacts) -> Finding:
         return None, "no dose was judged"
     high = num(f.steer["coherence_high"])
     good = f.shift >= f.limits.shift and f.coherence >= f.limits.broken and high >= f.limits.coherent
-    return good, f"{f.target_text}; {f.coherence_text}"
+    return good, f"{f.target_text}; {f.coherence_text}; {f.knee_text}"
 
 
 TABLE: tuple[Row[SteerFacts], ...] = (
