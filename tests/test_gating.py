@@ -580,3 +580,10 @@ def test_null_figures_never_crash() -> None:
 def test_arms_refuse_an_unknown_column() -> None:
     with pytest.raises(ValueError, match="colour"):
         arms_frame([{"arm": "base", "colour": "red"}])
+
+
+def test_two_seeds_and_a_shift_that_turns_under_self_violate_are_caveats() -> None:
+    assert gate1(steer(), seeds=2).caveats == ["2 seeds: arms are not ranked before 3"]
+    turned = gate1(steer(d_self=-0.4, d_self_low=-0.6, d_self_high=-0.2))
+    assert turned.caveats == ["self_violate disagrees in sign: d_self -0.40 [-0.60, -0.20] nat"]
+    assert gate1(steer(d_self=-0.1, d_self_low=-0.3, d_self_high=0.1)).caveats == []

@@ -78,7 +78,7 @@ def test_a_run_leaves_the_folder_of_the_contract(whole: runs.Run, folder: Path) 
     assert whole.finished
     assert whole.frame("arms").columns == list(ARMS)
     controls = {"persona", "persona_engineered", "anti_persona", "random", "sft", "sft_base"}
-    assert set(whole.frame("arms")["arm"]) == {"base", "steer", "healed"} | controls
+    assert set(whole.frame("arms")["arm"]) == {"base", "steer", "healed", "healed_persona"} | controls
     assert read_results(folder / "out").height == 1
     assert {"versions", "threads", "commit", "argv", "device", "dtype", "fingerprint"} <= set(whole.env)
 
@@ -432,4 +432,5 @@ def test_a_run_stores_and_prints_where_coherence_falls(whole: runs.Run) -> None:
     assert any("coherence falls through 0.95" in check[3] for check in steer.checks)
     console = Console(record=True, width=200, file=io.StringIO())
     print_run(whole, console)
-    assert "coherence falls through 1e-60" in console.export_text()
+    text = console.export_text()
+    assert "coherence falls through 1e-60" in text and "1 seed: arms are not ranked before 3" in text

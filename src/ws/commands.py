@@ -160,7 +160,7 @@ def doctor(args: cli.DoctorArgs) -> None:
 
     lm = load_model(args.model)
     axis = load_axis(args.axis).on(lm)
-    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32)
+    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60)
     arms = arms_of(report, [Arm("base", report)], lm.fingerprint)
     gate = judge_instrument(arms, Trait(axis.target, dict(axis.intended)))
     about = {

@@ -17,6 +17,7 @@ from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering import borderline
 from ws.gating import Gate
 from ws.gating.facts import num
+from ws.gating.frames import FOUNDATIONS
 from ws.gating.gate import span_of
 from ws.knee import crossing, crossing_text, probes_of
 
@@ -38,19 +39,22 @@ ORDER = {
     "steer": 6,
     "healed": 7,
     "healed_seed": 8,
-    "sft": 9,
-    "sft_base": 10,
+    "healed_persona": 9,
+    "sft": 10,
+    "sft_base": 11,
 }
 NAMES = {
     "base": "base", "student": "student, unsteered", "persona": "persona as system prompt",
     "persona_engineered": "engineered system prompt", "anti_persona": "opposite persona",
     "random": "random directions, same KL", "steer": "steered", "healed": "healed, unsteered",
-    "healed_seed": "healed, another seed", "sft": "trained without barrier",
+    "healed_seed": "healed, another seed", "healed_persona": "healed, with the persona",
+    "sft": "trained without barrier",
     "sft_base": "trained on unsteered text",
 }  # fmt: skip
 
 
-TRAINED = ("healed", "healed_seed", "sft", "sft_base")
+RANKED = 3  # seeds before arms are ranked
+TRAINED = ("healed", "healed_seed", "healed_persona", "sft", "sft_base")
 
 
 def readable(text: str, limit: int = 320) -> str:
@@ -98,6 +102,7 @@ def print_round(run: Run, number: int, console: Console) -> None:
         print_knee(found, config.dose.coherence, console)
     if run.has("arms.parquet", number):
         dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console)
+        print_cautions(run.arms(number), len(config.seeds), console)
     if run.has("grid.parquet", number):
         print_ladder(run.frame("grid", number), console)
     if run.has("completions.parquet", number):
@@ -112,16 +117,43 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     console.print(Text(f"\n{title}", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("arm")
-    for name in ("c", "d_target (nat)", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
+    beside = "d_self" in arms.columns and bool(arms["d_self"].count())
+    for name in _columns(beside):
         table.add_column(name, justify="right")
     rows = arms.filter(pl.col("arm") != "random").rows(named=True)
     rows = sorted(rows, key=lambda row: (ORDER.get(row["arm"], len(ORDER)), row["c"] or 0.0))
     for row in rows:
-        table.add_row(*_cells(row), style="bold" if row["chosen"] else None)
+        table.add_row(*_cells(row, beside), style="bold" if row["chosen"] else None)
     draws = arms.filter(pl.col("arm") == "random")
     if draws.height:
-        table.add_row(*_random_cells(draws))
+        table.add_row(*_random_cells(draws, beside))
     console.print(table)
+
+
+def _columns(beside: bool) -> list[str]:
+    """Headings behind the arm's; beside: self_violate was read, too."""
+    shifts = ["d_target (nat)", *(["d_self (nat)"] if beside else [])]
+    return ["c", *shifts, "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"]
+
+
+def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
+    """What the number of comparisons and of seeds allows to be said of a table of arms."""
+    n = arms.filter(pl.col("arm") != "base", pl.col("d_target").is_not_null()).height
+    draws = arms.filter(pl.col("arm") == "random").height
+    shifts = n * len(FOUNDATIONS)
+    lines = [
+        f"Each interval holds 95 % by itself, none is corrected: of {shifts} shifts "
+        f"({n} arms x {len(FOUNDATIONS)} foundations) about {0.05 * shifts:.0f} miss by chance alone."
+    ]
+    if draws:
+        lines.append(f"{draws} random directions: one more of them would beat them all in 1 of {draws + 1} tries.")
+    healed = arms.filter(pl.col("arm").is_in(["healed", "healed_seed"]))["d_target"].drop_nulls()
+    if healed.len() >= RANKED:
+        spread = f"{num(healed.min()):.2f} to {num(healed.max()):.2f} (sd {num(healed.std()):.2f})"
+        lines.append(f"{healed.len()} seeds: d_target of the healed model {spread} nat; smaller gaps rank no arm.")
+    elif healed.len():
+        lines.append(f"{seeds} seed{'' if seeds == 1 else 's'}: arms are not ranked before {RANKED}.")
+    console.print(Text("\n".join(lines), style="dim"))
 
 
 def print_knee(arms: pl.DataFrame, floor: float, console: Console) -> None:
@@ -133,22 +165,24 @@ def print_knee(arms: pl.DataFrame, floor: float, console: Console) -> None:
 
 def print_definitions(console: Console) -> None:
     """What the columns mean, once under all tables."""
-    lines = [f"{name}: {DEFINITIONS[name]}" for name in ("d_target", "d_nats", "coherence", "coh_text", "p_ans_any")]
+    names = ("d_target", "d_nats", "d_self", "coherence", "coh_text", "p_ans_any")
+    lines = [f"{name}: {DEFINITIONS[name]}" for name in names]
     lines.append("KL p95: 95th percentile over positions of KL(arm || base), nats;  *: the judged dose")
     console.print(Text("\n" + "\n".join(lines), style="dim"))
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], beside: bool) -> list[str]:
+    is_base = row["arm"] == "base"
     return [
         NAMES.get(row["arm"], row["arm"]) + (" *" if row["chosen"] else ""),
         "" if row["arm"] not in ("steer", "random") else f"{row['c']:+.3g}",
-        "0" if row["arm"] == "base" else span_of(row, "d_target"),
+        *("0" if is_base else span_of(row, name) for name in ("d_target", "d_self")[: 1 + beside]),
         span_of(row, "coherence"), figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
-        figure(row["capability"]), figure(row["kl"]),
+        span_of(row, "capability"), figure(row["kl"]),
     ]  # fmt: skip
 
 
-def _random_cells(draws: pl.DataFrame) -> list[str]:
+def _random_cells(draws: pl.DataFrame, beside: bool) -> list[str]:
     def mean(name: str, digits: int = 2) -> str:
         return figure(num(draws[name].mean()), digits)
 
@@ -159,6 +193,7 @@ def _random_cells(draws: pl.DataFrame) -> list[str]:
         f"{draws.height} {NAMES['random']}",
         mean("c"),
         shift,
+        *([""] if beside else []),
         *rest,
         mean("tail_ppl", 1),
         mean("capability"),

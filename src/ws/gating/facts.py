@@ -96,6 +96,14 @@ def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:
     return max(moved, key=lambda pair: pair[1], default=("none", math.nan))
 
 
+def self_caveat(row: dict[str, Any]) -> list[str]:
+    """A line where the target moves the other way once the asker is the one who does it, beyond its interval."""
+    own = near_end(num(row.get("d_self_low")), num(row.get("d_self_high")))
+    if math.isnan(own) or own * num(row["d_target"]) >= 0:
+        return []
+    return [f"self_violate disagrees in sign: d_self {span_of(row, 'd_self')} nat"]
+
+
 def is_surgical(row: dict[str, Any], trait: Trait) -> bool:
     """abs(d_target) greater than the shift of every foundation the axis does not intend. True where none is measured.
 

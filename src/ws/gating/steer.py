@@ -8,7 +8,7 @@ import math
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one
+from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one, self_caveat
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
 
@@ -65,7 +65,7 @@ def _random(f: SteerFacts) -> Finding:
     bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
     text = (
         f"{draws.len()} random directions move it by {num(draws.mean()):.2f} on average, {bar:.2f} at the 95th centile"
-        f"; the direction {span_of(f.steer, 'd_target')}"
+        f"; the direction {span_of(f.steer, 'd_target')}; one more draw beats them all in 1 of {draws.len() + 1} tries"
     )
     real = num(f.steer["d_target_low"]) > 0 or num(f.steer["d_target_high"]) < 0
     return real and abs(f.shift) <= bar, text
@@ -279,6 +279,7 @@ def _caveats(f: SteerFacts, colour: str) -> list[str]:
     s, notes = f.steer, []
     if s["d_diag"] is not None and num(s["d_diag"]) * num(s["d_target"]) < 0:
         notes.append(f"nats_diag disagrees in sign: {num(s['d_diag']):+.2f}")
+    notes += self_caveat(s)
     if not is_surgical(s, f.trait):
         name, most = off_target(s, f.trait)
         notes.append(f"not surgical: {name} moved {most:.2f} nat")

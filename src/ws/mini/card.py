@@ -98,7 +98,7 @@ TEXT_DOSES = (-4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4)
 def free_text(lm: LM, v: Direction, doses: Sequence[float] = TEXT_DOSES, texts: int = 200) -> list[dict[str, Any]]:
     """Coherence, its parts, behaviour, narration and refusals of free replies under the neutral prompt, by dose."""
     reports = evaluate(
-        lm, axis_of(lm), direction=v, c=list(doses), items="conflict", think=0, capability=True, texts=texts
+        lm, axis_of(lm), direction=v, c=list(doses), items="conflict", think=0, exam=60, texts=texts, conditions=("other_violate",)
     )
     return [_text_row(r) for r in reports]
 
@@ -166,7 +166,7 @@ def healed(
     axis = axis_of(lm)
     data = heal_data(lm, v, c, seed=seed, filtered=filtered)
     adapter = heal(lm, data, HealConfig(beta=beta, seed=seed, **config), axis=axis)
-    read: dict[str, Any] = {"items": "conflict", "think": 0, "texts": texts}
+    read: dict[str, Any] = {"items": "conflict", "think": 0, "texts": texts, "exam": 60, "conditions": ["other_violate"]}
     base, steered = evaluate(lm, axis, direction=v, c=[0.0, c], **read)
     student = evaluate(lm, axis, adapters=[adapter], **read)
     kept = retain(base, student, [steered], [c] * data.height)
