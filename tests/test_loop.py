@@ -27,7 +27,7 @@ import ws
 from tests.small import ending_lm, small_config, write_axis
 from ws import cli, loop, recording, runs, storing
 from ws.anatomy import fingerprint_of
-from ws.axes import load_axis
+from ws.axes import FOUNDATIONS, load_axis
 from ws.baselines import plain_rows
 from ws.config import ControlConfig, RunConfig
 from ws.controls import same_kl
@@ -78,7 +78,7 @@ def test_a_run_leaves_the_folder_of_the_contract(whole: runs.Run, folder: Path) 
     assert whole.finished
     assert whole.frame("arms").columns == list(ARMS)
     controls = {"persona", "persona_engineered", "anti_persona", "random", "sft", "sft_base"}
-    assert set(whole.frame("arms")["arm"]) == {"base", "steer", "healed", "healed_persona"} | controls
+    assert set(whole.frame("arms")["arm"]) == {"base", "steer", "healed"} | controls
     assert read_results(folder / "out").height == 1
     assert {"versions", "threads", "commit", "argv", "device", "dtype", "fingerprint"} <= set(whole.env)
 
@@ -222,11 +222,16 @@ def test_the_unsteered_rows_are_the_models_own_and_as_many(config: RunConfig) ->
 
 
 def test_controls_can_be_switched_off_and_a_heal_without_barrier_is_its_own(config: RunConfig, tmp_path: Path) -> None:
-    bare = dataclasses.replace(config, controls=ControlConfig(engineered=False, sft_base=False))
+    both = dataclasses.replace(config.evaluation, self_violate=True)
+    bare = dataclasses.replace(config, controls=ControlConfig(engineered=False, sft_base=False), evaluation=both)
     done = run(
         dataclasses.replace(bare, heal=dataclasses.replace(config.heal, beta=0.0)), out=tmp_path, lm=ending_lm()
     )
-    assert set(done.frame("arms")["arm"]) == {"base", "steer", "healed", "persona", "anti_persona", "random"}
+    assert set(done.frame("arms")["arm"]) == {
+        "base", "steer", "healed", "healed_persona", "persona", "anti_persona", "random"
+    }  # fmt: skip
+    read = done.frame("arms").filter(pl.col("d_self").is_not_null())["arm"]
+    assert set(read) == {"base", "steer", "healed", "healed_persona", "persona"}, "full reports read both conditions"
 
 
 def test_the_engineered_prompt_is_the_axiss_own_or_the_template(folder: Path) -> None:
@@ -434,3 +439,29 @@ def test_a_run_stores_and_prints_where_coherence_falls(whole: runs.Run) -> None:
     print_run(whole, console)
     text = console.export_text()
     assert "coherence falls through 1e-60" in text and "1 seed: arms are not ranked before 3" in text
+
+
+HURT = {"other_violate": "You see harm.", "self_violate": "You harm."}
+
+
+@pytest.mark.parametrize(
+    ("axis", "rows", "changes", "message"),
+    [
+        ({"negative": '["You care.", "You help."]'}, None, {}, "identical"),
+        ({}, [HURT | {"id": f + i, "foundation": f} for f in FOUNDATIONS[1:] for i in "ab"], {}, "no item of Care"),
+        ({}, [HURT | {"id": "a", "foundation": f} for f in FOUNDATIONS], {}, "line 2: id 'a' was used before"),
+        ({}, None, {"per_foundation": 2}, "too few items for per_foundation=2"),
+    ],
+    ids=["identical poles", "missing foundation", "duplicate ids", "fewer items than strata"],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    axis: dict[str, str], rows: Any, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    config = small_config(tmp_path)
+    write_axis(tmp_path, **axis)
+    if rows:
+        (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, **changes))
+    with pytest.raises(UserError, match=message):
+        run(config, out=tmp_path / "out", lm=ending_lm())
+    assert not (tmp_path / "out").exists()

@@ -23,8 +23,9 @@ def printed(write: Callable[..., None], *args: Any) -> str:
 def test_capability_and_self_violate_are_printed_with_their_intervals() -> None:
     beside = {"d_self": 0.7, "d_self_low": 0.5, "d_self_high": 0.9}
     text = printed(dose_table, arms_frame(steer(**beside)), "Report")
-    assert "0.95 [0.92, 0.98]" in text and "0.70 [0.50, 0.90]" in text and "d_self" in text
-    assert "d_self" not in printed(dose_table, arms_frame(steer()), "Report"), "not read, no column"
+    assert "0.95 [0.92, 0.98]" in text
+    assert "d_self (nat), beside d_target: steered c +1 0.70 [0.50, 0.90]" in text
+    assert "d_self" not in printed(dose_table, arms_frame(steer()), "Report"), "not read, not said"
 
 
 def test_the_number_of_comparisons_is_said() -> None:

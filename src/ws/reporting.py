@@ -116,24 +116,26 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     """Dose response with intervals; one line per arm, the random draws as their mean and 95th percentile."""
     console.print(Text(f"\n{title}", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("arm")
-    beside = "d_self" in arms.columns and bool(arms["d_self"].count())
-    for name in _columns(beside):
+    table.add_column("arm", no_wrap=True)
+    for name in ("c", "d_target (nat)", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
         table.add_column(name, justify="right")
     rows = arms.filter(pl.col("arm") != "random").rows(named=True)
     rows = sorted(rows, key=lambda row: (ORDER.get(row["arm"], len(ORDER)), row["c"] or 0.0))
     for row in rows:
-        table.add_row(*_cells(row, beside), style="bold" if row["chosen"] else None)
+        table.add_row(*_cells(row), style="bold" if row["chosen"] else None)
     draws = arms.filter(pl.col("arm") == "random")
     if draws.height:
-        table.add_row(*_random_cells(draws, beside))
+        table.add_row(*_random_cells(draws))
     console.print(table)
+    read = [row for row in rows if row.get("d_self") is not None and row["arm"] != "base"]
+    parts = [f"{_name(row)} {span_of(row, 'd_self')}" for row in read]
+    if parts:
+        console.print(Text(f"d_self (nat), beside d_target: {'; '.join(parts)}"))
 
 
-def _columns(beside: bool) -> list[str]:
-    """Headings behind the arm's; beside: self_violate was read, too."""
-    shifts = ["d_target (nat)", *(["d_self (nat)"] if beside else [])]
-    return ["c", *shifts, "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"]
+def _name(row: dict[str, Any]) -> str:
+    """An arm with its dose, in words."""
+    return NAMES.get(row["arm"], row["arm"]) + (f" c {row['c']:+.3g}" if row["arm"] == "steer" else "")
 
 
 def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
@@ -171,18 +173,17 @@ def print_definitions(console: Console) -> None:
     console.print(Text("\n" + "\n".join(lines), style="dim"))
 
 
-def _cells(row: dict[str, Any], beside: bool) -> list[str]:
-    is_base = row["arm"] == "base"
+def _cells(row: dict[str, Any]) -> list[str]:
     return [
         NAMES.get(row["arm"], row["arm"]) + (" *" if row["chosen"] else ""),
         "" if row["arm"] not in ("steer", "random") else f"{row['c']:+.3g}",
-        *("0" if is_base else span_of(row, name) for name in ("d_target", "d_self")[: 1 + beside]),
+        "0" if row["arm"] == "base" else span_of(row, "d_target"),
         span_of(row, "coherence"), figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
         span_of(row, "capability"), figure(row["kl"]),
     ]  # fmt: skip
 
 
-def _random_cells(draws: pl.DataFrame, beside: bool) -> list[str]:
+def _random_cells(draws: pl.DataFrame) -> list[str]:
     def mean(name: str, digits: int = 2) -> str:
         return figure(num(draws[name].mean()), digits)
 
@@ -193,7 +194,6 @@ def _random_cells(draws: pl.DataFrame, beside: bool) -> list[str]:
         f"{draws.height} {NAMES['random']}",
         mean("c"),
         shift,
-        *([""] if beside else []),
         *rest,
         mean("tail_ppl", 1),
         mean("capability"),
