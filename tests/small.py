@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.tiny import tiny_model, tiny_tokenizer
 from ws.axes import FOUNDATIONS
-from ws.config import DataConfig, DoseConfig, EvalConfig, HealConfig, RunConfig
+from ws.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, HealConfig, RunConfig
 from ws.models import LM, wrap_model
 
 AXIS = """
@@ -77,7 +77,8 @@ def small_config(folder: Path, **changes: Any) -> RunConfig:
         dose=DoseConfig(grid=(1.0,), bisect=0, texts=8, random_draws=1, coherence=1e-60),
         data=DataConfig(doses=(0.5, 1.0), keep=8, finished=False, tail_ppl=1e9, rep=1.1),
         heal=HealConfig(min_rows=4, epochs=1, batch=4),
-        evaluation=EvalConfig(items=str(write_items(folder)), think=0, texts=8, capability=False),
+        evaluation=EvalConfig(items=str(write_items(folder)), think=0, texts=8, capability=False, self_violate=False),
+        controls=ControlConfig(prompted=False),
         max_new_tokens=8,
         threads=1,
     )

@@ -129,6 +129,7 @@ def test_doctor_judges_the_instrument(folder: Path, capsys: pytest.CaptureFixtur
     assert main([*args, "--items", small_config(folder).evaluation.items, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["gate"]["gate"] == 0
+    assert "eadroom: base profile of Authority" in printed["headroom"] and "nat" in printed["headroom"]
     assert printed["model"]["layers"] == 4
 
 

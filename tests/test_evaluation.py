@@ -21,6 +21,7 @@ from tests.test_adapters import made
 from tests.test_vignettes import direction, items, scores
 from tests.tiny import GEMMA, tiny_lm
 from ws.axes import FOUNDATIONS, Axis
+from ws.config import EvalConfig, mini_full
 from ws.errors import UserError
 from ws.evaluation import backends, evaluator, freetext
 from ws.evaluation.backends import Builtin, External, backend_of
@@ -28,7 +29,7 @@ from ws.evaluation.behaviour import behaviour_of, read_behaviour, takes_side
 from ws.evaluation.cached import _PREFIXES
 from ws.evaluation.capability import capability_items, is_right
 from ws.evaluation.freetext import TEXTS, mark_readable, spread
-from ws.evaluation.items import ItemSet, load_items, shipped_items
+from ws.evaluation.items import CONDITIONS, ItemSet, load_items, shipped_items
 from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import read_vignettes
 from ws.mini.reading import Reading as Read
@@ -36,7 +37,7 @@ from ws.models import LM
 from ws.steering import steered
 
 QUICK: dict[str, Any] = {"think": 0, "free_text": False, "capability": False}
-SHORT: dict[str, Any] = {"max_new_tokens": 16, "capability": False}
+SHORT: dict[str, Any] = {"max_new_tokens": 16, "capability": False, "conditions": ["other_violate"]}
 C = 0.3
 
 
@@ -148,7 +149,7 @@ def test_too_few_items_for_the_strata_are_refused() -> None:
 
 def test_doses_together_are_the_doses_alone(tiny: LM, axis: Axis) -> None:
     v = direction(tiny)
-    quick: dict[str, Any] = {"items": items(), "texts": 8, "think": 0, "max_new_tokens": 24}
+    quick: dict[str, Any] = {"items": items(), "texts": 8, "think": 0, "max_new_tokens": 24, "exam": 20}
     together = ws.evaluate(tiny, axis, direction=v, c=[0, C, -C], **quick)
     assert [r.c for r in together] == [0.0, C, -C] and [r.subject["base"] for r in together] == [True, False, False]
     alone = [ws.evaluate(tiny, axis, direction=v, c=c, **quick) for c in (C, -C)]
@@ -156,7 +157,7 @@ def test_doses_together_are_the_doses_alone(tiny: LM, axis: Axis) -> None:
     for one, other in zip([base, *alone], together, strict=True):
         assert abs(scores(one.rows) - scores(other.rows)).max() < 1e-4
         assert one.text["token_ids"].equals(other.text["token_ids"]), "same dice at every dose and in every batch"
-        assert one.text["text"].len() == 8 and one.exam.height == 60 and one.dilemmas.height == 2
+        assert one.text["text"].len() == 8 and one.exam.height == 20 and one.dilemmas.height == 2
         assert one.identity == other.identity
     moved = [abs(scores(r.rows) - scores(base.rows)).max() for r in together]
     assert moved[0] < 1e-4 and min(moved[1:]) > 0.05
@@ -252,6 +253,50 @@ def test_the_embedded_model_thinks_beside_its_headline(tiny: LM, axis: Axis, mon
     quick = ws.evaluate(tiny, axis, items=items(), free_text=False, capability=False)
     assert set(quick.per_row["think"]) == {0}
     assert ws.compare(full, quick).height == 7
+
+
+def test_self_violate_stands_beside_the_headline(tiny: LM, axis: Axis) -> None:
+    settings: dict[str, Any] = {"items": items(), "think": 0, "texts": 4, "max_new_tokens": 8, "capability": False}
+    base, moved = ws.evaluate(tiny, axis, direction=direction(tiny), c=[0, C], **settings)
+    assert set(base.per_row["condition"]) == {"other_violate", "self_violate"}
+    assert set(base.rows["condition"]) == {"other_violate"} and base.identity["conditions"] == ["other_violate"]
+    alone = ws.evaluate(tiny, axis, direction=direction(tiny), c=C, conditions=["self_violate"], **settings)
+    own = moved.at_condition("self_violate")
+    assert abs(scores(own.rows) - scores(alone.rows)).max() < 1e-4 and own.identity == alone.identity
+    both, other, self_ = (
+        ws.compare(*pair).row(0, named=True)
+        for pair in ((base, moved), *[(base.at_condition(c), moved.at_condition(c)) for c in CONDITIONS])
+    )
+    assert both["d_target"] == other["d_target"] != self_["d_target"]
+    assert [both[f"d_self{end}"] for end in ("", "_low", "_high")] == [
+        self_[f"d_target{end}"] for end in ("", "_low", "_high")
+    ]
+    with pytest.raises(UserError, match="differ in conditions"):
+        ws.compare(base, own)
+    quick = ws.evaluate(tiny, axis, items=items(), **QUICK)
+    assert not quick.has_condition("self_violate") and math.isnan(ws.compare(base, quick)["d_self"][0])
+    with pytest.raises(UserError, match="'self_violate' was not read"):
+        quick.at_condition("self_violate")
+
+
+def test_items_without_the_other_text_are_read_in_the_headlines_condition(tiny: LM, axis: Axis) -> None:
+    bare = [{"id": f, "foundation": f, "other_violate": f"You see {f} go."} for f in FOUNDATIONS]
+    found = ws.evaluate(tiny, axis, items=bare, think=0, texts=4, max_new_tokens=8, capability=False)
+    assert set(found.per_row["condition"]) == {"other_violate"}
+
+
+def test_the_size_of_the_exam_is_a_setting_and_its_questions_are_the_identity(tiny: LM, axis: Axis) -> None:
+    few, many, again = (
+        ws.evaluate(tiny, axis, items=items(), think=0, free_text=False, exam=n, seed=0) for n in (4, 16, 4)
+    )
+    assert (few.exam.height, many.exam.height) == (4, 16) and few.identity == again.identity != many.identity
+    width = [high - low for low, high in (few.capability_interval, many.capability_interval)]
+    assert width[1] < width[0]
+    with pytest.raises(UserError, match="differ in capability"):
+        ws.compare(few, many)
+    assert EvalConfig().exam >= 200 and mini_full().evaluation.exam >= 200
+    with pytest.raises(UserError, match=r"evaluation\.exam must be at least 1"):
+        EvalConfig(exam=0)
 
 
 @pytest.mark.parametrize(
@@ -479,8 +524,9 @@ def test_think_and_samples_must_fit() -> None:
 
 def test_the_embedded_model_answers_and_personas_move_it(mini: LM) -> None:
     axis = ws.load_axis("care_over_authority").on(mini)
-    base = ws.evaluate(mini, axis, **QUICK)
-    care, obey = (ws.evaluate(mini, axis, persona=p, **QUICK) for p in (axis.positive[0], axis.negative[0]))
-    assert base.identity["items"] == "mini.conflict" and base.n_bad == 0
+    half: dict[str, Any] = {**QUICK, "split": "report"}
+    base = ws.evaluate(mini, axis, **half)
+    care, obey = (ws.evaluate(mini, axis, persona=p, **half) for p in (axis.positive[0], axis.negative[0]))
+    assert base.identity["items"] == "mini.conflict:report" and base.n_bad == 0
     assert base.p_ans_any > 0.95 and base.json_is_valid > 0.95, (base.p_ans_any, base.json_is_valid)
     assert care.auth_nats < base.auth_nats < obey.auth_nats, (care.auth_nats, base.auth_nats, obey.auth_nats)

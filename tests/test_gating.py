@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import polars as pl
@@ -23,6 +24,7 @@ from ws.gating import (
 from ws.gating.advice import ADVICE
 from ws.gating.frames import DRIFT, FOUNDATIONS, ROUNDS, arms_frame
 from ws.gating.gate import near_end
+from ws.gating.instrument import headroom_text
 
 TRAIT = Trait("Authority", {"Authority": -1, "Care": 1})
 
@@ -597,3 +599,26 @@ def test_null_figures_never_crash() -> None:
 def test_arms_refuse_an_unknown_column() -> None:
     with pytest.raises(ValueError, match="colour"):
         arms_frame([{"arm": "base", "colour": "red"}])
+
+
+def test_two_seeds_and_a_shift_that_turns_under_self_violate_are_caveats() -> None:
+    assert gate1(steer(), seeds=2).caveats == ["2 seeds: arms are not ranked before 3"]
+    turned = gate1(steer(d_self=-0.4, d_self_low=-0.6, d_self_high=-0.2))
+    assert turned.caveats == ["self_violate disagrees in sign: d_self -0.40 [-0.60, -0.20] nat"]
+    assert gate1(steer(d_self=-0.1, d_self_low=-0.3, d_self_high=0.1)).caveats == []
+
+
+@pytest.mark.parametrize(
+    ("p", "sign", "said"),
+    [
+        (0.5, -1, "Headroom: base profile of Authority 0.50; it should fall, and can by 3.22 nat until 0.02"),
+        (0.5, 1, "Headroom: base profile of Authority 0.50; it should rise, and can by 0.63 nat until 0.94"),
+        (0.8, 1, "Little headroom: .* by 0.16 nat until 0.94, less than the 0.3 that count as a shift"),
+        (0.025, -1, "Little headroom: .* by 0.22 nat until 0.02, less than the 0.3"),
+        (0.01, -1, "No headroom: base profile of Authority 0.01; it should fall, and can by 0.00 nat"),
+        (0.97, 1, "No headroom: .* can by 0.00 nat until 0.94"),
+        (0.0, 1, "No headroom: .* can by 0.00 nat"),
+    ],
+)
+def test_headroom_is_a_sentence_with_numbers(p: float, sign: int, said: str) -> None:
+    assert re.match(said, headroom_text(p, Trait("Authority", {"Authority": sign}), Thresholds()))

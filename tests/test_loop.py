@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
+from rich.console import Console
 
 import ws
 from tests.small import ending_lm, small_config, write_axis
 from ws import cli, loop, recording, runs, storing
 from ws.anatomy import fingerprint_of
-from ws.axes import load_axis
+from ws.axes import FOUNDATIONS, load_axis
 from ws.baselines import plain_rows
 from ws.config import ControlConfig, RunConfig
 from ws.controls import same_kl
 from ws.directions import Direction
 from ws.errors import Cancelled, UserError
+from ws.evaluation.statistics import share_ratios
 from ws.gating.frames import ARMS
-from ws.knee import find_knee
+from ws.knee import crossing, crossing_text, find_knee, probes_of
 from ws.ledger import read_results
 from ws.loop import run
 from ws.progress import Event
+from ws.reporting import print_run
 from ws.rounds import evenly, spread_rows
 from ws.trajectory import rounds_frame
 from ws.treatments import engineered_prompt
@@ -215,11 +222,16 @@ def test_the_unsteered_rows_are_the_models_own_and_as_many(config: RunConfig) ->
 
 
 def test_controls_can_be_switched_off_and_a_heal_without_barrier_is_its_own(config: RunConfig, tmp_path: Path) -> None:
-    bare = dataclasses.replace(config, controls=ControlConfig(engineered=False, sft_base=False))
+    both = dataclasses.replace(config.evaluation, self_violate=True)
+    bare = dataclasses.replace(config, controls=ControlConfig(engineered=False, sft_base=False), evaluation=both)
     done = run(
         dataclasses.replace(bare, heal=dataclasses.replace(config.heal, beta=0.0)), out=tmp_path, lm=ending_lm()
     )
-    assert set(done.frame("arms")["arm"]) == {"base", "steer", "healed", "persona", "anti_persona", "random"}
+    assert set(done.frame("arms")["arm"]) == {
+        "base", "steer", "healed", "healed_persona", "persona", "anti_persona", "random"
+    }  # fmt: skip
+    read = done.frame("arms").filter(pl.col("d_self").is_not_null())["arm"]
+    assert set(read) == {"base", "steer", "healed", "healed_persona", "persona"}, "full reports read both conditions"
 
 
 def test_the_engineered_prompt_is_the_axiss_own_or_the_template(folder: Path) -> None:
@@ -363,3 +375,93 @@ def test_spread_rows_takes_doses_evenly() -> None:
 def test_evenly() -> None:
     assert evenly(list("abcdef"), 3) == ["a", "c", "e"]
     assert evenly(list("ab"), 5) == ["a", "b"]
+
+
+def probed(doses: Sequence[float], values: Sequence[float], half: float = 0.0) -> pl.DataFrame:
+    """The arms of a dose search: base at 0, the doses, each coherence +- half."""
+    arms = ["base", *["steer"] * (len(doses) - 1)]
+    low, high = ([v + side for v in values] for side in (-half, half))
+    return pl.DataFrame({"arm": arms, "c": doses, "coherence": values, "coherence_low": low, "coherence_high": high})
+
+
+def test_the_crossing_is_interpolated_between_doses() -> None:
+    found = crossing(probed([0, 1, 2, 4], [1.0, 0.99, 0.91, 0.4]), 0.95)
+    assert (found.value, found.low, found.high) == (pytest.approx(1.5), 1.0, 2.0)
+    wide = crossing(probed([0, 1, 2, 4], [1.0, 0.99, 0.91, 0.4], 0.045), 0.95)
+    assert (wide.value, wide.low, wide.high) == (pytest.approx(1.5), 0.0, 4.0)
+
+
+def test_the_crossing_may_lie_beyond_the_doses_or_at_none() -> None:
+    beyond = crossing(probed([0, 1, 2], [1.0, 0.99, 0.98]), 0.95)
+    assert (beyond.value, beyond.low, beyond.high) == (math.inf, 2.0, math.inf)
+    assert "past the strongest dose tried [2, beyond]" in crossing_text(beyond, 0.95)
+    none = crossing(probed([0, 1], [0.9, 0.5]), 0.95)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert crossing(probed([0, 1], [1.0, math.nan]), 0.95).value < 1, "NaN is incoherent"
+
+
+def test_a_lucky_dose_does_not_count_alone() -> None:
+    lucky = crossing(probed([0, 1, 2, 3, 4], [1.0, 0.99, 0.90, 0.96, 0.5], 0.05), 0.95)
+    assert 1 < lucky.value < 2 and lucky.high == 4
+
+
+@pytest.mark.parametrize(("texts", "width"), [(48, 0.1), (48, 0.3), (200, 0.1), (200, 0.3)])
+def test_the_interval_of_a_searched_knee_holds_the_planted_crossing(texts: int, width: float) -> None:
+    """Share of readable texts: logistic in c, 0.95 of base's at c = 1.2; searched by the grid and three bisections."""
+    rng, truth, held = np.random.default_rng(texts), 1.2, 0
+    for seed in range(150):
+        base, rows = rng.random(texts) < 0.99, [(0.0, 1.0, 1.0, 1.0)]
+
+        def probe(doses: Sequence[float], base: Any = base, rows: Any = rows, seed: int = seed) -> list[float]:
+            for c in doses:
+                share = 0.99 / (1 + math.exp((c - truth) / width + math.log(1 / 0.95 - 1)))
+                hits = rng.random(texts) < share
+                ends = np.quantile(share_ratios(hits, base, 500, seed, paired=True), [0.025, 0.975])
+                rows.append((c, hits.mean() / base.mean(), *np.minimum(1.0, ends)))
+            return [row[1] for row in rows[-len(doses) :]]
+
+        find_knee(probe, (0.5, 1.0, 1.5, 2.0), 3, 0.95)
+        c, value, low, high = zip(*sorted(rows), strict=True)
+        frame = probed(c, value).with_columns(coherence_low=pl.Series(low), coherence_high=pl.Series(high))
+        found = crossing(frame, 0.95)
+        assert found.low <= found.value <= found.high
+        held += found.low <= truth <= found.high
+    assert held / 150 >= 0.91, "95 % intervals"
+
+
+def test_a_run_stores_and_prints_where_coherence_falls(whole: runs.Run) -> None:
+    stored = whole.get("knee.json")["crossing"]
+    at = crossing(probes_of(whole.frame("dose")), whole.config.dose.coherence)
+    assert stored == [x if math.isfinite(x) else None for x in (at.value, at.low, at.high)]
+    steer = next(gate for gate in whole.gates() if gate.gate == 1)
+    assert any("coherence falls through 0.95" in check[3] for check in steer.checks)
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_run(whole, console)
+    text = console.export_text()
+    assert "coherence falls through 1e-60" in text and "1 seed: arms are not ranked before 3" in text
+
+
+HURT = {"other_violate": "You see harm.", "self_violate": "You harm."}
+
+
+@pytest.mark.parametrize(
+    ("axis", "rows", "changes", "message"),
+    [
+        ({"negative": '["You care.", "You help."]'}, None, {}, "identical"),
+        ({}, [HURT | {"id": f + i, "foundation": f} for f in FOUNDATIONS[1:] for i in "ab"], {}, "no item of Care"),
+        ({}, [HURT | {"id": "a", "foundation": f} for f in FOUNDATIONS], {}, "line 2: id 'a' was used before"),
+        ({}, None, {"per_foundation": 2}, "too few items for per_foundation=2"),
+    ],
+    ids=["identical poles", "missing foundation", "duplicate ids", "fewer items than strata"],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    axis: dict[str, str], rows: Any, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    config = small_config(tmp_path)
+    write_axis(tmp_path, **axis)
+    if rows:
+        (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, **changes))
+    with pytest.raises(UserError, match=message):
+        run(config, out=tmp_path / "out", lm=ending_lm())
+    assert not (tmp_path / "out").exists()

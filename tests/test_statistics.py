@@ -23,25 +23,26 @@ def planted(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple((np.exp(x) / np.exp(x).sum(1, keepdims=True))[:, 3] for x in (logits, moved))  # type: ignore[return-value]
 
 
-def percentile(base: np.ndarray, other: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
-    weights = resamples(len(base), draws, seed)
+def percentile(base: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    weights = resamples(len(base))
     low, high = np.quantile(np.log((weights @ other) / (weights @ base)), [0.025, 0.975])
     return float(low), float(high)
 
 
-@pytest.mark.parametrize(("n", "lowest"), [(132, 0.93), (49, 0.915)])
-def test_bootstrap_t_covers_where_the_percentile_does_not(n: int, lowest: float) -> None:
-    base, other = planted(np.random.default_rng(1), 1_000_000)
-    truth = math.log(other.mean() / base.mean())
+@pytest.mark.parametrize(("n", "least", "most"), [(132, 0.93, 0.97), (49, 0.92, 0.98)])
+def test_the_interval_covers_the_true_difference(n: int, least: float, most: float) -> None:
+    """2000 seeded data sets. At 49 items the percentile bootstrap falls under 0.93, and ours is only promised 0.92."""
+    truth = math.log(np.divide(*(x.mean() for x in planted(np.random.default_rng(1), 1_000_000)[::-1])))
     rng, ours, plain = np.random.default_rng(5), [], []
-    for seed in range(400):
+    for k in range(2000):
         b, x = planted(rng, n)
-        found = paired_log_mean(b, x, 500, seed)
+        found = paired_log_mean(b, x)
         ours.append(found.low <= truth <= found.high)
-        low, high = percentile(b, x, 500, seed)
-        plain.append(low <= truth <= high)
-    assert lowest < np.mean(ours) <= 0.99, f"coverage {np.mean(ours):.3f}, percentile {np.mean(plain):.3f}"
-    assert np.mean(ours) > np.mean(plain), f"coverage {np.mean(ours):.3f}, percentile {np.mean(plain):.3f}"
+        if k < 500:
+            low, high = percentile(b, x)
+            plain.append(low <= truth <= high)
+    assert least <= np.mean(ours) <= most, f"coverage {np.mean(ours):.4f}"
+    assert np.mean(ours[:500]) > np.mean(plain), f"coverage {np.mean(ours):.4f}, percentile {np.mean(plain):.3f}"
 
 
 def test_pairing_narrows_the_interval() -> None:

@@ -55,9 +55,10 @@ def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
     report = arm.report
     found, shifts = report.summary(), summary(compare(base, report))
     row: dict[str, Any] = {name: getattr(arm, name) for name in LABELS}
-    row |= {name: shifts[name] for name in ("d_target", "d_target_low", "d_target_high", "coherence")}
+    row |= {f"d_{name}{end}": shifts[f"d_{name}{end}"] for name in ("target", "self") for end in ("", "_low", "_high")}
     row |= {f"d_{f}{end}": shifts[f"d_{f}{end}"] for f in FOUNDATIONS for end in ("", "_low", "_high")}
-    row |= {name: shifts[name] for name in ("coherence_low", "coherence_high")} | {name: found[name] for name in COPIED}
+    row |= {name: shifts[name] for name in ("coherence", "coherence_low", "coherence_high")}
+    row |= {name: found[name] for name in COPIED}
     row |= {
         "d_diag": shifts["d_target_diag"],
         "profile_target": found.get(f"profile_{report.target}", math.nan),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bake", "doctor", "export", "gates", "judge", "results", "run", "show", "steer"]
 
-WIDE = 132
+WIDE = 144
 
 
 def _console() -> Console:
@@ -155,26 +155,32 @@ def doctor(args: cli.DoctorArgs) -> None:
     from ws.axes import load_axis
     from ws.environment import environment
     from ws.evaluation.evaluator import evaluate
-    from ws.gating import Trait, judge_instrument
+    from ws.gating import Thresholds, Trait, judge_instrument
+    from ws.gating.instrument import headroom_text
     from ws.models import load_model
 
     lm = load_model(args.model)
     axis = load_axis(args.axis).on(lm)
-    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32)
+    trait = Trait(axis.target, dict(axis.intended))
+    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60)
     arms = arms_of(report, [Arm("base", report)], lm.fingerprint)
-    gate = judge_instrument(arms, Trait(axis.target, dict(axis.intended)))
+    gate = judge_instrument(arms, trait)
+    room = headroom_text(report.headroom["profile"], trait, Thresholds())
+    if axis.target not in report.profile:
+        room = f"{axis.target} is no foundation: the axis is read by its questions, which have no profile"
     about = {
         "name": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device), "dtype": str(lm.dtype),
         "layers": lm.n_layers, "context": lm.max_context, "chat": lm.has_chat, "thinks": lm.thinks,
     }  # fmt: skip
     if args.json:
         _json({"environment": environment(), "model": about, "axis": axis.name, "profile": report.profile,
-               "gate": gate.to_dict()})  # fmt: skip
+               "headroom": room, "gate": gate.to_dict()})  # fmt: skip
         return
     console = _console()
     for title, values in (("environment", environment()), ("model", about), ("base profile", report.profile)):
         parts = [f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]
         console.print(Text(f"{title}: " + ", ".join(parts)))
+    console.print(Text(f"{room}.", style="bold"))
     if not lm.has_chat:
         console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
     dose_table(arms, f"Base on {axis.name}", console)

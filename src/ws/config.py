@@ -98,12 +98,17 @@ class EvalConfig:
     """free completions of the probe prompts behind coherence"""
     capability: bool = True
     """read the capability canary in every arm"""
+    exam: int = 300
+    """items of the canary; 300 give it an interval of about +-0.05, 60 of +-0.12"""
+    self_violate: bool = True
+    """read the vignettes with the asker as the one who does it, too, beside the headline (other_violate)"""
     batch_size: int = 64
     """rows per forward of the vignettes"""
 
     def __post_init__(self) -> None:
         _check(self.texts >= 8, f"evaluation.texts must be at least 8 (got {self.texts}): coherence needs free text.")
         _check(self.think is None or self.think >= 0, f"evaluation.think cannot be negative (got {self.think}).")
+        _check(self.exam >= 1, f"evaluation.exam must be at least 1 (got {self.exam}).")
         _check(self.batch_size >= 1, f"evaluation.batch_size must be at least 1 (got {self.batch_size}).")
 
 
@@ -117,6 +122,8 @@ class ControlConfig:
     """train on the kept texts without a barrier (beta 0)"""
     sft_base: bool = True
     """train without a barrier on as many texts that the unsteered model wrote: what training alone does"""
+    prompted: bool = True
+    """the healed model with the persona as system prompt, beside the neutral prompt"""
 
 
 @dataclass(frozen=True)
@@ -189,8 +196,9 @@ def mini_quick() -> RunConfig:
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0,), samples=2, prompts=48, keep=64),
-        evaluation=EvalConfig(texts=80, think=0, batch_size=128),
-        controls=ControlConfig(sft=False, sft_base=False),  # two more heals and reports: the full recipe has them
+        evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60, self_violate=False),
+        # two more heals and three more reports: the full recipe has them
+        controls=ControlConfig(sft=False, sft_base=False, prompted=False),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )

@@ -22,7 +22,7 @@ from ws.adapters import Adapter
 from ws.axes import Axis, load_axis
 from ws.config import RunConfig
 from ws.errors import Cancelled, UserError
-from ws.evaluation.items import load_items
+from ws.evaluation.items import ItemSet, load_items
 from ws.ledger import append_result
 from ws.models import LM, load_model
 from ws.progress import Listener, Reporter, say
@@ -79,12 +79,20 @@ def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
     return {
         "fingerprint": lm.fingerprint,
         "axis": digest(axis.to_dict()),
-        "items": load_items(config.evaluation.items, mini=lm.is_mini).hash,
+        "items": items_of(lm, config).hash,
         "device": lm.device.type,
         "dtype": str(lm.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "chat": lm.has_chat,
     }
+
+
+def items_of(lm: LM, config: RunConfig) -> ItemSet:
+    """The evaluation's items. UserError before anything is written where neither half of them could be read later."""
+    items = load_items(config.evaluation.items, mini=lm.is_mini)
+    for split, n in (("select", config.dose.per_foundation), ("report", config.evaluation.per_foundation)):
+        items.split(split).subset(n).refuse_gaps()
+    return items
 
 
 def write_axis(folder: RunFolder, axis: Axis) -> None:

@@ -17,7 +17,9 @@ from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering import borderline
 from ws.gating import Gate
 from ws.gating.facts import num
+from ws.gating.frames import FOUNDATIONS
 from ws.gating.gate import span_of
+from ws.knee import crossing, crossing_text, probes_of
 
 if TYPE_CHECKING:
     from ws.runs import Run
@@ -37,19 +39,22 @@ ORDER = {
     "steer": 6,
     "healed": 7,
     "healed_seed": 8,
-    "sft": 9,
-    "sft_base": 10,
+    "healed_persona": 9,
+    "sft": 10,
+    "sft_base": 11,
 }
 NAMES = {
     "base": "base", "student": "student, unsteered", "persona": "persona as system prompt",
     "persona_engineered": "engineered system prompt", "anti_persona": "opposite persona",
     "random": "random directions, same KL", "steer": "steered", "healed": "healed, unsteered",
-    "healed_seed": "healed, another seed", "sft": "trained without barrier",
+    "healed_seed": "healed, another seed", "healed_persona": "healed, with the persona",
+    "sft": "trained without barrier",
     "sft_base": "trained on unsteered text",
 }  # fmt: skip
 
 
-TRAINED = ("healed", "healed_seed", "sft", "sft_base")
+RANKED = 3  # seeds before arms are ranked
+TRAINED = ("healed", "healed_seed", "healed_persona", "sft", "sft_base")
 
 
 def readable(text: str, limit: int = 320) -> str:
@@ -92,9 +97,12 @@ def print_round(run: Run, number: int, console: Console) -> None:
     heading = f"round {number}   {config.axis}   {config.model}   seeds {', '.join(map(str, config.seeds))}"
     console.rule(Text(heading), align="left", style="dim")
     if run.has("dose.parquet", number):
-        dose_table(run.frame("dose", number), "Dose search (select prompts and items)", console)
+        found = run.frame("dose", number)
+        dose_table(found, "Dose search (select prompts and items)", console)
+        print_knee(found, config.dose.coherence, console)
     if run.has("arms.parquet", number):
         dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console)
+        print_cautions(run.arms(number), len(config.seeds), console)
     if run.has("grid.parquet", number):
         print_ladder(run.frame("grid", number), console)
     if run.has("completions.parquet", number):
@@ -108,7 +116,7 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     """Dose response with intervals; one line per arm, the random draws as their mean and 95th percentile."""
     console.print(Text(f"\n{title}", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("arm")
+    table.add_column("arm", no_wrap=True)
     for name in ("c", "d_target (nat)", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
         table.add_column(name, justify="right")
     rows = arms.filter(pl.col("arm") != "random").rows(named=True)
@@ -119,11 +127,48 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     if draws.height:
         table.add_row(*_random_cells(draws))
     console.print(table)
+    read = [row for row in rows if row.get("d_self") is not None and row["arm"] != "base"]
+    parts = [f"{_name(row)} {span_of(row, 'd_self')}" for row in read]
+    if parts:
+        console.print(Text(f"d_self (nat), beside d_target: {'; '.join(parts)}"))
+
+
+def _name(row: dict[str, Any]) -> str:
+    """An arm with its dose, in words."""
+    return NAMES.get(row["arm"], row["arm"]) + (f" c {row['c']:+.3g}" if row["arm"] == "steer" else "")
+
+
+def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
+    """What the number of comparisons and of seeds allows to be said of a table of arms."""
+    n = arms.filter(pl.col("arm") != "base", pl.col("d_target").is_not_null()).height
+    draws = arms.filter(pl.col("arm") == "random").height
+    shifts = n * len(FOUNDATIONS)
+    lines = [
+        f"Each interval holds 95 % by itself, none is corrected: of {shifts} shifts "
+        f"({n} arms x {len(FOUNDATIONS)} foundations) about {0.05 * shifts:.0f} miss by chance alone."
+    ]
+    if draws:
+        lines.append(f"{draws} random directions: one more of them would beat them all in 1 of {draws + 1} tries.")
+    healed = arms.filter(pl.col("arm").is_in(["healed", "healed_seed"]))["d_target"].drop_nulls()
+    if healed.len() >= RANKED:
+        spread = f"{num(healed.min()):.2f} to {num(healed.max()):.2f} (sd {num(healed.std()):.2f})"
+        lines.append(f"{healed.len()} seeds: d_target of the healed model {spread} nat; smaller gaps rank no arm.")
+    elif healed.len():
+        lines.append(f"{seeds} seed{'' if seeds == 1 else 's'}: arms are not ranked before {RANKED}.")
+    console.print(Text("\n".join(lines), style="dim"))
+
+
+def print_knee(arms: pl.DataFrame, floor: float, console: Console) -> None:
+    """The chosen dose, and where coherence falls through the floor with its interval."""
+    chosen = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+    knee = f"c {chosen['c'][0]:.3g} is the strongest coherent dose" if chosen.height else "No dose is coherent"
+    console.print(Text(f"{knee}; {crossing_text(crossing(probes_of(arms), floor), floor)}"))
 
 
 def print_definitions(console: Console) -> None:
     """What the columns mean, once under all tables."""
-    lines = [f"{name}: {DEFINITIONS[name]}" for name in ("d_target", "d_nats", "coherence", "coh_text", "p_ans_any")]
+    names = ("d_target", "d_nats", "d_self", "coherence", "coh_text", "p_ans_any")
+    lines = [f"{name}: {DEFINITIONS[name]}" for name in names]
     lines.append("KL p95: 95th percentile over positions of KL(arm || base), nats;  *: the judged dose")
     console.print(Text("\n" + "\n".join(lines), style="dim"))
 
@@ -134,7 +179,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "" if row["arm"] not in ("steer", "random") else f"{row['c']:+.3g}",
         "0" if row["arm"] == "base" else span_of(row, "d_target"),
         span_of(row, "coherence"), figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
-        figure(row["capability"]), figure(row["kl"]),
+        span_of(row, "capability"), figure(row["kl"]),
     ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from ws.drift import drift_frame
 from ws.errors import UserError
 from ws.evaluation.comparison import retain
 from ws.evaluation.evaluator import evaluate
+from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
 from ws.extraction import extract
 from ws.filtering import keep, score, tail_limit
@@ -24,7 +25,7 @@ from ws.gating.facts import num
 from ws.gating.gate import clean
 from ws.generation import Prompt, generate
 from ws.healing import HealConfig, heal
-from ws.knee import find_knee
+from ws.knee import crossing, find_knee, probes_of
 from ws.runs import Run, load
 from ws.treatments import report_arms
 
@@ -36,7 +37,7 @@ __all__ = ["Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
 VERSIONS = {
-    "direction": 1, "dose": 2, "steer": 3, "data": 1, "heal": 2, "healed": 1, "drift": 1, "plain": 1, "table": 2,
+    "direction": 1, "dose": 3, "steer": 4, "data": 1, "heal": 2, "healed": 2, "drift": 1, "plain": 1, "table": 3,
     "judge": 2,
 }  # fmt: skip
 
@@ -100,6 +101,8 @@ class Round:
             think_samples=e.think_samples,
             free_text=text,
             capability=text and e.capability and not select,
+            exam=e.exam,
+            conditions=None if e.self_violate else CONDITIONS[:1],
             batch_size=e.batch_size,
             seed=self.config.seeds[0],
             split=split,
@@ -162,13 +165,16 @@ class Round:
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
         texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
         limit = self.config.data.tail_ppl
+        table = arms_of(base, arms, v.fingerprint)
+        at = crossing(probes_of(table), d.coherence)
         knee = {
             "c": c,
             "base": base.coherence,
             "probes": list(probes.items()),
+            "crossing": [clean(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
             "tail_ppl": tail_limit(base.text) if limit is None else limit,
         }
-        return arms_of(base, arms, v.fingerprint), pl.concat(texts), knee
+        return table, pl.concat(texts), knee
 
     def steer(self, v: Direction, c: float) -> None:
         """The report set: base, personas, random directions, the knee, minus the knee, the data doses."""
@@ -263,16 +269,20 @@ class Round:
         )
 
     def healed(self, seed: int) -> None:
-        """The healed model on the report set, unsteered."""
+        """The healed model on the report set, unsteered; the leading seed's under the persona's system prompt, too."""
         report, name = self.job.reporter(self.number, self.named("healed", seed)), self.named("healed", seed)
+        lead = seed == self.config.seeds[0]
+        prompted = lead and self.config.controls.prompted
 
         def compute() -> tuple[pl.DataFrame]:
             report(0, 1)
-            adapter = self.read(self.named("adapter", seed))
-            arm = "healed" if seed == self.config.seeds[0] else "healed_seed"
-            return (reports_frame([Arm(arm, self.evaluate("report", adapters=[*self.history, adapter]))]),)
+            on: dict[str, Any] = {"adapters": [*self.history, self.read(self.named("adapter", seed))]}
+            arms = [Arm("healed" if lead else "healed_seed", self.evaluate("report", **on))]
+            if prompted:
+                arms.append(Arm("healed_persona", self.evaluate("report", persona=self.axis.positive[0], **on)))
+            return (reports_frame(arms),)
 
-        self.stage(name, [self.named("heal", seed)], self.reading, [f"{name}.parquet"], compute)
+        self.stage(name, [self.named("heal", seed)], [self.reading, prompted], [f"{name}.parquet"], compute)
         report(1, 1)
 
     def drift(self, v: Direction) -> None:

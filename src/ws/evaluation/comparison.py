@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ws.axes import FOUNDATIONS
 from ws.errors import UserError
+from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
 from ws.evaluation.statistics import Interval, paired_log_mean, paired_mean, resamples
 
@@ -24,6 +25,7 @@ __all__ = ["COMPARED", "compare", "refuse_unlike", "retain", "retain_behaviour",
 Array = NDArray[np.float64]
 GUARD = 0.05  # nats: below this shift no ratio to it is formed
 MAY_MOVE = "SocialNorms"
+BESIDE = CONDITIONS[1]
 PARTS = ("text", "capability", "dilemmas")  # of an identity; None where that part was not measured
 FOUNDATION_COLUMNS: dict[str, Any] = {
     "foundation": pl.String, "intended": pl.Int32, "target": pl.Boolean, "base": pl.Float64, "value": pl.Float64,
@@ -33,7 +35,8 @@ FOUNDATION_COLUMNS: dict[str, Any] = {
 }
 SCALARS: dict[str, Any] = {
     **dict.fromkeys(
-        ("d_target", "d_target_low", "d_target_high", "d_target_diag", "coherence_base", "coherence", "coherence_low",
+        ("d_target", "d_target_low", "d_target_high", "d_target_diag",
+         "d_self", "d_self_low", "d_self_high", "coherence_base", "coherence", "coherence_low",
          "coherence_high", "d_coh", "d_coh_low", "d_coh_high", "d_p_ans_any", "coh_cost", "slope", "headroom",
          "headroom_down", "headroom_up", "sel_gated", "si_flips"), pl.Float64),
     "surgical": pl.Boolean, "redistributes": pl.Boolean, "signs_disagree": pl.Boolean,
@@ -69,7 +72,8 @@ def compare(
     coherence = _coherence(base, report, draws, seed)
     scalars: dict[str, Any] = {
         "d_target": target.value, "d_target_low": target.low, "d_target_high": target.high,
-        "d_target_diag": sign * diag, **coherence, **cost(coherence["d_coh"], target.value),
+        "d_target_diag": sign * diag, **_self_shift(base, report, draws, seed), **coherence,
+        **cost(coherence["d_coh"], target.value),
         "d_p_ans_any": report.p_ans_any - base.p_ans_any,
         **dict(zip(("headroom", "headroom_down", "headroom_up"), base.headroom.values(), strict=True)),
         "surgical": _surgical(rows, target.value),
@@ -115,6 +119,14 @@ def target_shift(base: Report, report: Report, draws: int = 2000, seed: int = 0)
     if report.intended[report.target] > 0:
         return found
     return Interval(-found.value, -found.high, -found.low, found.n, found.bad)
+
+
+def _self_shift(base: Report, report: Report, draws: int, seed: int) -> dict[str, float]:
+    """`d_target` under self_violate, read beside the headline; NaN where one of the two did not read it."""
+    found = Interval(math.nan, math.nan, math.nan, 0)
+    if base.has_condition(BESIDE) and report.has_condition(BESIDE):
+        found = target_shift(base.at_condition(BESIDE), report.at_condition(BESIDE), draws, seed)
+    return {"d_self": found.value, "d_self_low": found.low, "d_self_high": found.high}
 
 
 def clr(report: Report) -> Array:

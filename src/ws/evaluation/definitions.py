@@ -10,6 +10,7 @@ DEFINITIONS = {
     "nats_diag": "mean over the rows labelled f (or with its cue) of ln p[f], nats: an earlier definition",
     "d_nats": "nats[f] - nats[f] of base, same rows and settings; 95 % paired bootstrap-t over items",
     "d_target": "shift of the axis's target in nats, positive as intended; of the logratio outside the foundations",
+    "d_self": "d_target with the asker as the one who does it (self_violate), beside the headline (other_violate)",
     "p_ans_any": "mean over rows of the full-vocabulary probability on the allowed answers, behind the forced prefill",
     "p_ans_free": "mean over rows of P(prefill given prompt) times the probability on the allowed answers",
     "json_is_valid": "share of rows whose greedy continuation of the prefill closes to JSON with an allowed value",

@@ -26,7 +26,7 @@ from ws.evaluation.cached import forget_prefixes
 from ws.evaluation.capability import ANSWERS, ask, capability_items
 from ws.evaluation.dilemmas import DILEMMAS, read_dilemmas
 from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
-from ws.evaluation.items import ItemSet, load_items
+from ws.evaluation.items import CONDITIONS, ItemSet, load_items
 from ws.evaluation.report import Report
 from ws.evaluation.slots import Reading
 from ws.models import LM
@@ -37,7 +37,7 @@ from ws.tracing import adapted
 __all__ = ["evaluate", "forget_bases"]
 
 T = TypeVar("T")
-EXAM = 60  # capability items
+EXAM = 300  # capability items: their 95 % interval is about +-0.05
 THINK = {True: (0, 20), False: (128,)}  # embedded model, others: think budgets, the headline first
 REMEMBERED = 64  # parts of bases
 OPTIONAL: dict[str, Any] = {"text": TEXTS, "exam": ANSWERS, "dilemmas": DILEMMAS}
@@ -113,13 +113,14 @@ def evaluate(
     think_samples: int = 4,
     free_text: bool = True,
     capability: bool = True,
+    exam: int = EXAM,
     batch_size: int = 64,
     seed: int = 0,
     split: str = "all",
     texts: int = 200,
     temperature: float | None = None,
     max_new_tokens: int | None = None,
-    conditions: Sequence[str] = ("other_violate",),
+    conditions: Sequence[str] | None = None,
     readout: str = "whole",
     backend: str | None = None,
     strict_june: bool = False,
@@ -132,28 +133,33 @@ def evaluate(
     it in a full report, others 128. think_samples: 0 = one greedy think. split: "select" (half of the items and the
     axis's select prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the probes).
     texts, max_new_tokens: completions behind coherence, and how long. temperature: of them; None: the model's own, 0:
-    greedy, one per prompt, another instrument. conditions, readout, strict_june: see `Reading`.
+    greedy, one per prompt, another instrument. exam: capability items. conditions: averaged into the headline; None:
+    other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`.
     backend: "builtin", "tinymfv", "moralmaps"; None: an installed one where it can serve, else ours. UserError: a
     treatment, items or settings that do not fit.
     """
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
     arm = _Arm(direction, _doses(direction, c), tuple(adapters), persona)
+    asking = CONDITIONS[:1] if conditions is None else tuple(conditions)
     reading = Reading(
-        tuple(conditions), 0, think_samples, readout, seed, batch_size, strict_june, settings=_sampler(lm)
+        asking, 0, think_samples, readout, seed, batch_size, strict_june, settings=_sampler(lm)
     )
     # the second budget stands beside the headline where everything is measured: it costs ten times as much
-    budgets = THINK[lm.is_mini][: 2 if free_text and split != "select" else 1] if think is None else (think,)
+    full = free_text and split != "select"
+    budgets = THINK[lm.is_mini][: 2 if full else 1] if think is None else (think,)
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
     asked = load_items(items, mini=lm.is_mini).split(split).subset(per_foundation)
     asked.refuse_gaps()
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
+    reader = backend_of(lm, backend, whole=whole)
+    readings = [replace(reading, think=t, json=t == budgets[0]) for t in budgets]
+    if conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1]):
+        readings.append(replace(reading, conditions=CONDITIONS[1:], think=budgets[0], json=False))
     plan = _Plan(
-        axis=axis, items=asked,
-        readings=tuple(replace(reading, think=t, json=t == budgets[0]) for t in budgets),
-        backend=backend_of(lm, backend, whole=whole), prompts=tuple(prompts),
+        axis=axis, items=asked, readings=tuple(readings), backend=reader, prompts=tuple(prompts),
         n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
-        exam=tuple(capability_items(lm, EXAM, seed)) if capability else (), seed=seed, batch_size=batch_size,
+        exam=tuple(capability_items(lm, exam, seed)) if capability else (), seed=seed, batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
     return reports[0] if np.ndim(c) == 0 else reports
@@ -243,7 +249,8 @@ def _subject(lm: LM, plan: _Plan, arm: _Arm, c: float) -> dict[str, Any]:
         "threads": torch.get_num_threads(), "axis": plan.axis.name, "target": plan.axis.target,
         "intended": plan.axis.intended, "c": c, "direction": _named(arm.direction), "persona": arm.persona,
         "adapters": [_named(adapter) for adapter in arm.adapters], "seed": plan.seed,
-        "think_samples": plan.readings[0].samples, "thinks": [reading.think for reading in plan.readings],
+        "think_samples": plan.readings[0].samples,
+        "thinks": list(dict.fromkeys(reading.think for reading in plan.readings)),
     }
 
 

@@ -55,6 +55,10 @@ class ItemSet:
         found = Counter(item.foundation for item in self.items)
         return {f: found[f] for f in FOUNDATIONS if found[f]}
 
+    def has(self, condition: str) -> bool:
+        """Whether every item has a text for the condition."""
+        return all(condition in item.texts for item in self.items)
+
     def refuse_gaps(self) -> None:
         """UserError where a plain set (no conflict cues) has no item of a foundation: its profile would be lopsided."""
         missing = [f for f in FOUNDATIONS if f not in self.counts]

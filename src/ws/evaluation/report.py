@@ -54,8 +54,9 @@ class Report:
 
     @cached_property
     def rows(self) -> pl.DataFrame:
-        """The per-row frame at the headline think budget, sorted by id and condition."""
-        return self.per_row.filter(pl.col("think") == self.identity["think"]).sort("id", "condition")
+        """The per-row frame at the headline's think budget and conditions, sorted by id and condition."""
+        headline = pl.col("condition").is_in(self.identity["conditions"])
+        return self.per_row.filter(headline, pl.col("think") == self.identity["think"]).sort("id", "condition")
 
     def at_think(self, think: int) -> Report:
         """The same report with another think budget as its headline. UserError where it was not read."""
@@ -63,6 +64,18 @@ class Report:
             raise UserError(f"think={think} was not read (read: {sorted(set(self.per_row['think']))}).")
         samples = self.subject["think_samples"] if think else None
         return dataclasses.replace(self, identity=self.identity | {"think": think, "think_samples": samples})
+
+    def at_condition(self, condition: str) -> Report:
+        """The same report with another condition as its headline. UserError where it was not read."""
+        if not self.has_condition(condition):
+            read = sorted(set(self.per_row["condition"]))
+            raise UserError(f"condition {condition!r} was not read at think={self.identity['think']} (read: {read}).")
+        return dataclasses.replace(self, identity=self.identity | {"conditions": [condition]})
+
+    def has_condition(self, condition: str) -> bool:
+        """Whether the condition was read at the headline's think budget."""
+        at = (pl.col("condition") == condition) & (pl.col("think") == self.identity["think"])
+        return bool(self.per_row.select(at.any()).item())
 
     @property
     def target(self) -> str:

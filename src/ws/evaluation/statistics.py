@@ -4,7 +4,8 @@ The log of a mean of probabilities is skewed: a few rows carry most of the mean,
 covers too seldom. Measured coverage of a nominal 95 % in three planted populations, 1500 data sets each, of 132 and
 of 49 items: percentile 93-94 % and 91-92 %, BCa 93-95 % and 91-94 %, bootstrap-t 94-97 % and 93-97 %. Hence
 bootstrap-t (Efron 1981; Hall 1988): each draw's shift is divided by its own standard error, from the influence of
-the rows (delta method).
+the rows (delta method). The test's 2000 data sets: at 132 items bootstrap-t 95.6 % (percentile 92.8 %), at 66 items
+96.0 % (92.6 %), at 49 items 94.7 % (90.3 %). Small sets are promised 92 to 98 % only: their worst population gave 93 %.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import polars as pl
 
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import Thresholds, near_end, span_of
+from ws.knee import crossing, crossing_text, probes_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ class SteerFacts:
     def d_coh(self) -> float:
         return self.coherence - num(self.base["coherence"])
 
+    @cached_property
+    def knee_text(self) -> str:
+        """Where the dose search says that coherence falls through the floor, with its interval."""
+        probes = probes_of(self.grid)
+        if probes.height < 2:
+            return "no dose search"
+        return crossing_text(crossing(probes, self.limits.coherent), self.limits.coherent)
+
     @property
     def target_text(self) -> str:
         s = self.steer
@@ -97,6 +106,14 @@ def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:
     """The unintended foundation that moved most, and by how many nats (absolute)."""
     moved = [(f, abs(num(row[f"d_{f}"]))) for f in trait.off if row[f"d_{f}"] is not None]
     return max(moved, key=lambda pair: pair[1], default=("none", math.nan))
+
+
+def self_caveat(row: dict[str, Any]) -> list[str]:
+    """A line where the target moves the other way once the asker is the one who does it, beyond its interval."""
+    own = near_end(num(row.get("d_self_low")), num(row.get("d_self_high")))
+    if math.isnan(own) or own * num(row["d_target"]) >= 0:
+        return []
+    return [f"self_violate disagrees in sign: d_self {span_of(row, 'd_self')} nat"]
 
 
 def is_surgical(row: dict[str, Any], trait: Trait) -> bool:

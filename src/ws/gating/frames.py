@@ -9,13 +9,14 @@ import polars as pl
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 
 # One row per arm. arm: base, student, steer, persona, persona_engineered, anti_persona, random, healed, healed_seed,
-# sft, sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being judged.
-# d_target is signed so that positive is as intended; d_<foundation> is not. Shifts are nats against the base row of the
-# split.
+# healed_persona, sft, sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being
+# judged. d_target is signed so that positive is as intended, d_self is it under self_violate; d_<foundation> is not
+# signed. Shifts are nats against the base row of the split.
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
     "identity": pl.String, "stale": pl.Boolean,
     "d_target": pl.Float64, "d_target_low": pl.Float64, "d_target_high": pl.Float64, "d_diag": pl.Float64,
+    "d_self": pl.Float64, "d_self_low": pl.Float64, "d_self_high": pl.Float64,
     **{f"d_{f}{end}": pl.Float64 for f in FOUNDATIONS for end in ("", "_low", "_high")},
     "profile_target": pl.Float64, "order_gap": pl.Float64, "nonfinite": pl.Int32, "n_items": pl.Int32,
     "think": pl.String,

@@ -208,4 +208,5 @@ def clean(value: float) -> float | None:
 
 
 def seed_caveat(seeds: int) -> list[str]:
-    return ["single seed"] if seeds < 2 else []
+    """One seed shows no spread, two are too few to rank arms."""
+    return ["single seed"] if seeds < 2 else [f"{seeds} seeds: arms are not ranked before 3"] if seeds < 3 else []

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.facts import fell_beyond, is_surgical, num, off_target, one
+from ws.gating.facts import fell_beyond, is_surgical, num, off_target, one, self_caveat
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import (
     Finding,
@@ -356,6 +356,7 @@ def _caveats(f: HealFacts) -> list[str]:
     h, notes = f.healed, []
     if h["d_diag"] is not None and num(h["d_diag"]) * num(h["d_target"]) < 0:
         notes.append(f"nats_diag disagrees in sign: {num(h['d_diag']):+.2f}")
+    notes += self_caveat(h)
     low = num(h["coherence_low"])
     if f.coherence >= f.limits.coherent > low and not math.isnan(low):
         notes.append(f"coherence cannot be told from {f.limits.coherent} with {h['n_text']} texts")

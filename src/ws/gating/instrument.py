@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,10 +62,19 @@ def _headroom(f: InstrumentFacts) -> Finding:
     p = f.base["profile_target"]
     if p is None:
         return None, "the target is no foundation: it has no base profile"
-    sign = f.trait.intended.get(f.trait.target, 1)
-    dead = p < f.limits.dead if sign < 0 else p > f.limits.saturated
-    out = p < f.limits.dead or p > f.limits.saturated
-    return dead or out, f"base profile of {f.trait.target} {p:.2f}; it should {'fall' if sign < 0 else 'rise'}"
+    return not f.limits.dead <= p <= f.limits.saturated, headroom_text(num(p), f.trait, f.limits)
+
+
+def headroom_text(p: float, trait: Trait, limits: Thresholds) -> str:
+    """Whether the base leaves the target room in the intended direction, in a sentence; p: base profile of it."""
+    falls = trait.intended.get(trait.target, 1) < 0
+    way, edge = ("fall", limits.dead) if falls else ("rise", limits.saturated)
+    room = max(0.0, math.log(p / edge if falls else edge / p)) if p > 0 else 0.0
+    out, small = not limits.dead <= p <= limits.saturated, room < limits.shift
+    word = "No headroom" if out else "Little headroom" if small else "Headroom"
+    less = f", less than the {limits.shift:g} that count as a shift" if small else ""
+    now = f"base profile of {trait.target} {p:.2f}"
+    return f"{word}: {now}; it should {way}, and can by {room:.2f} nat until {edge:g}{less}"
 
 
 def _order(f: InstrumentFacts) -> Finding:

@@ -8,7 +8,7 @@ import math
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one
+from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one, self_caveat
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
 
@@ -44,7 +44,7 @@ def _too_strong(f: SteerFacts) -> Finding:
         return passing.height == 0 and f.doses.height > 0, f"no dose of the grid is coherent; {edge}"
     high = num(f.steer["coherence_high"])
     certain = high < f.limits.coherent or f.coherence < f.limits.broken
-    return certain, f"{f.coherence_text}; {edge}"
+    return certain, f"{f.coherence_text}; {edge}; {f.knee_text}"
 
 
 def _collapse(f: SteerFacts) -> Finding:
@@ -65,7 +65,7 @@ def _random(f: SteerFacts) -> Finding:
     bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
     text = (
         f"{draws.len()} random directions move it by {num(draws.mean()):.2f} on average, {bar:.2f} at the 95th centile"
-        f"; the direction {span_of(f.steer, 'd_target')}"
+        f"; the direction {span_of(f.steer, 'd_target')}; one more draw beats them all in 1 of {draws.len() + 1} tries"
     )
     low, high = f.ends(f.steer)
     real = low > 0 or high < 0
@@ -110,6 +110,7 @@ def _spare(f: SteerFacts) -> Finding:
     text = f"{f.target_text} with {f.coherence_text}; " + (
         "the strongest dose tried" if top else "stronger doses were tried"
     )
+    text += f"; {f.knee_text}"
     small = 0 < f.shift < f.limits.shift
     return room and (small or (top and f.shift > 0)), text
 
@@ -204,7 +205,7 @@ def _good_knee(f: SteerFacts) -> Finding:
         return None, "no dose was judged"
     high = num(f.steer["coherence_high"])
     good = f.shift >= f.limits.shift and f.coherence >= f.limits.broken and high >= f.limits.coherent
-    return good, f"{f.target_text}; {f.coherence_text}"
+    return good, f"{f.target_text}; {f.coherence_text}; {f.knee_text}"
 
 
 TABLE: tuple[Row[SteerFacts], ...] = (
@@ -279,6 +280,7 @@ def _caveats(f: SteerFacts, colour: str) -> list[str]:
     s, notes = f.steer, []
     if s["d_diag"] is not None and num(s["d_diag"]) * num(s["d_target"]) < 0:
         notes.append(f"nats_diag disagrees in sign: {num(s['d_diag']):+.2f}")
+    notes += self_caveat(s)
     if not is_surgical(s, f.trait):
         name, most = off_target(s, f.trait)
         notes.append(f"not surgical: {name} moved {most:.2f} nat")

@@ -35,6 +35,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 CARD = Path(__file__).parent / "CARD.md"
 DOSES = (-2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 READ: dict[str, Any] = {"items": "conflict", "think": 0, "free_text": False, "capability": False}
+FULL: dict[str, Any] = {"items": "conflict", "think": 0, "exam": 60, "conditions": ["other_violate"]}
 
 
 def axis_of(lm: LM) -> Axis:
@@ -97,9 +98,7 @@ TEXT_DOSES = (-4, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4)
 
 def free_text(lm: LM, v: Direction, doses: Sequence[float] = TEXT_DOSES, texts: int = 200) -> list[dict[str, Any]]:
     """Coherence, its parts, behaviour, narration and refusals of free replies under the neutral prompt, by dose."""
-    reports = evaluate(
-        lm, axis_of(lm), direction=v, c=list(doses), items="conflict", think=0, capability=True, texts=texts
-    )
+    reports = evaluate(lm, axis_of(lm), direction=v, c=list(doses), texts=texts, **FULL)
     return [_text_row(r) for r in reports]
 
 
@@ -166,9 +165,8 @@ def healed(
     axis = axis_of(lm)
     data = heal_data(lm, v, c, seed=seed, filtered=filtered)
     adapter = heal(lm, data, HealConfig(beta=beta, seed=seed, **config), axis=axis)
-    read: dict[str, Any] = {"items": "conflict", "think": 0, "texts": texts}
-    base, steered = evaluate(lm, axis, direction=v, c=[0.0, c], **read)
-    student = evaluate(lm, axis, adapters=[adapter], **read)
+    base, steered = evaluate(lm, axis, direction=v, c=[0.0, c], texts=texts, **FULL)
+    student = evaluate(lm, axis, adapters=[adapter], texts=texts, **FULL)
     kept = retain(base, student, [steered], [c] * data.height)
     return {
         "c": c,
