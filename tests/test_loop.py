@@ -33,7 +33,8 @@ from ws.knee import find_knee
 from ws.ledger import read_results
 from ws.loop import run
 from ws.progress import Event
-from ws.rounds import evenly, spread_rows
+from ws.rounds import evenly
+from ws.scenes import spread_rows
 from ws.trajectory import rounds_frame
 from ws.treatments import engineered_prompt
 
