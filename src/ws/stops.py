@@ -30,12 +30,13 @@ from ws.axes import load_axis
 from ws.config import HealConfig, from_dict, to_dict
 from ws.errors import Cancelled, UserError
 from ws.evaluation.comparison import coh_cost
+from ws.gating import Gate, Thresholds, judge_heal
 from ws.models import LM, load_model
 from ws.recording import save
 from ws.rounds import VERSIONS
-from ws.runs import Run
+from ws.runs import Run, read_facts
 from ws.scenes import Scene
-from ws.storing import digest, folder_lock, read_frame, read_json, write_atomic
+from ws.storing import digest, folder_lock, read_frame, read_json, sweep_temporaries, write_atomic
 
 __all__ = [
     "BETAS",
@@ -144,6 +145,14 @@ def stops_of(run: Run, round: int = 0, out: Path = Path("out"), tail_ppl: float 
     return [stop for stop in found if stop is not None]
 
 
+def stop_gate(run: Run, stop: Stop, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
+    """Gate 3 of a stop: the run's own arms with this healed model in place of its own."""
+    facts = read_facts(run, round)
+    others = facts.arms.filter(~pl.col("arm").is_in(["healed", "healed_seed"]))
+    arms, drift = pl.concat([others, stop.arm]), stop.drift if stop.drift.height else None
+    return judge_heal(arms, stop.curve, facts.trait, thresholds, float(stop.facts["beta"]), 1, drift)
+
+
 def _stamp(file: Path) -> int:
     return file.stat().st_mtime_ns
 
@@ -203,6 +212,7 @@ def train_stop(
     values = _compute(_scene(run, ask, lm, round, cancel), run, ask, round, tell)
     values["heal.json"] |= {"stop": dataclasses.asdict(ask), "seconds": time.perf_counter() - began}
     with folder_lock(run.path if run.path in path.parents else path.parent, "run", wait=True):
+        sweep_temporaries(path.parent)
         write_atomic(path, lambda folder: _write(folder, values))
     return _read(path, _stamp(path / "heal.json"))
 
