@@ -132,36 +132,57 @@ def test_the_worker_ends_with_the_work_and_old_jobs_are_forgotten() -> None:
         jobs.start("x", "x", work)
 
 
-def test_watch_pushes_every_change_and_ends(jobs: Jobs) -> None:
-    work, seen = Gate(), []
-    watcher = threading.Thread(target=watch, args=(jobs, "k", seen.append, 0.01))
+class Watcher(threading.Thread):
+    """As a mo.Thread: its cell can tell it to end. Its viewer is another thread, which lives until it leaves."""
+
+    should_exit = False
+
+    def __init__(self, jobs: Jobs, over: Callable[[View], object] = lambda view: None) -> None:
+        self.seen: list[View] = []
+        self.leave = threading.Event()
+        self.viewer = threading.Thread(target=self.leave.wait)
+        self.viewer.start()
+        super().__init__(target=watch, args=(jobs, "k", self.seen.append, self.viewer, over, 0.01))
+        self.start()
+
+
+def test_watch_pushes_every_change_of_whoevers_job(jobs: Jobs) -> None:
+    work, ended = Gate(), []
+    watcher = Watcher(jobs, ended.append)  # it was there before the job
     jobs.start("k", "t", work)
-    watcher.start()
-    until(lambda: any(view.rows for view in seen))
+    until(lambda: any(view.rows for view in watcher.seen))
+    assert not ended
     work.open.set()
+    until(lambda: bool(ended))
+    assert watcher.seen[-1].state == "done" and [row["step"] for row in watcher.seen[-1].rows] == [0, 1]
+    assert [view.version for view in watcher.seen] == sorted({view.version for view in watcher.seen})
+    again = jobs.start("k", "t", work, again=True)
+    until(lambda: len(ended) == 2)
+    assert again.view().state == "done" and work.runs == 2
+    watcher.leave.set()
     watcher.join(SOON)
     assert not watcher.is_alive()
-    assert seen[-1].state == "done" and [row["step"] for row in seen[-1].rows] == [0, 1]
-    assert [view.version for view in seen] == sorted({view.version for view in seen})
-    watch(jobs, "nothing of that name", seen.append)
 
 
-def test_a_viewer_that_leaves_stops_its_watcher_and_not_the_job(jobs: Jobs) -> None:
-    class Viewer(threading.Thread):
-        should_exit = False
-
-    work, seen = Gate(), []
+@pytest.mark.parametrize("how", ["the page is closed", "the cell runs again"])
+def test_a_viewer_that_leaves_stops_its_watcher_and_not_the_job(jobs: Jobs, how: str) -> None:
+    work = Gate()
     job = jobs.start("k", "t", work)
-    watcher = Viewer(target=watch, args=(jobs, "k", seen.append, 0.01))
-    watcher.start()
-    until(lambda: bool(seen))
-    watcher.should_exit = True
+    watcher = Watcher(jobs)
+    until(lambda: bool(watcher.seen))
+    if how == "the page is closed":
+        watcher.leave.set()
+    else:
+        watcher.should_exit = True
     watcher.join(SOON)
+    watcher.leave.set()
     assert not watcher.is_alive() and job.view().state == "running"
-    again: list[View] = []
+    other = Watcher(jobs)
     work.open.set()
-    watch(jobs, "k", again.append, 0.01)
-    assert again[-1].state == "done" and len(again[-1].rows) == 2, "whoever comes back sees all of it"
+    until(lambda: bool(other.seen) and other.seen[-1].state == "done")
+    assert len(other.seen[-1].rows) == 2, "whoever comes back sees all of it"
+    other.leave.set()
+    other.join(SOON)
 
 
 def test_the_process_ends_while_a_job_runs() -> None:

@@ -2,7 +2,7 @@
 
     job = JOBS.start(key, "heal at beta 1", work)     # the same key is the same job, whoever asks
     job.view()                                        # state, rows of progress, message: a snapshot
-    watch(JOBS, key, set_view)                        # target of a mo.Thread: pushes snapshots until the job ends
+    watch(JOBS, key, set_view, viewer)                # target of a mo.Thread: pushes snapshots while the viewer looks
 
 work(tell, cancel): tell(row) reports progress, cancel is an Event that it obeys by raising ws.errors.Cancelled. It
 stores its own result, atomically; a job only knows that it is done. One job runs at a time, the others wait in a queue
@@ -145,14 +145,15 @@ class Jobs:
         self._worker: threading.Thread | None = None
         self._closed = False
 
-    def start(self, key: str, title: str, work: Work, limit: int | None = None) -> Job:
+    def start(self, key: str, title: str, work: Work, limit: int | None = None, again: bool = False) -> Job:
         """The job of this key: the one that waits, runs or is done, else a new one. UserError when the queue is full.
 
-        limit: overrides the queue's own, for an app whose command line sets it.
+        limit: overrides the queue's own, for an app whose command line sets it. again: what is done is done anew, for
+        a result that is no longer on disk.
         """
         with self._lock:
             known = self._jobs.get(key)
-            if known is not None and known.view().state in ("queued", "running", "done"):
+            if known is not None and known.view().state in ("queued", "running", *(() if again else ("done",))):
                 return known
             self._check_room(self.limit if limit is None else limit)
             job = self._jobs[key] = Job(key, title, work)
@@ -223,22 +224,29 @@ JOBS = Jobs()
 atexit.register(JOBS.close)
 
 
-def watch(jobs: Jobs, key: str, push: Callable[[View], object], every: float = 0.3) -> None:
-    """Push the job's view whenever it has changed, at most every `every` seconds, until it is over.
+def watch(
+    jobs: Jobs,
+    key: str,
+    push: Callable[[View], object],
+    viewer: threading.Thread,
+    over: Callable[[View], object] = lambda view: None,
+    every: float = 0.3,
+) -> None:
+    """Push the views of the jobs of a key, whoever starts them, at most every `every` seconds, while a viewer looks.
 
-    The target of a mo.Thread, whose `should_exit` (the viewer left, or its cell runs again) ends it too.
+    The target of a mo.Thread. It ends when the cell that made it runs again (`should_exit`), and when `viewer`, the
+    thread that this viewer's cells run in, has ended: a page that is closed does not set should_exit. over: called once
+    for each job that ends while it is watched.
     """
     thread, seen = threading.current_thread(), None
-    while not getattr(thread, "should_exit", False):
+    while viewer.is_alive() and not getattr(thread, "should_exit", False):
         job = jobs.get(key)
-        if job is None:
-            return
-        view = job.view()
-        if view.version != seen:
+        view = None if job is None else job.view()
+        if job is not None and view is not None and (id(job), view.version) != seen:
             push(view)
-            seen = view.version
-        if view.over:
-            return
+            if view.over and seen is not None:
+                over(view)
+            seen = id(job), view.version
         time.sleep(every)
 
 

@@ -210,6 +210,7 @@ def train_stop(
         return found
     began, path = time.perf_counter(), places(run, round, out)[-1] / stop_key(run, ask, round)
     values = _compute(_scene(run, ask, lm, round, cancel), run, ask, round, tell)
+    _check(cancel)
     values["heal.json"] |= {"stop": dataclasses.asdict(ask), "seconds": time.perf_counter() - began}
     with folder_lock(run.path if run.path in path.parents else path.parent, "run", wait=True):
         sweep_temporaries(path.parent)
@@ -250,9 +251,13 @@ def _compute(scene: Scene, run: Run, ask: Ask, round: int, tell: Tell) -> Values
 
 
 def _phase(scene: Scene, tell: Tell, i: int) -> None:
-    if scene.cancel is not None and scene.cancel.is_set():
-        raise Cancelled(f"stopped before {PHASES[i]}")
+    _check(scene.cancel)
     tell({"phase": PHASES[i]})
+
+
+def _check(cancel: threading.Event | None) -> None:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("the training was stopped; nothing of it is stored")
 
 
 def _row(run: Run, round: int, healed: Arm, doses: Sequence[float]) -> tuple[pl.DataFrame, list[float]]:
