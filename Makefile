@@ -35,7 +35,7 @@ mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure 
 	@$(BIN)/python -m ws.mini.card
 
 app: $(STAMP)  ## the notebook in a browser, on this machine only
-	@$(BIN)/marimo run nbs/first.py
+	@$(BIN)/marimo run nbs/gates.py
 
 docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
 	@$(BIN)/python docs/figures.py
