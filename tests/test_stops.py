@@ -170,19 +170,6 @@ def test_a_process_killed_while_it_stores_leaves_nothing_half(mine: runs.Run) ->
     assert {p.name for p in made.path.parent.iterdir()} == {made.path.name}, "what the killed writer left is gone"
 
 
-def test_stops_of_a_shipped_run_are_kept_elsewhere(
-    mine: runs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train_stop(mine, Ask(1.0), ending_lm())
-    monkeypatch.setattr(stops, "__file__", str(mine.path.parents[1] / "stops.py"))
-    out = tmp_path / "viewer"
-    assert find_stop(mine, Ask(1.0), out=out) is not None, "what is shipped is read where it lies"
-    made = train_stop(mine, Ask(4.0), ending_lm(), out=out)
-    assert made.path.is_relative_to(out)
-    assert [stop.ask.beta for stop in stops_of(mine, out=out)] == [0.2, 1.0, 4.0]
-    assert len(list(mine.path.glob("rounds/0/stops/*"))) == 1
-
-
 def test_a_run_without_a_heal_says_so(mine: runs.Run) -> None:
     (mine.path / "rounds/0/heal.json").unlink()
     with pytest.raises(UserError, match="no heal"):

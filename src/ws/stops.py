@@ -7,8 +7,7 @@
 A stop is a folder beside the round that it varies, rounds/<n>/stops/<key>/, with what the round's own heal has:
 adapter/, heal.parquet, heal.json, healed.parquet, drift.parquet, and arms.parquet, its line of the table. The key is
 the hash of the run's data, the resolved heal and the limits. The folder appears in one step: a kill leaves nothing
-half. The run's own heal is a stop too, read from where it lies. Stops of a run that ships with the package are kept
-under `out`/stops/.
+half. The run's own heal is a stop too, read from where it lies.
 """
 
 from __future__ import annotations
@@ -120,28 +119,24 @@ def stop_key(run: Run, ask: Ask, round: int = 0) -> str:
     return digest([versions, upstream, data, dataclasses.asdict(heal), limits_of(run, ask, round), keep])
 
 
-def places(run: Run, round: int, out: Path) -> list[Path]:
-    """Where stops of a round may lie; new ones go to the last. The package's own folder is never written to."""
-    beside = run.path / "rounds" / str(round) / "stops"
-    shipped = Path(__file__).parent in run.path.resolve().parents
-    return [beside, out / "stops" / run.path.name / str(round)] if shipped else [beside]
+def folder_of(run: Run, round: int) -> Path:
+    """Where a round's stops lie."""
+    return run.path / "rounds" / str(round) / "stops"
 
 
-def find_stop(run: Run, ask: Ask, round: int = 0, out: Path = Path("out")) -> Stop | None:
+def find_stop(run: Run, ask: Ask, round: int = 0) -> Stop | None:
     """The stored stop of these settings, the run's own heal included; None where there is none."""
     if is_own(run, ask, round):
         return _own(run.path, round, _stamp(run.path / "rounds" / str(round) / "eval.parquet"))
-    key = stop_key(run, ask, round)
-    found = [place / key for place in places(run, round, out) if (place / key / "heal.json").is_file()]
-    return _read(found[0], _stamp(found[0] / "heal.json")) if found else None
+    path = folder_of(run, round) / stop_key(run, ask, round)
+    return _read(path, _stamp(path / "heal.json")) if path.is_dir() else None
 
 
-def stops_of(run: Run, round: int = 0, out: Path = Path("out"), tail_ppl: float | None = None) -> list[Stop]:
+def stops_of(run: Run, round: int = 0, tail_ppl: float | None = None) -> list[Stop]:
     """Every stored stop at this threshold (None: the run's own), by rising beta; those of other data are left out."""
-    betas = {own_heal(run, round).beta}
-    for place in places(run, round, out):
-        betas |= {read_json(file)["stop"]["beta"] for file in place.glob("*/heal.json")}
-    found = [find_stop(run, Ask(beta, tail_ppl), round, out) for beta in sorted(b for b in betas if b is not None)]
+    betas = {own_heal(run, round).beta or 0.0}
+    betas |= {float(read_json(file)["stop"]["beta"]) for file in folder_of(run, round).glob("*/heal.json")}
+    found = [find_stop(run, Ask(beta, tail_ppl), round) for beta in sorted(betas)]
     return [stop for stop in found if stop is not None]
 
 
@@ -196,7 +191,6 @@ def train_stop(
     lm: LM | None = None,
     *,
     round: int = 0,
-    out: Path = Path("out"),
     tell: Tell = lambda row: None,
     cancel: threading.Event | None = None,
 ) -> Stop:
@@ -205,14 +199,14 @@ def train_stop(
     tell gets the curve's rows, and {"phase": ...} before each part. UserError: starvation, another model. Cancelled:
     between two steps, nothing is stored.
     """
-    found = find_stop(run, ask, round, out)
+    found = find_stop(run, ask, round)
     if found is not None:
         return found
-    began, path = time.perf_counter(), places(run, round, out)[-1] / stop_key(run, ask, round)
+    began, path = time.perf_counter(), folder_of(run, round) / stop_key(run, ask, round)
     values = _compute(_scene(run, ask, lm, round, cancel), run, ask, round, tell)
     _check(cancel)
     values["heal.json"] |= {"stop": dataclasses.asdict(ask), "seconds": time.perf_counter() - began}
-    with folder_lock(run.path if run.path in path.parents else path.parent, "run", wait=True):
+    with folder_lock(run.path, wait=True):
         sweep_temporaries(path.parent)
         write_atomic(path, lambda folder: _write(folder, values))
     return _read(path, _stamp(path / "heal.json"))
@@ -275,13 +269,13 @@ def _write(folder: Path, values: Values) -> None:
         save(folder / name, value)
 
 
-def estimate(run: Run, round: int = 0, out: Path = Path("out")) -> float:
-    """Seconds that a training takes: as long as the newest stop took here, else as the run's own heal took.
+def estimate(run: Run, round: int = 0) -> float:
+    """Seconds that a training takes: as long as the newest stop took, else as the run's own heal took.
 
     A run that ships with the package was made elsewhere; the first training here puts the estimate right.
     """
-    here = [file for place in places(run, round, out)[-1:] for file in place.glob("*/heal.json")]
-    if here:
-        return float(read_json(max(here, key=_stamp))["seconds"])
+    stored = list(folder_of(run, round).glob("*/heal.json"))
+    if stored:
+        return float(read_json(max(stored, key=_stamp))["seconds"])
     stages = run.status["stages"]
     return float(sum(stages.get(f"{round}/{name}", {}).get("seconds", 0.0) for name in ("heal", "healed", "drift")))

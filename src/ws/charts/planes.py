@@ -19,7 +19,7 @@ SHAPES = ["square", "triangle-up", "circle"]
 SIZE = {"width": 340, "height": 260}
 
 
-def coherence_plane(points: pl.DataFrame, beta: float | None = None) -> alt.LayerChart:
+def coherence_plane(points: pl.DataFrame, beta: float | None = None) -> alt.TopLevelMixin:
     """Coherence (share) over the shift of the target (nats, + as intended), 95 % intervals; `beta` stands out."""
     floor = pl.DataFrame({"y": [COHERENT]})
     line = alt.Chart(floor).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="y:Q")
@@ -27,12 +27,12 @@ def coherence_plane(points: pl.DataFrame, beta: float | None = None) -> alt.Laye
     return alt.layer(line, *_marks(points, "d_target", "coherence", x, y, beta)).properties(**SIZE)
 
 
-def foundations_plane(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.LayerChart:
+def foundations_plane(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.TopLevelMixin:
     """Shift of the foundation that should rise over that of the one that should fall (nats), base at 0, 0."""
     zero = pl.DataFrame({"at": [0.0]})
     rules = [alt.Chart(zero).mark_rule(color=GREY, opacity=0.5).encode(**{k: "at:Q"}) for k in ("x", "y")]
-    titles = [f"shift of {name} (nats against base)" for name in axes]
-    return alt.layer(*rules, *_marks(points, "x", "y", *titles, beta)).properties(**SIZE)
+    x, y = (f"shift of {name} (nats against base)" for name in axes)
+    return alt.layer(*rules, *_marks(points, "x", "y", x, y, beta)).properties(**SIZE)
 
 
 def _marks(points: pl.DataFrame, x: str, y: str, x_title: str, y_title: str, beta: float | None) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A heal while it runs, or afterwards: losses, the KL that the barrier holds on to, its pressure, where it is active."""
+"""A heal while it runs, or afterwards: losses, the KL that the barrier holds on to, its pressure, where it acts."""
 
 from __future__ import annotations
 
