@@ -20,8 +20,8 @@ def training_chart(curve: pl.DataFrame, tau: float | None = None, steps: int | N
     curve: columns of ws.training.CURVE. steps: how many there will be, so that a live curve grows into its frame.
     """
     last = max(1, (steps or curve.height) - 1)
-    losses = curve.select("step", "nll", "val_nll").unpivot(index="step", variable_name="rows", value_name="nll")
-    losses = losses.with_columns(rows=pl.col("rows").replace({"nll": "training", "val_nll": "validation"}))
+    losses = curve.select("step", training="nll", validation="val_nll")
+    losses = losses.unpivot(index="step", variable_name="rows", value_name="nll")
     active = curve.select("step", active=pl.col("active").cum_sum() / (pl.int_range(pl.len()) + 1))
     return alt.hconcat(
         _losses(losses.drop_nulls(), last),
