@@ -472,12 +472,13 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(kept_at, set_kept_at, tail):
-    _at = None if tail.value == kept_at() else tail.value
+def _(kept_at, run, set_kept_at, tail):
+    _own = views.usual_tail(run)
+    _at = None if tail.value == _own else tail.value
     mo.ui.button(
         label=f"learn from what the threshold {tail.value:.4g} keeps" if _at else "learn from what the run kept",
         on_click=lambda _: set_kept_at(_at),
-    )
+    ) if _at != kept_at() else None
     return
 
 
@@ -502,12 +503,8 @@ def _(access, ask, home, stop):
 
 @app.cell(hide_code=True)
 def _(ask, cancel, stop, stops, train):
-    mo.vstack(
-        [
-            mo.Html(views.learned.stops_html(stops, ask)),
-            None if stop else mo.hstack([train, cancel], gap=1, justify="start"),
-        ]
-    )
+    _stored = mo.Html(views.learned.stops_html(stops, ask))
+    mo.vstack([_stored, *([] if stop else [mo.hstack([train, cancel], gap=1, justify="start")])])
     return
 
 
@@ -531,16 +528,13 @@ def _(access, ask, cancel, run, set_progress, set_trained, train):
 @app.cell(hide_code=True)
 def _(home, progress, refused):
     mo.stop(refused is None and progress() is None)
+    _shown = [mo.callout(mo.plain_text(refused), kind="warn")] if refused else []
+    _shown.append(mo.Html(views.learned.progress_html(progress(), home)))
     _live = views.learned.live_curve(progress())
-    mo.vstack(
-        [
-            mo.callout(mo.plain_text(refused), kind="warn") if refused else None,
-            mo.Html(views.learned.progress_html(progress(), home)),
-            charts.training_chart(_live, views.learned.tau_of(home), views.learned.steps_of(progress()))
-            if _live.height
-            else None,
-        ]
-    )
+    if _live.height:
+        _steps = views.learned.steps_of(progress())
+        _shown.append(charts.training_chart(_live, views.learned.tau_of(home), _steps))
+    mo.vstack(_shown)
     return
 
 
@@ -558,14 +552,7 @@ def _():
 def _(ask, home, stops):
     mo.stop(home is None)
     points = views.learned.points(home, stops)
-    mo.hstack(
-        [
-            charts.coherence_plane(points, ask.beta),
-            charts.foundations_plane(points, views.learned.plane_axes(home), ask.beta),
-        ],
-        justify="start",
-        wrap=True,
-    )
+    charts.planes_chart(points, views.learned.plane_axes(home), ask.beta)
     return (points,)
 
 

@@ -269,13 +269,11 @@ def _write(folder: Path, values: Values) -> None:
         save(folder / name, value)
 
 
-def estimate(run: Run, round: int = 0) -> float:
-    """Seconds that a training takes: as long as the newest stop took, else as the run's own heal took.
+def estimate(run: Run, round: int = 0) -> dict[str, float]:
+    """Seconds that each phase of a training takes, as the run's own heal took them: on a CPU the processor's time.
 
-    A run that ships with the package was made elsewhere; the first training here puts the estimate right.
+    A busy or another machine takes longer or shorter; a running training is reckoned from its own steps.
     """
-    stored = list(folder_of(run, round).glob("*/heal.json"))
-    if stored:
-        return float(read_json(max(stored, key=_stamp))["seconds"])
-    stages = run.status["stages"]
-    return float(sum(stages.get(f"{round}/{name}", {}).get("seconds", 0.0) for name in ("heal", "healed", "drift")))
+    clock = "cpu" if run.env.get("device") == "cpu" else "seconds"
+    stages = [run.status["stages"].get(f"{round}/{name}", {}) for name in ("heal", "healed", "drift")]
+    return {phase: float(stage.get(clock, 0.0)) for phase, stage in zip(PHASES, stages, strict=True)}

@@ -40,4 +40,4 @@ def _panel(healed: pl.DataFrame, base: pl.DataFrame, name: str, title: str, colo
     if name == "capability" and base.height and base[name][0] is not None:
         rule = alt.Chart(base.select(name)).mark_rule(color=GREY, strokeDash=[4, 3])
         layers.insert(0, rule.encode(y=f"{name}:Q"))
-    return alt.layer(*layers).properties(width=200, height=170)
+    return alt.layer(*layers).properties(width=155, height=160)

@@ -12,11 +12,17 @@ import polars as pl
 
 from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE
 
-__all__ = ["coherence_plane", "foundations_plane"]
+__all__ = ["coherence_plane", "foundations_plane", "planes_chart"]
 
 NAMES, COLOURS = ["base", "steered", "healed"], [GREY, ORANGE, GREEN]
 SHAPES = ["square", "triangle-up", "circle"]
-SIZE = {"width": 340, "height": 260}
+SIZE = {"width": 270, "height": 250}
+
+
+def planes_chart(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.HConcatChart:
+    """Both planes side by side under one legend."""
+    both = alt.hconcat(coherence_plane(points, beta), foundations_plane(points, axes, beta))
+    return both.configure_legend(orient="top")
 
 
 def coherence_plane(points: pl.DataFrame, beta: float | None = None) -> alt.TopLevelMixin:

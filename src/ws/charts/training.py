@@ -11,10 +11,10 @@ from ws.charts.style import BLUE, GREEN, GREY, ORANGE
 
 __all__ = ["training_chart"]
 
-PANEL = {"width": 200, "height": 130}
+PANEL = {"width": 270, "height": 120}
 
 
-def training_chart(curve: pl.DataFrame, tau: float | None = None, steps: int | None = None) -> alt.HConcatChart:
+def training_chart(curve: pl.DataFrame, tau: float | None = None, steps: int | None = None) -> alt.ConcatChart:
     """Four panels over the optimiser steps: nll, D with tau, pressure with 1, share of active steps.
 
     curve: columns of ws.training.CURVE. steps: how many there will be, so that a live curve grows into its frame.
@@ -23,13 +23,14 @@ def training_chart(curve: pl.DataFrame, tau: float | None = None, steps: int | N
     losses = curve.select("step", training="nll", validation="val_nll")
     losses = losses.unpivot(index="step", variable_name="rows", value_name="nll")
     active = curve.select("step", active=pl.col("active").cum_sum() / (pl.int_range(pl.len()) + 1))
-    return alt.hconcat(
+    return alt.concat(
         _losses(losses.drop_nulls(), last),
         _line(curve.select("step", "D").drop_nulls(), "D", "D: KL to the reference (nats)", GREEN, last, tau),
         _line(
             curve.select("step", "pressure").drop_nulls(), "pressure", "pressure (ratio of gradients)", ORANGE, last, 1
         ),
         _line(active, "active", "active steps so far (share)", BLUE, last, None, (0, 1)),
+        columns=2,
     )
 
 

@@ -127,18 +127,17 @@ def usual_beta(run: Run | None, steps: Sequence[float]) -> float:
     return min(steps, key=lambda step: abs(step - (0.3 if own is None else own)))
 
 
-def left(view: View, whole: float) -> tuple[str, float, float]:
-    """(phase, share done, seconds left) of a training that is expected to take `whole` seconds.
+def left(view: View, expected: dict[str, float]) -> tuple[str, float, float]:
+    """(phase, share done, seconds left) of a training whose phases are expected to take so many seconds.
 
-    Once steps have been measured, what is left of the training comes from them; report and drift keep their share.
+    Once steps have been measured they correct it: a machine that is slow in training is slow in what follows.
     """
-    phase = next((str(row["phase"]) for row in reversed(view.rows) if "phase" in row), "waiting")
+    phase = next((str(row["phase"]) for row in reversed(view.rows) if "phase" in row), PHASES[0])
     done = [row for row in view.rows if "step" in row]
-    if phase == PHASES[0] and done:
-        per_step = done[-1]["seconds"] / len(done)
-        rest = per_step * (done[-1]["steps"] - len(done)) + max(0.0, whole - per_step * done[-1]["steps"])
-    else:
-        rest = max(0.0, whole - view.seconds)
+    training = done[-1]["seconds"] * done[-1]["steps"] / len(done) if done else expected[PHASES[0]]
+    slower = training / max(expected[PHASES[0]], 1e-9)
+    whole = training + slower * sum(expected[name] for name in PHASES[1:])
+    rest = max(0.0, whole - view.seconds)
     return phase, view.seconds / max(view.seconds + rest, 1e-9), rest
 
 
@@ -224,7 +223,9 @@ def _read_written(file: Any, stamp: int) -> pl.DataFrame:
 
 def train_label(run: Run | None, ask: Ask, stop: Stop | None) -> str:
     """The button's words, with how long it will take."""
-    return "stored" if stop or not run else f"Train at beta {ask.beta:g} (about {seconds(estimate(run))})"
+    if stop or not run:
+        return "stored"
+    return f"Train at beta {ask.beta:g} (about {seconds(sum(estimate(run).values()))} on an idle machine)"
 
 
 def seconds(value: float) -> str:
