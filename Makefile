@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint mini app docs help clean
+.PHONY: run test lint mini app share docs help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -34,8 +34,11 @@ mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure 
 	@$(BIN)/python -m ws.mini.training --out src/ws/mini/weights $(ARGS)
 	@$(BIN)/python -m ws.mini.card
 
-app: $(STAMP)  ## the notebook in a browser, on this machine only
-	@$(BIN)/marimo run nbs/first.py
+app: $(STAMP)  ## the app in a browser, on this machine only (ARGS="--model ID_OR_PATH ..." goes to ws app)
+	@$(BIN)/ws app $(ARGS)
+
+share: $(STAMP)  ## the app for others: TOKEN=FILE holds the password (needed), HOST= narrows it, ARGS="--allow-write"
+	@$(BIN)/ws app --share $(if $(TOKEN),--token-password-file "$(TOKEN)") $(if $(HOST),--host "$(HOST)") $(ARGS)
 
 docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
 	@$(BIN)/python docs/figures.py

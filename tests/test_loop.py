@@ -40,7 +40,8 @@ from ws.ledger import read_results
 from ws.loop import run
 from ws.progress import Event
 from ws.reporting import print_run
-from ws.rounds import evenly, spread_rows
+from ws.rounds import evenly
+from ws.scenes import spread_rows
 from ws.trajectory import rounds_frame
 from ws.treatments import engineered_prompt
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ws.evaluation.comparison import compare, summary
+from ws.evaluation.comparison import compare, retain, summary
 from ws.evaluation.report import Report
 from ws.gating.frames import FOUNDATIONS, arms_frame
+from ws.gating.gate import clean
 from ws.storing import digest
 
-__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of"]
+__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "with_retain"]
 
 LABELS = {"arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32}
 COPIED = (
@@ -74,6 +75,24 @@ def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
         "n_tokens": _mean(report.text, "n_tokens"),
     }
     return {name: _null(value) for name, value in row.items()}
+
+
+TRAINED = ("healed", "healed_seed", "sft", "sft_base")
+
+
+def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]) -> pl.DataFrame:
+    """The table of these arms, its trained rows saying how much of the steered shift they retain, with its interval.
+
+    arms: base and the steered doses among them. doses: c of every training row.
+    """
+    base = next(arm.report for arm in arms if arm.arm == "base")
+    steered = [arm.report for arm in arms if arm.arm == "steer"]
+    kept = [retain(base, arm.report, steered, doses) if arm.arm in TRAINED else None for arm in arms]
+    columns = {
+        name: pl.Series([None if k is None else clean(getattr(k, part)) for k in kept], dtype=pl.Float64)
+        for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))
+    }
+    return table.with_columns(**columns)
 
 
 def comparable(report: Report) -> dict[str, Any]:

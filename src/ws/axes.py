@@ -105,10 +105,9 @@ class Axis:
         if fitting or self not in variants:
             return fitting[0] if self in variants else self
         have = sorted({kind for axis in variants for kind in axis.models})
-        fits = [name for name in shipped_axes() if any(wanted in axis.models for axis in _variants(name))]
         raise UserError(
             f"axis {self.name!r} is written for {', '.join(have)}; model {lm.name!r} needs {wanted!r}. "
-            f"Axes for this model: {', '.join(fits) or 'none'}; or give the path of your own axis file."
+            f"Axes for this model: {', '.join(shipped_axes(wanted)) or 'none'}; or give the path of your own axis file."
         )
 
     def prompts(self) -> dict[str, tuple[str, ...]]:
@@ -141,9 +140,10 @@ def load_axis(name_or_path: str | Path) -> Axis:
     return axis
 
 
-def shipped_axes() -> list[str]:
-    """Names of the axes in the package, sorted."""
-    return sorted({path.name.removesuffix(".toml").removesuffix(".mini") for path in (DATA / "axes").glob("*.toml")})
+def shipped_axes(kind: str | None = None) -> list[str]:
+    """Names of the axes in the package, sorted; kind ("any", "mini"): only those written for such models."""
+    names = {path.name.removesuffix(".toml").removesuffix(".mini") for path in (DATA / "axes").glob("*.toml")}
+    return sorted(name for name in names if kind is None or any(kind in axis.models for axis in _variants(name)))
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""The command line: `ws run`, steer, show, gates, doctor, results, judge, bake, export.
+"""The command line: `ws run`, steer, show, gates, doctor, results, judge, bake, export, app.
 
 With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
 2 the user's mistake (one message, no traceback), 130 Ctrl-C, 1 a bug.
@@ -19,6 +19,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
+from ws.serving import AppSettings
 
 __all__ = ["main"]
 
@@ -186,9 +187,28 @@ class ExportArgs:
     """print one JSON object"""
 
 
+@dataclass(frozen=True)
+class AppArgs:
+    """The app in a browser: on this machine only, or shared behind a token password."""
+
+    settings: Annotated[AppSettings, arg(name="")] = field(default_factory=AppSettings)
+    share: bool = False
+    """serve on all interfaces; needs --token-password-file, and writes only with --allow-write"""
+    token_password_file: Path | None = None
+    """file with the password that viewers type"""
+    host: str | None = None
+    """address to serve on; None is loopback, with --share all interfaces"""
+    port: int = 2718
+    """port to serve on"""
+    headless: bool = False
+    """do not open a browser"""
+    notebook: str = "gates"
+    """which notebook of nbs/"""
+
+
 COMMANDS: dict[str, type] = {
     "run": RunArgs, "steer": SteerArgs, "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs,
-    "results": ResultsArgs, "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs,
+    "results": ResultsArgs, "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs, "app": AppArgs,
 }  # fmt: skip
 
 

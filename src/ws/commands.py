@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ws.gating import Gate
     from ws.runs import Run
 
-__all__ = ["bake", "doctor", "export", "gates", "judge", "results", "run", "show", "steer"]
+__all__ = ["app", "bake", "doctor", "export", "gates", "judge", "results", "run", "show", "steer"]
 
 WIDE = 144
 
@@ -278,3 +279,20 @@ def _said(as_json: bool, said: dict[str, Any]) -> None:
         _json(said)
         return
     sys.stdout.write("\n".join(f"{name}: {value}" for name, value in said.items()) + "\n")
+
+
+def app(args: cli.AppArgs) -> None:
+    """Become `marimo run`: signals, exit code and output are its own."""
+    from ws.serving import app_command
+
+    command = app_command(
+        args.settings,
+        notebook=args.notebook,
+        host=args.host,
+        port=args.port,
+        share=args.share,
+        password=args.token_password_file,
+        headless=args.headless,
+    )
+    sys.stdout.flush()
+    os.execv(command[0], command)

@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ws.adapters import Adapter
-from ws.arms import Arm, arms_of, reports_frame, reports_of
-from ws.baselines import BASELINES, baselines_of, plain_rows
+from ws.arms import Arm, arms_of, reports_frame, reports_of, with_retain
+from ws.baselines import baselines_of, plain_rows
 from ws.directions import Direction
-from ws.drift import drift_frame
 from ws.errors import UserError
-from ws.evaluation.comparison import retain
-from ws.evaluation.evaluator import evaluate
-from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
 from ws.extraction import extract
-from ws.filtering import keep, score, tail_limit
+from ws.filtering import score, tail_limit
 from ws.gating import Thresholds, judge
 from ws.gating.facts import num
 from ws.gating.gate import clean
 from ws.generation import Prompt, generate
-from ws.healing import HealConfig, heal
+from ws.healing import Progress
 from ws.knee import crossing, find_knee, probes_of
 from ws.runs import Run, load
+from ws.scenes import Scene
 from ws.treatments import report_arms
 
 if TYPE_CHECKING:
@@ -42,13 +39,12 @@ VERSIONS = {
 }  # fmt: skip
 
 
-class Round:
+class Round(Scene):
     """Stages of one round, in the order of `go`. Values are read back from disk: a resumed round sees the same ones."""
 
     def __init__(self, job: Job, number: int) -> None:
-        self.job, self.number = job, number
-        self.lm, self.axis, self.config = job.lm, job.axis, job.config
-        self.history = tuple(job.history)
+        super().__init__(job.lm, job.axis, job.config, number, job.history, job.cancel)
+        self.job = job
 
     def go(self) -> tuple[Adapter, float]:
         """All stages: the adapter of the leading seed and its coherence.
@@ -61,7 +57,7 @@ class Round:
             for seed in self.config.seeds:
                 self.data(v, c, seed)
                 self.heal(seed)
-                self.healed(seed)
+                self.report_healed(seed)
             self.drift(v)
             for name in baselines_of(self):
                 self.plain(name)
@@ -87,28 +83,6 @@ class Round:
     def named(self, stem: str, seed: int, suffix: str = "") -> str:
         """A file or stage of one seed; the leading seed has the plain name."""
         return stem + ("" if seed == self.config.seeds[0] else f".seed{seed}") + suffix
-
-    def evaluate(self, split: str, text: bool = True, **treatment: Any) -> Any:
-        """`ws.evaluate` under the run's settings. text=False reads the vignettes only."""
-        e, dose = self.config.evaluation, self.config.dose
-        select = split == "select"
-        return evaluate(
-            self.lm,
-            self.axis,
-            items=e.items,
-            per_foundation=dose.per_foundation if select else e.per_foundation,
-            think=e.think,
-            think_samples=e.think_samples,
-            free_text=text,
-            capability=text and e.capability and not select,
-            exam=e.exam,
-            conditions=None if e.self_violate else CONDITIONS[:1],
-            batch_size=e.batch_size,
-            seed=self.config.seeds[0],
-            split=split,
-            texts=dose.texts if select else e.texts,
-            **treatment,
-        )
 
     @property
     def reading(self) -> list[Any]:
@@ -222,15 +196,7 @@ class Round:
         settings = self.heal_settings(seed)
 
         def compute() -> tuple[Adapter, pl.DataFrame, dict[str, Any]]:
-            scored, kept, chosen = self.rows(seed)
-            adapter = self.train(chosen, settings, report)
-            facts = {
-                "generated": scored.height,
-                "passed": kept.height,
-                "kept": chosen.height,
-                "doses": chosen["c"].to_list(),
-            }
-            return adapter, adapter.curve, facts | {"beta": adapter.meta["beta"], "meta": adapter.meta}
+            return self.healing(self.scored(seed), self.limits, settings, steps(report))
 
         files = [
             self.named(stem, seed, end) for stem, end in (("adapter", ""), ("heal", ".parquet"), ("heal", ".json"))
@@ -244,31 +210,15 @@ class Round:
         """Settings that decide which rows are trained on; the doses are in the key of the data."""
         return dataclasses.asdict(self.config.data) | {"doses": None}
 
-    def heal_settings(self, seed: int) -> HealConfig:
-        """The configured heal with this seed's dice."""
-        return dataclasses.replace(self.config.heal, seed=self.config.heal.seed + seed)
+    def scored(self, seed: int) -> pl.DataFrame:
+        frame: pl.DataFrame = self.read(self.named("completions", seed, ".parquet"))
+        return frame
 
-    def rows(self, seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-        """(scored, kept, chosen) completions of the data. UserError (starvation) where too few are kept."""
-        scored = self.read(self.named("completions", seed, ".parquet"))
-        limits = Run(self.job.folder.path).limits(self.number)
-        kept = keep(scored, min_keep=self.config.heal.min_rows, **limits)
-        return scored, kept, spread_rows(kept, self.config.data.keep)
+    @property
+    def limits(self) -> dict[str, Any]:
+        return Run(self.job.folder.path).limits(self.number)
 
-    def train(self, rows: pl.DataFrame, settings: HealConfig, report: Reporter) -> Adapter:
-        """One heal on the adapters of the rounds before."""
-        return heal(
-            self.lm,
-            rows,
-            settings,
-            axis=self.axis,
-            history=self.history,
-            round=self.number,
-            cancel=self.job.cancel,
-            on_progress=lambda row: report(row["step"] + 1, row["steps"]),
-        )
-
-    def healed(self, seed: int) -> None:
+    def report_healed(self, seed: int) -> None:
         """The healed model on the report set, unsteered; the leading seed's under the persona's system prompt, too."""
         report, name = self.job.reporter(self.number, self.named("healed", seed)), self.named("healed", seed)
         lead = seed == self.config.seeds[0]
@@ -276,10 +226,10 @@ class Round:
 
         def compute() -> tuple[pl.DataFrame]:
             report(0, 1)
-            on: dict[str, Any] = {"adapters": [*self.history, self.read(self.named("adapter", seed))]}
-            arms = [Arm("healed" if lead else "healed_seed", self.evaluate("report", **on))]
+            adapter = self.read(self.named("adapter", seed))
+            arms = [self.healed(adapter, "healed" if lead else "healed_seed")]
             if prompted:
-                arms.append(Arm("healed_persona", self.evaluate("report", persona=self.axis.positive[0], **on)))
+                arms.append(self.healed(adapter, "healed_persona", self.axis.positive[0]))
             return (reports_frame(arms),)
 
         self.stage(name, [self.named("heal", seed)], [self.reading, prompted], [f"{name}.parquet"], compute)
@@ -290,9 +240,7 @@ class Round:
         report, h = self.job.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
 
         def compute() -> tuple[pl.DataFrame]:
-            texts = Run(self.job.folder.path).marked(self.number).filter(pl.col("split") != "base")
-            how: dict[str, Any] = {"history": self.history, "aggregate": h.aggregate, "tau": h.tau}
-            return (drift_frame(self.lm, texts, v, self.read("adapter"), **how),)
+            return (self.drifting(Run(self.job.folder.path).marked(self.number), v, self.read("adapter")),)
 
         settings = [self.filtering, h.aggregate, h.tau]
         self.stage("drift", ["direction", "dose", "data", "heal"], settings, ["drift.parquet"], compute)
@@ -307,9 +255,9 @@ class Round:
         settings = dataclasses.replace(self.heal_settings(seed), beta=0.0)
 
         def compute() -> tuple[Adapter, pl.DataFrame, pl.DataFrame]:
-            adapter = self.train(plain_rows(self, name, self.rows(seed)[2]), settings, report)
-            arm = Arm(name, self.evaluate("report", adapters=[*self.history, adapter]))
-            return adapter, adapter.curve, reports_frame([arm])
+            rows = plain_rows(self, name, self.rows(self.scored(seed), self.limits)[1])
+            adapter = self.train(rows, settings, steps(report))
+            return adapter, adapter.curve, reports_frame([self.healed(adapter, name)])
 
         files = [f"adapter.{name}", f"heal.{name}.parquet", f"{name}.parquet"]
         inputs = [dataclasses.asdict(settings), self.filtering, self.reading]
@@ -339,15 +287,7 @@ class Round:
         table = arms_of(base, arms, self.direction().fingerprint)
         if not self.has("heal.json"):
             return reports, table
-        steered = [arm.report for arm in arms if arm.arm == "steer"]
-        doses = self.read("heal.json")["doses"]
-        trained = ("healed", "healed_seed", *BASELINES)
-        kept = [retain(base, arm.report, steered, doses) if arm.arm in trained else None for arm in arms]
-        columns = {
-            name: pl.Series([None if k is None else clean(getattr(k, part)) for k in kept], dtype=pl.Float64)
-            for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))
-        }
-        return reports, table.with_columns(**columns)
+        return reports, with_retain(table, arms, self.read("heal.json")["doses"])
 
     def healed_coherence(self) -> float:
         """Coherence of the leading seed's healed model; NaN without free text."""
@@ -359,6 +299,11 @@ class Round:
 
     def has(self, file: str) -> bool:
         return (self.job.folder.path / "rounds" / str(self.number) / file).exists()
+
+
+def steps(report: Reporter) -> Progress:
+    """A heal's rows as the progress of a stage."""
+    return lambda row: report(row["step"] + 1, row["steps"])
 
 
 def no_dose(knee: dict[str, Any], floor: float, model: str) -> str:
@@ -373,18 +318,6 @@ def no_dose(knee: dict[str, Any], floor: float, model: str) -> str:
         f"No dose is coherent (coherence by c: {table}; at least {floor:g} is needed). "
         "Try smaller doses (--dose.grid), another layer band, or a better persona pair."
     )
-
-
-def spread_rows(kept: pl.DataFrame, n: int) -> pl.DataFrame:
-    """At most n distinct completions, the same number from every dose as far as they reach, first samples first.
-
-    The same dice may write the same text at two doses: it is taken once, at the weaker one.
-    """
-    distinct = kept.sort("c", maintain_order=True).unique(
-        ["prompt_id", "sample", "text"], keep="first", maintain_order=True
-    )
-    ranked = distinct.sort("sample", maintain_order=True).with_columns(turn=pl.int_range(pl.len()).over("c"))
-    return ranked.sort("turn", "c", maintain_order=True).head(n).drop("turn")
 
 
 def evenly(prompts: Sequence[str], n: int | None) -> list[str]:

@@ -117,14 +117,17 @@ class Run:
         fixed = {name: getattr(data, name) for name in ("rep", "narrates", "refuses", "finished")}
         return {"tail_ppl": self.get("knee.json", round)["tail_ppl"]} | fixed
 
-    def marked(self, round: int = 0) -> pl.DataFrame:
-        """The round's completions, dose grid and training data, with `dropped`: null or the first reason."""
+    def marked(self, round: int = 0, **limits: Any) -> pl.DataFrame:
+        """The round's completions, dose grid and training data, with `dropped`: null or the first reason.
+
+        limits: in place of the round's own, as ws.keep takes them.
+        """
         columns = [*SCHEMA, *SCORES, "grammatical"]
         frames = [self.frame(name, round) for name in ("grid", "completions") if self.has(f"{name}.parquet", round)]
         filled = [
             f.with_columns(pl.lit(None, pl.Float64).alias(c) for c in columns if c not in f.columns) for f in frames
         ]
-        return reasons(pl.concat([f.select(columns) for f in filled]), **self.limits(round))
+        return reasons(pl.concat([f.select(columns) for f in filled]), **(limits or self.limits(round)))
 
     def gates(self, round: int = 0) -> list[Gate]:
         """The stored verdicts of a round, with the researcher's notes."""

@@ -8,9 +8,19 @@ import altair as alt
 
 from ws.errors import UserError
 
-__all__ = ["BLUE", "COHERENT", "GREEN", "GREY", "ORANGE", "save"]
+__all__ = [
+    "BLUE", "COHERENT", "DASHES", "GREEN", "GREY", "OFF", "ORANGE", "PURPLE", "RULE", "STATES", "save"
+]  # fmt: skip
 
-BLUE, ORANGE, GREY, GREEN = "#2f6db3", "#d9822b", "#8a8f98", "#3a8f5c"
+# Mid tones, so that they read on a light and on a dark page; after Okabe and Ito, apart for colour-blind eyes.
+BLUE, ORANGE, GREY, GREEN, PURPLE = "#3b82c4", "#e08a1e", "#8a8f98", "#1f9e77", "#b5679d"
+RULE = "#d1495b"
+OFF = ["#b08d57", "#7fa6c9", "#c98fb5", "#8a8f98", "#a3a847", "#6f7f94"]
+DASHES = [[6, 3], [2, 3], [8, 2, 2, 2], [4, 4], [1, 2], [10, 4]]
+STATES = {
+    "kept": BLUE, "tail_ppl": "#d55e00", "rep": "#e6b020", "narrates": PURPLE, "refuses": "#7a6fb0",
+    "unfinished": "#8a8f98", "distinct3": "#a0703c", "bite": "#5fb0a8", "not finite": "#555b66",
+}  # fmt: skip
 COHERENT = 0.95
 SUFFIXES = (".svg", ".png", ".html", ".json")
 

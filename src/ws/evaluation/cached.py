@@ -98,7 +98,8 @@ def prefix(lm: LM, rows: Sequence[Sequence[int]], room: int = 0, *, pristine: bo
     with _LOCK:
         known = _PREFIXES.pop(key, None)
     check_length(lm, max(rows, key=len), room)
-    found = known or Cached(lm, rows, room)
+    found = copy.copy(known) if known else Cached(lm, rows, room)
+    found.lm = lm  # private copies share weights and so a key; what runs behind the prompt must meet this one's hooks
     with _LOCK:
         _PREFIXES[key] = found
         while sum(kept.bytes for kept in _PREFIXES.values()) > REMEMBERED:

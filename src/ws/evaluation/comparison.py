@@ -20,7 +20,7 @@ from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
 from ws.evaluation.statistics import Interval, paired_log_mean, paired_mean, resamples
 
-__all__ = ["COMPARED", "compare", "refuse_unlike", "retain", "retain_behaviour", "summary"]
+__all__ = ["COMPARED", "coh_cost", "compare", "refuse_unlike", "retain", "retain_behaviour", "summary"]
 
 Array = NDArray[np.float64]
 GUARD = 0.05  # nats: below this shift no ratio to it is formed
@@ -161,6 +161,22 @@ def cost(d_coh: float, d_target: float) -> dict[str, float | None]:
         return {"coh_cost": None, "slope": None}
     fallen = math.nan if math.isnan(d_coh) else max(0.0, -d_coh)
     return {"coh_cost": fallen / abs(d_target), "slope": 100 * d_coh / d_target}
+
+
+def coh_cost(base: Report, report: Report, draws: int = 2000, seed: int = 0) -> Interval:
+    """Coherence lost per nat of target, max(0, -d_coh)/abs(d_target), with a bootstrap interval over items.
+
+    NaN where abs(d_target) < 0.05, and where coherence was not measured. UserError for unlike reports.
+    """
+    refuse_unlike(base, report)
+    moved, moves = _target_draws(base, report, draws, seed)
+    value = cost(report.coherence - base.coherence, float(moved))["coh_cost"]
+    if value is None or math.isnan(value):
+        return Interval(math.nan, math.nan, math.nan, report.rows.height)
+    fallen = np.maximum(0.0, base.coherence_draws(draws, seed) - report.coherence_draws(draws, seed))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.nanquantile(fallen / np.abs(moves), [0.025, 0.975])
+    return Interval(value, float(low), float(high), report.rows.height)
 
 
 def _coherence(base: Report, report: Report, draws: int, seed: int) -> dict[str, float]:

@@ -267,13 +267,14 @@ def _remembered(lm: LM, settings: list[Any], compute: Callable[[], T]) -> T:
     """What the base gave in this process for the same weights, template and settings."""
     key = digest([lm.fingerprint, str(lm.dtype), str(lm.device), lm.neutral, str(lm.tok.chat_template), settings])
     with lm.lock:
-        if key not in _MEMORY:
-            value = compute()
+        with _MEMORY_LOCK:  # private copies have a lock of their own and share this memory
+            found: T | None = _MEMORY.get(key)
+        if found is None:
+            found = compute()
             with _MEMORY_LOCK:
-                _MEMORY[key] = value
+                _MEMORY[key] = found
                 while len(_MEMORY) > REMEMBERED:
                     _MEMORY.popitem(last=False)
-        found: T = _MEMORY[key]
     return found
 
 

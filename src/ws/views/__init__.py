@@ -1,0 +1,53 @@
+"""What notebooks show, as plain functions of stored frames and of one shared model: no widgets, no state of a viewer.
+
+settings: what a page is about, read from its link. stored: runs behind it. live: samples. texts, samples, tiles, prose:
+safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: base, steered, healed.
+"""
+
+from ws.views import learned
+from ws.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
+from ws.views.live import ready, sample, warm
+from ws.views.prose import border_table, counts_html, labels_html, note_html, row_title
+from ws.views.samples import cards, completion_html, sample_cards, telling_prompt
+from ws.views.settings import (
+    CUSTOM,
+    FOUNDATIONS,
+    METHODS,
+    Persona,
+    Subject,
+    axis_names,
+    bands,
+    layers_of,
+    nearest,
+    pair_of,
+    read_link,
+    tokens_of,
+    unit_of,
+)
+from ws.views.sieve import border_rows, completions, counts, filter_gate, marked, shares, tail_steps
+from ws.views.stored import (
+    about,
+    coherent_band,
+    dose_steps,
+    finished_runs,
+    home_of,
+    opened,
+    prompts,
+    run_for,
+    save_note,
+    subject_of,
+    usual_dose,
+    usual_tail,
+)
+from ws.views.texts import escaped, pieces, strip, text_block
+from ws.views.tiles import tiles
+
+__all__ = [
+    "ACTS", "COHERENT", "CUSTOM", "FOUNDATIONS", "METHODS", "Persona", "Subject", "about", "agreement", "axis_names",
+    "bands", "border_rows", "border_table", "cards", "coherent_band", "completion_html", "completions", "counts",
+    "counts_html", "dose_steps", "escaped", "filter_gate", "finished_runs", "home_of", "label_of",
+    "labels_html", "layers_of", "learned", "marked", "nearest", "note_html", "opened", "pair_of", "pieces", "prompts",
+    "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample", "sample_cards", "save_label",
+    "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps", "telling_prompt", "text_block",
+    "tiles", "tokens_of", "unit_of", "usual_dose", "usual_tail", "warm",
+]  # fmt: skip

@@ -1,0 +1,264 @@
+"""What the Learn section shows: where base, steered and healed stand, their texts, the live curve; and its one verb.
+
+start_training(run, Ask(1.0), access)             # a job that every viewer shares
+points(run, stops)                                # base, steered, healed per beta: where each stands
+three_texts(run, stop, prompt)                    # the same prompt and dice, answered by all three
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from ws.errors import UserError
+from ws.jobs import JOBS, Job, Jobs, Tell, View, background, watch
+from ws.models import LM, load_model
+from ws.runs import Run
+from ws.serving import AppSettings
+from ws.stops import (
+    BETAS,
+    PHASES,
+    Ask,
+    Stop,
+    estimate,
+    find_stop,
+    own_heal,
+    stop_gate,
+    stop_key,
+    stops_of,
+    train_stop,
+)
+from ws.storing import digest, read_frame
+from ws.training import CURVE
+from ws.views.stored import home_of
+from ws.views.texts import text_block
+
+__all__ = [
+    "Ask", "beta_steps", "cancel_training", "find_stop", "follow", "job_key", "left", "live_curve", "plane_axes",
+    "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html", "stops_of",
+    "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
+]  # fmt: skip
+
+ARMS = ("base", "steered", "healed")
+FIGURES = ("d_target", "coherence", "retain", "capability")
+
+
+def job_key(run: Run, ask: Ask, round: int = 0) -> str:
+    """One key for a stop, whether the example is read from the package or from the viewer's copy of it."""
+    return digest([run.status.get("started"), round, stop_key(run, ask, round)])
+
+
+def start_training(
+    run: Run, ask: Ask, access: AppSettings, *, round: int = 0, lm: LM | None = None, jobs: Jobs = JOBS
+) -> Job:
+    """The shared job that trains and stores this stop. UserError: a read-only app, a full queue, settings out of range.
+
+    It trains and reads on a copy of the model's modules, so that sliders go on.
+    """
+    access.check_write("Training")
+    stored = find_stop(home_of(run, access.out), ask, round) is not None
+
+    def work(tell: Tell, cancel: threading.Event) -> None:
+        home = home_of(run, access.out, create=True)
+        train_stop(home, ask, background(lm or run_model(run)), round=round, tell=tell, cancel=cancel)
+
+    title = f"training at beta {ask.beta:g}"
+    return jobs.start(job_key(run, ask, round), title, work, access.max_jobs, again=not stored)
+
+
+def run_model(run: Run) -> LM:
+    """The model of a run, loaded once per process."""
+    config = run.config
+    return load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+
+
+def cancel_training(run: Run, ask: Ask, access: AppSettings, round: int = 0, jobs: Jobs = JOBS) -> None:
+    """Stop the training of this stop, for every viewer; nothing of it is stored. UserError: a read-only app."""
+    access.check_write("Cancelling a training")
+    job = jobs.get(job_key(run, ask, round))
+    if job is not None:
+        job.cancel()
+
+
+def follow(
+    run: Run | None,
+    ask: Ask,
+    push: Callable[[View], object],
+    over: Callable[[View], object],
+    viewer: threading.Thread,
+    jobs: Jobs = JOBS,
+) -> None:
+    """The target of a page's mo.Thread: push the training of this stop, whoever started it, while the page is open."""
+    if run is not None:
+        watch(jobs, job_key(run, ask), push, viewer, over)
+
+
+def live_curve(view: View | None) -> pl.DataFrame:
+    """The training curve as far as it has come; empty when nothing trains any more."""
+    rows = () if view is None or view.over else view.rows
+    return pl.DataFrame([{k: row.get(k) for k in CURVE} for row in rows if "step" in row], schema=CURVE)
+
+
+def steps_of(view: View | None) -> int | None:
+    """How many optimiser steps a running training will take; None before its first."""
+    rows = () if view is None else view.rows
+    return next((int(row["steps"]) for row in rows if "steps" in row), None)
+
+
+def tau_of(run: Run, round: int = 0) -> float | None:
+    """The barrier's tau, nats."""
+    return own_heal(run, round).tau
+
+
+def beta_steps(run: Run | None) -> list[float]:
+    """Stops of the beta slider: the grid, and the run's own beta."""
+    own = own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
+    return sorted({*BETAS, *([float(own)] if own is not None else [])})
+
+
+def usual_beta(run: Run | None, steps: Sequence[float]) -> float:
+    """Where the slider starts: the run's own beta."""
+    own = own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
+    return min(steps, key=lambda step: abs(step - (0.3 if own is None else own)))
+
+
+def left(view: View, expected: dict[str, float]) -> tuple[str, float, float]:
+    """(phase, share done, seconds left) of a training whose phases are expected to take so many seconds.
+
+    Once steps have been measured they correct it: a machine that is slow in training is slow in what follows.
+    """
+    phase = next((str(row["phase"]) for row in reversed(view.rows) if "phase" in row), PHASES[0])
+    done = [row for row in view.rows if "step" in row]
+    training = done[-1]["seconds"] * done[-1]["steps"] / len(done) if done else expected[PHASES[0]]
+    slower = training / max(expected[PHASES[0]], 1e-9)
+    whole = training + slower * sum(expected[name] for name in PHASES[1:])
+    rest = max(0.0, whole - view.seconds)
+    return phase, view.seconds / max(view.seconds + rest, 1e-9), rest
+
+
+def plane_axes(run: Run) -> tuple[str, str]:
+    """The two foundations of the axis's plane: one that should fall, one that should rise; Authority and Care else."""
+    intended = dict(run.axis["intended"])
+    falls = next((f for f, sign in intended.items() if sign < 0), "Authority")
+    rises = next((f for f, sign in intended.items() if sign > 0), "Care")
+    return falls, rises
+
+
+def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
+    """One row each for base, the chosen dose and every stop.
+
+    Columns: arm (base, steered, healed), beta (null but for healed), label; d_target, coherence, retain, coh_cost,
+    capability, x and y (shifts of `plane_axes`, nats), each with _low and _high, null where not measured.
+    """
+    arms = run.arms(round)
+    steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+    rows = [_point(run, "base", arms.filter(pl.col("arm") == "base")), _point(run, "steered", steered)]
+    rows += [_point(run, "healed", stop.arm, stop) for stop in stops]
+    return pl.DataFrame([row for row in rows if row], infer_schema_length=None)
+
+
+def _point(run: Run, arm: str, frame: pl.DataFrame, stop: Stop | None = None) -> dict[str, Any]:
+    if not frame.height:
+        return {}
+    row, ends = frame.row(0, named=True), ("", "_low", "_high")
+    x, y = plane_axes(run)
+    names = {name: name for name in FIGURES} | {"x": f"d_{x}", "y": f"d_{y}"}
+    figures = {f"{name}{end}": _number(row[f"{column}{end}"]) for name, column in names.items() for end in ends}
+    cost = (None,) * 3 if stop is None else tuple(_number(value) for value in stop.cost)
+    beta = None if stop is None else stop.ask.beta
+    label = {"base": "base", "steered": f"steered, c = {row['c']:g}"}.get(arm, f"beta {beta or 0:g}")
+    costs = dict(zip((f"coh_cost{end}" for end in ends), cost, strict=True))
+    return {"arm": arm, "beta": beta, "label": label} | figures | costs
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def prompts_of(run: Run, round: int = 0) -> list[str]:
+    """The probe prompts that base, steered and healed have all answered, in the axis's order."""
+    written = _written(run, round)
+    asked = [set(part["prompt"]) for _, part in written.group_by("arm")]
+    shared = set.intersection(*asked) if asked else set()
+    return [prompt for prompt in dict.fromkeys(written["prompt"].to_list()) if prompt in shared]
+
+
+def three_texts(run: Run, stop: Stop, prompt: str, round: int = 0) -> pl.DataFrame:
+    """What base, the chosen dose and this stop wrote to a prompt, same dice: columns arm, sample, text, tail_ppl, rep.
+
+    UserError for a prompt that was not asked in the report.
+    """
+    columns = ["arm", "prompt", "sample", "text", "tail_ppl", "rep"]
+    healed = stop.text.with_columns(arm=pl.lit("healed"))
+    asked = [frame.select(columns).filter(pl.col("prompt") == prompt) for frame in (_written(run, round), healed)]
+    found = pl.concat(asked)
+    if set(found["arm"]) != set(ARMS):
+        raise UserError("That prompt was not asked in the run's report. Choose one of the list.")
+    order = pl.col("arm").replace_strict({name: i for i, name in enumerate(ARMS)}, return_dtype=pl.Int8)
+    return found.drop("prompt").sort("sample", order)
+
+
+def _written(run: Run, round: int) -> pl.DataFrame:
+    own_heal(run, round)  # says why where there is none
+    file = run.path / "rounds" / str(round) / "eval.parquet"
+    return _read_written(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _read_written(file: Any, stamp: int) -> pl.DataFrame:
+    """The stored texts of base and of the chosen dose."""
+    chosen = (pl.col("arm") == "base") | ((pl.col("arm") == "steer") & pl.col("chosen"))
+    reports = read_frame(file).filter(chosen).select("arm", "text")
+    rows = reports.explode("text").unnest("text")
+    return rows.with_columns(arm=pl.col("arm").replace({"steer": "steered"}))
+
+
+# What a page says in words; figures only, or escaped
+
+
+def train_label(run: Run | None, ask: Ask, stop: Stop | None) -> str:
+    """The button's words, with how long it will take."""
+    if stop or not run:
+        return "stored"
+    return f"Train at beta {ask.beta:g} (about {seconds(sum(estimate(run).values()))} on an idle machine)"
+
+
+def seconds(value: float) -> str:
+    return f"{value:.0f} s" if value < 90 else f"{value / 60:.0f} min"
+
+
+def stops_html(stops: Sequence[Stop], ask: Ask) -> str:
+    """Which betas are stored at the training's threshold, the slider's own in bold."""
+    stored = [stop.ask.beta for stop in stops]
+    named = [f"<b>{beta:g}</b>" if beta == ask.beta else f"{beta:g}" for beta in stored]
+    here = "stored" if ask.beta in stored else "not trained yet"
+    kept = "what the run kept" if ask.tail_ppl is None else f"what a tail perplexity under {ask.tail_ppl:.4g} keeps"
+    words = f"beta = <b>{ask.beta:g}</b>: {here}. Stored stops: {', '.join(named) or 'none'}. Trained on {kept}."
+    return f'<p class="ws-stops">{words}</p>'
+
+
+def progress_html(view: View | None, run: Run) -> str:
+    """How far a training is, or how it ended."""
+    if view is None:
+        return ""
+    title, state = html.escape(view.title), view.state
+    if state == "failed":
+        return f'<p class="ws-job">{title} failed: {html.escape(view.message)}</p>'
+    if state != "running":
+        return f'<p class="ws-job">{title}: {state}</p>'
+    phase, share, rest = left(view, estimate(run))
+    done = sum("step" in row for row in view.rows)
+    words = f"step {done} of {steps_of(view) or '?'}" if phase == PHASES[0] else phase
+    words = "stopping" if view.stopping else f"{words}, about {seconds(rest)} left"
+    return f'<p class="ws-job"><progress value="{share:.3f}" max="1"></progress> {title}: {words}</p>'
+
+
+def text_blocks(rows: pl.DataFrame) -> dict[str, str]:
+    """First sample of each arm as escaped HTML, by title."""
+    first = rows.filter(pl.col("sample") == rows["sample"].min())
+    return {row["arm"]: text_block(row["text"]) for row in first.rows(named=True)}

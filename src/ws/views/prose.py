@@ -1,0 +1,63 @@
+"""Short lines of HTML between a page's pictures: counts, agreement with labels, titles."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import polars as pl
+
+from ws.errors import UserError
+from ws.gating import Gate
+from ws.views.labels import agreement, best_limits
+from ws.views.sieve import counts
+from ws.views.texts import escaped
+
+__all__ = ["border_table", "counts_html", "labels_html", "note_html", "row_title"]
+
+
+def counts_html(marked: pl.DataFrame) -> str:
+    """How many training completions the threshold keeps, and what dropped the others."""
+    found = counts(marked)
+    lost = ", ".join(f"{name} {n}" for name, n in found["lost"].items()) or "none"
+    share = 100 * found["kept"] / max(1, found["generated"])
+    text = (
+        f"kept {found['kept']} of {found['generated']} training completions "
+        f"({share:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]); dropped: {lost}"
+    )
+    return f'<div class="ws-counts">{escaped(text)}</div>'
+
+
+def border_table(border: pl.DataFrame) -> pl.DataFrame:
+    """The borderline rows as a table: id, side, figures, text."""
+    return border.select(
+        "id", "side", "c", pl.col("tail_ppl").round(2), pl.col("rep").round(3), pl.col("bite").round(3), "text"
+    )
+
+
+def row_title(row: dict[str, Any]) -> str:
+    """What a completion answered, at which dose, and on which side it fell."""
+    why = "" if row["dropped"] is None else f" ({row['dropped']})"
+    return f"completion {row['id']}, just {row['side']}{why}, c = {row['c']:+.3g}, to: {row['prompt']}"
+
+
+def labels_html(marked: pl.DataFrame, labels: pl.DataFrame) -> str:
+    """How the threshold in force agrees with the hand labels, and the limit that would serve best."""
+    a = agreement(marked, labels)
+    lines = [f"{a['n']} labelled ({a['coherent']} coherent, {a['narrates']} narrating)"]
+    for name in ("precision", "recall"):
+        lines.append(f"{name} of keeping: {'-' if math.isnan(a[name]) else format(a[name], '.2f')}")
+    try:
+        for row in best_limits(marked, labels).rows(named=True):
+            best = f"best limit {row['threshold']:.3g} (precision {row['precision']:.2f}, recall {row['recall']:.2f})"
+            lines.append(f"{row['score']}: AUC {row['auc']:.2f}, {best}")
+    except UserError:
+        lines.append(f"the best threshold is shown from {a['needed']} labels on")
+    return '<div class="ws-labels">' + "".join(f"<div>{escaped(line)}</div>" for line in lines) + "</div>"
+
+
+def note_html(gate: Gate, field: str) -> str:
+    """The researcher's judgement: its text field, or the stored words where nothing can be written."""
+    if field:
+        return f'<div class="ws-own">{field}</div>'
+    return f'<p class="ws-own">Researcher: {escaped(gate.note or "no note yet")}</p>'

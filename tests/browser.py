@@ -1,0 +1,178 @@
+"""A headless Chromium over its own DevTools protocol: no driver, no package beyond websockets. And the app's server.
+
+    with serving(["--", "--out", str(tmp)]) as url, Browser() as page:
+        page.open(url); page.wait("document.querySelector('.ws-tiles')")
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import connect
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--remote-debugging-port=0",
+)  # fmt: skip
+
+
+class Browser:
+    """One page of a new profile. Console errors and requests are collected from the start."""
+
+    def __init__(self, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        self.size, self.dark = (width, height), dark
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self._number = 0
+
+    def __enter__(self) -> Browser:
+        assert CHROMIUM is not None
+        self.profile = tempfile.mkdtemp()
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.profile}", f"--window-size={self.size[0]},{self.size[1]}"]
+        self.process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port_file = Path(self.profile) / "DevToolsActivePort"
+        _until(lambda: port_file.exists() and "\n" in port_file.read_text(), 60, "the browser did not start")
+        port = port_file.read_text().split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
+            target = next(t for t in json.load(answer) if t["type"] == "page")
+        self.socket = connect(target["webSocketDebuggerUrl"], max_size=None)
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+        self.call("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if self.dark else "light"}])  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+        self.process.terminate()
+        self.process.wait(30)
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command; events that arrive meanwhile are noted."""
+        self._number += 1
+        self.socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while True:
+            message = json.loads(self.socket.recv(timeout=120))
+            if message.get("id") == self._number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']}")
+                return dict(message["result"])
+            self._note(message)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        name, params = event.get("method"), event.get("params", {})
+        if name == "Runtime.exceptionThrown":
+            self.errors.append(json.dumps(params["exceptionDetails"])[:800])
+        elif name == "Runtime.consoleAPICalled" and params["type"] == "error":
+            self.errors.append(" ".join(str(a.get("value", a.get("description"))) for a in params["args"])[:800])
+        elif name == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}"[:800])
+        elif name in ("Network.requestWillBeSent", "Network.webSocketCreated"):
+            self.requests.append(params.get("url") or params["request"]["url"])
+
+    def open(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
+
+    def js(self, code: str) -> Any:
+        """The value of an expression in the page; promises are awaited."""
+        found = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(str(found["exceptionDetails"])[:500])
+        return found["result"].get("value")
+
+    def wait(self, code: str, seconds: float = 60) -> Any:
+        """Until an expression is true; its value. AssertionError names it when it stays false."""
+        return _until(lambda: self.js(code), seconds, f"never true in the page: {code}")
+
+    def text(self) -> str:
+        """All visible text, shadow roots of marimo's widgets included."""
+        return str(self.js(f"({WALK})(document.body)"))
+
+    def wait_text(self, part: str, seconds: float = 60) -> str:
+        _until(lambda: part in self.text(), seconds, f"never on the page: {part}")
+        return self.text()
+
+    def key(self, key: str, code: int) -> None:
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def screenshot(self, path: Path, height: int | None = None) -> Path:
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=bool(height))
+        path.write_bytes(base64.b64decode(shot["data"]))
+        return path
+
+
+WALK = """function walk(node) {
+  if (node.nodeType === 3) return node.textContent;
+  if (["SCRIPT", "STYLE"].includes(node.nodeName)) return "";
+  let out = node.shadowRoot ? walk(node.shadowRoot) : "";
+  for (const child of node.childNodes) out += walk(child);
+  return out + (/^(DIV|P|TR|LI|H[1-6]|SUMMARY)$/.test(node.nodeName) ? "\\n" : "");
+}"""
+
+# every element that a selector finds, shadow roots included
+DEEP = """function deep(selector, root = document) {
+  let found = [...root.querySelectorAll(selector)];
+  for (const e of root.querySelectorAll("*")) if (e.shadowRoot) found = found.concat(deep(selector, e.shadowRoot));
+  return found;
+}"""
+
+
+def _until(ready: Any, seconds: float, message: str) -> Any:
+    end = time.monotonic() + seconds
+    while True:
+        value = ready()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(message)
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(args: list[str], notebook: str = "gates", log: Path | None = None) -> Iterator[str]:
+    """`marimo run` of a notebook on loopback; its address. The server is ended on the way out."""
+    port = free_port()
+    command = [sys.executable, "-m", "marimo", "run", f"nbs/{notebook}.py", "--headless", "--port", str(port)]
+    command += ["--show-tracebacks", "--", *args]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with (open(log, "w") if log else open(os.devnull, "w")) as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _until(lambda: _answers(url), 120, "the server did not start")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,140 @@
+"""What an app may do: the command line decides, whatever a viewer sends; hostile values become messages, no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marimo._cli.parse_args import parse_args
+
+from ws import cli
+from ws.errors import UserError
+from ws.serving import AppSettings, app_command, is_loopback, picked, run_named, token_file
+
+HERE = ("python", "-m", "marimo", "run", "nbs/gates.py")
+
+
+def test_settings_go_through_a_command_line() -> None:
+    settings = AppSettings("Qwen/Qwen3-0.6B", Path("my runs"), Path("out/runs/a b"), True, True, 99, 3, 500, 2)
+    assert AppSettings.from_args(parse_args(settings.to_args()), HERE) == settings
+    assert AppSettings().to_args() == []
+    assert AppSettings.from_args({}, HERE) == AppSettings()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--max-tokens", "0"], "at least 1"),
+        (["--max-tokens=-5"], "at least 1"),
+        (["--max-samples", "1e9"], "whole number"),
+        (["--max-jobs", "many"], "whole number"),
+        (["--max-jobs"], "whole number"),
+        (["--max-jobs", "true"], "whole number"),
+        (["--allow-write", "maybe"], "is a switch"),
+        (["--model"], "needs a value"),
+        (["--model", "a", "--model", "b"], "2 times"),
+    ],
+)
+def test_bad_options_say_the_way_out(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        AppSettings.from_args(parse_args(words), HERE)
+
+
+@pytest.mark.parametrize("flag", [["--host", "0.0.0.0"], ["--host=192.168.1.5"], ["--host", "::"], ["--host", "box"]])
+def test_a_server_beyond_loopback_is_shared_whatever_it_says(flag: list[str]) -> None:
+    settings = AppSettings.from_args({"shared": False}, [*HERE, *flag])
+    assert settings.shared
+    with pytest.raises(UserError, match="--allow-write"):
+        settings.check_write("Training")
+    allowed = AppSettings.from_args({"allow-write": ""}, [*HERE, *flag])
+    allowed.check_write("Training")
+
+
+@pytest.mark.parametrize("flag", [[], ["--host", "127.0.0.1"], ["--host=localhost"], ["--host", "::1"]])
+def test_a_local_app_writes(flag: list[str]) -> None:
+    AppSettings.from_args({}, [*HERE, *flag, "--", "--host", "0.0.0.0"]).check_write("Training")
+
+
+def test_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost")))
+    assert not any(map(is_loopback, ("", "0.0.0.0", "::", "10.0.0.1", "localhost.evil.org", "127.0.0.1.nip.io")))
+
+
+def test_bounds_say_what_they_are() -> None:
+    settings = AppSettings(max_tokens=80, max_samples=4, max_prompt=20)
+    settings.check_size(80, 4)
+    for tokens, samples in ((81, 1), (0, 1), (1, 5), (1, -1)):
+        with pytest.raises(UserError, match="this app gives 1 to"):
+            settings.check_size(tokens, samples)
+    assert settings.check_prompt("<b>hi</b>") == "<b>hi</b>"
+    with pytest.raises(UserError, match="21 characters, this app takes 20"):
+        settings.check_prompt("x" * 21)
+    with pytest.raises(UserError, match="empty"):
+        settings.check_prompt(" \n")
+
+
+def test_a_shared_app_wants_a_password_file(tmp_path: Path) -> None:
+    empty, good = tmp_path / "empty", tmp_path / "good"
+    empty.write_text(" \n")
+    good.write_text("hunter2\n")
+    for path, message in ((None, "none was named"), (tmp_path / "no", "There is no"), (empty, "is empty")):
+        with pytest.raises(UserError, match=message):
+            token_file(path)
+    with pytest.raises(UserError, match="There is no"):
+        token_file(tmp_path)
+    assert token_file(good) == good
+
+
+@pytest.mark.parametrize("sent", ["../../etc/passwd", "/etc/shadow", 3, None, ["a"], "__import__('os')", "a\x00"])
+def test_what_a_url_sends_becomes_an_offered_value(sent: Any) -> None:
+    assert picked(sent, ["a", "b"], "a") == "a"
+    assert picked("b", ["a", "b"], "a") == "b"
+    assert picked("0.5", [0.0, 0.5], 0.0) == 0.5
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../runs/good", "good/", "/etc", "good\x00", "linked", "plain"])
+def test_a_run_name_cannot_leave_the_runs_folder(tmp_path: Path, name: str) -> None:
+    good, outside = tmp_path / "runs/good", tmp_path / "outside"
+    for folder in (good, outside, tmp_path / "runs/plain"):
+        folder.mkdir(parents=True)
+    for folder in (good, outside):
+        (folder / "config.json").write_text("{}")
+    (tmp_path / "runs/linked").symlink_to(outside)
+    assert run_named(tmp_path, "good") == good
+    with pytest.raises(UserError, match="There is no run"):
+        run_named(tmp_path, name)
+
+
+def test_the_command_of_a_shared_app(tmp_path: Path) -> None:
+    password = tmp_path / "token"
+    password.write_text("hunter2")
+    words = app_command(AppSettings("some/model"), notebook="first", share=True, password=password)
+    assert words[words.index("--host") + 1] == "0.0.0.0"
+    assert words[words.index("--token-password-file") + 1] == str(password)
+    assert "--token" in words and "--headless" in words and "--no-token" not in words
+    assert "hunter2" not in " ".join(words), "a password on a command line is seen by every user of the machine"
+    behind = AppSettings.from_args(parse_args(words[words.index("--") + 1 :]), words)
+    assert (behind.model, behind.shared, behind.writes) == ("some/model", True, False)
+    assert "127.0.0.1" in app_command(AppSettings(), notebook="first")
+    assert "127.0.0.1" in app_command(AppSettings(), notebook="first", share=True, password=password, host="127.0.0.1")
+
+
+@pytest.mark.parametrize("flags", [["--share"], ["--share", "--host", "127.0.0.1"], ["--host", "0.0.0.0"]])
+def test_ws_app_refuses_to_share_without_a_password_file(
+    flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.execv", lambda *words: pytest.fail(f"started {words}"))
+    assert cli.main(["app", "--notebook", "first", *flags]) == 2
+    assert "needs a token password file" in capsys.readouterr().err
+    assert cli.main(["app", "--notebook", "../../etc/passwd"]) == 2
+    assert "no notebook" in capsys.readouterr().err
+
+
+def test_ws_app_hands_its_settings_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda file, words: started.append(words))
+    assert cli.main(["app", "--notebook", "first", "--model", "some/model", "--max-jobs", "2", "--port", "9999"]) == 0
+    words = started[0]
+    assert words[words.index("--port") + 1] == "9999"
+    assert words[words.index("--") + 1 :] == ["--model=some/model", "--max-jobs=2"]
