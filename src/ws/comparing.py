@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from ws.config import to_dict
+from ws.config import flat, to_dict
 from ws.errors import UserError
 from ws.runs import Run, open_run
 from ws.storing import digest
@@ -137,15 +137,6 @@ def _short(value: Any) -> str:
     return "-" if value is None else f"{value:g}"
 
 
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """A tree of settings as one level, keys joined with dots."""
-    if not isinstance(values, dict):
-        return {prefix: values}
-    return {
-        k: v for name, part in values.items() for k, v in flat(part, f"{prefix}.{name}" if prefix else name).items()
-    }
-
-
 def _settings(run: Run, number: int, kind: str) -> dict[str, Any]:
     """The configuration that makes an arm: without seeds and beta, which are columns, and what cannot matter to it."""
     found = flat(to_dict(run.config) | {"heal": _heal(run, number)})
@@ -189,17 +180,17 @@ def arms_table(points: pl.DataFrame) -> pl.DataFrame:
 
 def common_shift(arms: pl.DataFrame) -> float | None:
     """A shift (nats) that every family with a range has measured, the middle of it; None where there is none."""
-    ranges = [(part["d_target"].min(), part["d_target"].max()) for _, part in _families(arms) if part.height > 1]
-    if not ranges:
+    reached = [part["d_target"].to_list() for part in _families(arms) if part.height > 1]
+    if not reached:
         return None
-    low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
+    low, high = max(shifts[0] for shifts in reached), min(shifts[-1] for shifts in reached)
     return (low + high) / 2 if low <= high else None
 
 
-def _families(arms: pl.DataFrame) -> list[tuple[Any, pl.DataFrame]]:
+def _families(arms: pl.DataFrame) -> list[pl.DataFrame]:
     """The arms of each family that have both figures, by rising shift."""
     whole = arms.drop_nulls(["d_target", "coherence"]).sort("d_target", maintain_order=True)
-    return [(key[0], part) for key, part in whole.group_by("family", maintain_order=True)]
+    return [part for _, part in whole.group_by("family", maintain_order=True)]
 
 
 EQUAL: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -219,7 +210,7 @@ def equal_shift(arms: pl.DataFrame, at: float) -> pl.DataFrame:
         raise UserError(f"The shift to compare at must be a number of nats (got {at}).")
     if arms["instrument"].n_unique() > 1:
         raise UserError("These arms were read by different instruments (items, axis or weights): choose one of them.")
-    rows = [_at(part, at) for _, part in _families(arms)]
+    rows = [_at(part, at) for part in _families(arms)]
     measured = sorted((r for r in rows if r["coherence"] is not None), key=lambda r: -r["coherence"])
     _rank([row for row in measured if row["seeds"] >= MIN_SEEDS])
     return pl.DataFrame([*measured, *(r for r in rows if r["coherence"] is None)], schema=EQUAL)
@@ -230,7 +221,7 @@ def _at(part: pl.DataFrame, at: float) -> dict[str, Any]:
     shifts = part["d_target"].to_list()
     row: dict[str, Any] = dict.fromkeys(EQUAL) | {
         "family": part["family"][0], "label": part["label"][0].rsplit(" · beta", 1)[0], "points": part.height,
-        "from": shifts[0], "to": shifts[-1], "seeds": int(part["seeds"].min()),  # type: ignore[arg-type]
+        "from": shifts[0], "to": shifts[-1], "seeds": min(part["seeds"].to_list()),
     }  # fmt: skip
     if not shifts[0] <= at <= shifts[-1]:
         reach = f"{shifts[0]:.2f} to {shifts[-1]:.2f} nat" if part.height > 1 else f"one point at {shifts[0]:.2f} nat"
@@ -241,7 +232,7 @@ def _at(part: pl.DataFrame, at: float) -> dict[str, Any]:
     weight = 0.0 if left == right else (at - shifts[left]) / (shifts[right] - shifts[left])
     columns = ("coherence", "coherence_low", "coherence_high", "coherence_sd")
     found = {name: _between(pair[name].to_list(), weight) for name in columns}
-    seeds = int(pair["seeds"].min())  # type: ignore[arg-type]
+    seeds = min(pair["seeds"].to_list())
     note = "" if seeds >= MIN_SEEDS else f"{seeds} of the {MIN_SEEDS} seeds that a ranking needs: not ranked"
     return row | found | {"seeds": seeds, "note": note}
 

@@ -8,8 +8,7 @@ from typing import Any
 import polars as pl
 
 from ws.arms import Arm, reports_of
-from ws.comparing import flat
-from ws.config import to_dict
+from ws.config import flat, to_dict
 from ws.errors import UserError
 from ws.evaluation.comparison import compare, refuse_unlike, summary
 from ws.runs import Run

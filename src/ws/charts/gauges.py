@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -13,7 +15,7 @@ WANDERS = 0.5  # cos_v0 under this: ws.gating.Thresholds.cosine
 LINES = {"to round 0": BLUE, "to base (cumulative)": BLUE, "to the round before": ORANGE}
 
 
-def gauges_chart(rounds: pl.DataFrame, cosines: pl.DataFrame, width: int = 220) -> alt.HConcatChart:
+def gauges_chart(rounds: pl.DataFrame, cosines: pl.DataFrame, width: int = 220) -> alt.TopLevelMixin:
     """Three small panels over the rounds.
 
     rounds: ws.trajectory.rounds_frame; cosines: ws.trajectory.cosines_frame (round, line, value).
@@ -38,7 +40,7 @@ def gauges_chart(rounds: pl.DataFrame, cosines: pl.DataFrame, width: int = 220) 
     return alt.hconcat(*sized).resolve_scale(color="independent", shape="independent")
 
 
-def _lines(rows: pl.DataFrame, title: str, lines: list[str], scale: alt.Scale) -> alt.LayerChart:
+def _lines(rows: pl.DataFrame, title: str, lines: list[str], scale: alt.Scale) -> Any:
     rounds = sorted(set(rows["round"].to_list()))
     x = alt.X("round:Q", axis=alt.Axis(values=rounds, format="d", grid=False), scale=alt.Scale(nice=False, padding=16))
     base = alt.Chart(rows.select("round", "line", "value")).encode(x=x, y=alt.Y("value:Q", title=title, scale=scale))

@@ -14,7 +14,7 @@ COLOURS = [BLUE, ORANGE, GREEN, "#a4508b", "#56b4e9", "#9c6f2c", "#c0548a", "#5b
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right"]
 
 
-def pareto_chart(points: pl.DataFrame, chosen: str | None = None, width: int = 560) -> alt.LayerChart:
+def pareto_chart(points: pl.DataFrame, chosen: str | None = None, width: int = 560) -> alt.TopLevelMixin:
     """Coherence over the target's shift (nats), a point per seed with 95 % intervals; right and up is better.
 
     points: ws.comparing.points_frame, with `label` naming the arm; chosen: the arm (its id) that stands out.

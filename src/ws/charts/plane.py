@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -11,7 +13,7 @@ from ws.charts.zigzag import kind_colour, kind_shape
 __all__ = ["plane_chart"]
 
 
-def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size: int = 300) -> alt.LayerChart:
+def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size: int = 300) -> alt.TopLevelMixin:
     """Shifts of two foundations (nats against base, 95 %), a node for base and for every round's steered and healed.
 
     steps: ws.trajectory.steps_frame. The line joins base and the healed students; steered models hang off it, dashed.
@@ -28,20 +30,27 @@ def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         **where, color=colour, shape=kind_shape(), tooltip=tips
     )
-    names = base.transform_filter("datum.kind != 'base'").mark_text(dx=11, dy=-9, color=GREY)
-    labels = names.encode(**where, text="round:N")
-    return alt.layer(_trail(rows, where), _excursions(rows, x, y), across, up, dots, labels).properties(
-        width=size, height=size
-    )
+    layers = [_trail(rows, where), _excursions(rows, x, y), across, up, dots, *_numbers(rows, where)]
+    return alt.layer(*layers).properties(width=size, height=size)
 
 
-def _trail(rows: pl.DataFrame, where: dict[str, alt.X | alt.Y]) -> alt.Chart:
+def _numbers(rows: pl.DataFrame, where: dict[str, Any]) -> list[Any]:
+    """The round beside each node: below the healed ones, above the steered, so that neighbours stay readable."""
+    sides = {"steered": (-12, -10), "healed": (12, 12)}
+    parts = [(rows.filter(pl.col("kind") == kind), dx, dy) for kind, (dx, dy) in sides.items()]
+    return [
+        alt.Chart(part).mark_text(dx=dx, dy=dy, color=GREY, fontSize=12).encode(**where, text="round:N")
+        for part, dx, dy in parts
+    ]
+
+
+def _trail(rows: pl.DataFrame, where: dict[str, Any]) -> Any:
     """Base and the healed students, joined in order."""
     kept = rows.filter(pl.col("kind") != "steered")
     return alt.Chart(kept).mark_line(color=GREY, strokeWidth=1.5).encode(**where, order="at:Q")
 
 
-def _excursions(rows: pl.DataFrame, x: str, y: str) -> alt.Chart:
+def _excursions(rows: pl.DataFrame, x: str, y: str) -> Any:
     """From the student that each round began with to its steered model."""
     start = rows.filter(pl.col("kind") != "steered").select(
         pl.col(f"d_{x}").alias("x0"), pl.col(f"d_{y}").alias("y0"), at=pl.col("at") + 0.5

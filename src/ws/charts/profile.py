@@ -14,7 +14,7 @@ from ws.gating.frames import FOUNDATIONS
 __all__ = ["profile_chart"]
 
 
-def profile_chart(arms: pl.DataFrame, intended: Sequence[str] = (), width: int = 420) -> alt.LayerChart:
+def profile_chart(arms: pl.DataFrame, intended: Sequence[str] = (), width: int = 420) -> alt.TopLevelMixin:
     """Shift of every foundation (nats against base, 95 %) of the judged dose and the healed model; intended ones first.
 
     arms: the report's table (ws.gating.frames.ARMS).

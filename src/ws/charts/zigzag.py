@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -26,12 +28,12 @@ def kind_shape(legend: bool = True) -> alt.Shape:
     return alt.Shape("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top") if legend else None)
 
 
-def zigzag_chart(steps: pl.DataFrame, width: int = 560) -> alt.VConcatChart:
+def zigzag_chart(steps: pl.DataFrame, width: int = 520) -> alt.TopLevelMixin:
     """Shift of the target over the steps of a run (ws.trajectory.steps_frame), 95 %; log incoherence below it."""
     rows = steps.select("at", "round", "kind", "c", "d_target", "d_target_low", "d_target_high", *_incoherence())
     shift = _panel(rows, "d_target", "shift of the target (nats, + as intended)", alt.Scale(), legend=True)
-    log = alt.Scale(type="log", domain=[FLOOR, 1.0], clamp=True)
-    title = ["incoherence, 1 - coherence (log;", f"under {FLOOR:g} drawn at {FLOOR:g})"]
+    log = alt.Scale(type="log", domain=[FLOOR, 1.0], clamp=True, nice=False)
+    title = "incoherence = 1 - coherence"
     floor = alt.Chart(pl.DataFrame({"y": [1 - COHERENT]})).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="y:Q")
     broken = _panel(rows, "incoherence", title, log, legend=False)
     return alt.vconcat(
@@ -45,13 +47,14 @@ def _incoherence() -> list[pl.Expr]:
     return [(1 - pl.col(source)).clip(FLOOR, 1.0).alias(name) for name, source in ends.items()]
 
 
-def _panel(rows: pl.DataFrame, name: str, title: str | list[str], scale: alt.Scale, *, legend: bool) -> alt.LayerChart:
+def _panel(rows: pl.DataFrame, name: str, title: str, scale: alt.Scale, *, legend: bool) -> Any:
     found = rows.filter(pl.col(name).is_not_null() & pl.col(name).is_not_nan())
     ticks = sorted(found["at"].to_list())
     axis = alt.Axis(values=ticks, labelExpr=STEP, grid=False, labelAngle=0)
-    x = alt.X("at:Q", title=None, axis=axis, scale=alt.Scale(nice=False, padding=16))
+    x = alt.X("at:Q", title=None, axis=axis, scale=alt.Scale(nice=False, padding=26))
     base = alt.Chart(found).encode(x=x)
-    y = alt.Y(f"{name}:Q", title=title, scale=scale)
+    ticks_y = [0.002, 0.01, 0.05, 0.2, 1] if scale.to_dict().get("type") == "log" else alt.Undefined
+    y = alt.Y(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(values=ticks_y))
     tips = [
         "kind:N",
         "round:Q",

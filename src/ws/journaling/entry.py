@@ -7,17 +7,19 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from ws.gating.gate import span
+from ws.gating import Gate
 from ws.journaling.html import TRICKS
 from ws.journaling.identity import command_of, day_of, name_of, question_of
-from ws.journaling.sections import UNITS, gates_of
+from ws.journaling.sections import HEADLINE, figure_of, gates_of, round_cells
 from ws.runs import Run
 from ws.storing import write_text
-from ws.summary import summarise
 
 __all__ = ["append_entry", "code", "entry_of"]
 
-HEAD = "# Research journal\n\nNewest last. One entry per question: what was asked, what was run, what came out, what it means.\n"
+HEAD = """# Research journal
+
+Newest last. One entry per question: what was asked, what was run, what came out, what it means.
+"""
 
 
 def code(value: object) -> str:
@@ -53,19 +55,17 @@ def link(page: Path, journal: Path) -> str:
 
 def entry_of(run: Run, address: str) -> str:
     """Question, what was run, headline numbers with intervals, verdicts, the page, a line for the reader's words."""
-    env, seeds = run.env, ", ".join(map(str, run.config.seeds))
-    verdicts = [
-        f"- gate {g.gate} {g.name}: **{g.outcome}** ({g.colour}){_figure(g.value, g.low, g.high, UNITS.get(g.gate, ''))}"
-        for g in gates_of(run)
-    ]
+    seeds = ", ".join(map(str, run.config.seeds))
+    branch, commit, weights, version = (code(run.env.get(k) or "-") for k in ("branch", "commit", "fingerprint", "ws"))
+    verdicts = [f"- gate {g.gate} {g.name}: **{g.outcome}** ({g.colour}){_figure(g)}" for g in gates_of(run)]
     return "\n".join([
         f"## {day_of(run)} · {code(run.axis['name'])} on {code(run.config.model)}",
         marker(run),
         "",
         f"**Question.** {_question(run)}",
         "",
-        f"**What was run.** {code(command_of(run))}; seeds {seeds}, branch {code(env.get('branch') or '-')}, commit "
-        f"{code(env.get('commit') or '-')}, model fingerprint {code(env.get('fingerprint') or '-')}, ws {code(env.get('ws'))}.",
+        f"**What was run.** {code(command_of(run))}; seeds {seeds}, branch {branch}, commit {commit}, model "
+        f"fingerprint {weights}, ws {version}.",
         "",
         "**Headline** (95 % intervals; shifts of the target in nats against base, + as intended).",
         "",
@@ -89,24 +89,13 @@ def _question(run: Run) -> str:
     return asked.replace(f"Does {axis} steer {model},", f"Does {code(axis)} steer {code(model)},", 1)
 
 
-def _figure(value: float | None, low: float | None, high: float | None, unit: str) -> str:
-    shown = span(value, low, high)
-    return "" if shown == "-" else f", {shown}{unit}"
+def _figure(gate: Gate) -> str:
+    shown = figure_of(gate)
+    return f", {shown}" if shown else ""
 
 
 def _headline(run: Run) -> list[str]:
     """A table, one line per round."""
-    lines = [
-        "| round | dose c | steered | coherence | kept | healed | coherence | retain |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for entry in summarise(run)["rounds"]:
-        s, k, h = entry["steer"], entry["filter"], entry["heal"]
-        kept = f"{k['passed']} of {k['generated']}" if k.get("generated") else "-"
-        cells = [
-            str(entry["round"]), span(s.get("c"), None, None), span(s.get("d_target"), s.get("low"), s.get("high")),
-            span(s.get("coherence"), None, None), kept, span(h.get("d_target"), h.get("low"), h.get("high")),
-            span(h.get("coherence"), None, None), span(h.get("retain"), None, None),
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+    lines = [HEADLINE, *(round_cells(run, number) for number in range(run.rounds))]
+    rows = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return [rows[0], "|" + "---|" * len(HEADLINE), *rows[1:]]

@@ -7,8 +7,7 @@ import shlex
 from datetime import datetime
 from typing import Any
 
-from ws.comparing import flat
-from ws.config import to_dict
+from ws.config import flat, to_dict
 from ws.errors import UserError
 from ws.runs import Run
 

@@ -41,10 +41,14 @@ def themed(chart: alt.TopLevelMixin) -> dict[str, Any]:
     spec["background"] = "transparent"
     spec["config"] = {
         "font": "sans-serif",
-        "axis": {**ink, "domainColor": INK, "tickColor": INK, "gridColor": INK, "gridOpacity": 0.12, "labelFontSize": 12,
-                 "titleFontSize": 12, "titleFontWeight": "normal", "domainOpacity": 0.4, "tickOpacity": 0.4},
+        "axis": ink | {
+            "domainColor": INK, "tickColor": INK, "gridColor": INK, "domainOpacity": 0.4, "tickOpacity": 0.4,
+            "gridOpacity": 0.12, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
+        },
         "legend": {**ink, "labelFontSize": 12, "symbolOpacity": 1},
         "title": {"color": INK, "fontSize": 13, "anchor": "start"},
         "view": {"stroke": None},
+        "rule": {"color": INK},
+        "axisBand": {"labelAngle": 0},
     }  # fmt: skip
     return spec

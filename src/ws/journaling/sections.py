@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from ws.charts import dose_chart, drift_chart, gauges_chart, plane_chart, profile_chart, zigzag_chart
+from ws.charts.zigzag import FLOOR
 from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering import borderline
 from ws.gating import Gate, judge_rounds
@@ -19,9 +20,29 @@ from ws.reporting import figure
 from ws.runs import Run
 from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
-__all__ = ["diary", "filtered", "gates_of", "headline", "identity", "loop", "measures", "samples", "tiles", "verdicts"]
+__all__ = [
+    "HEADLINE",
+    "diary",
+    "filtered",
+    "gates_of",
+    "headline",
+    "identity",
+    "loop",
+    "measures",
+    "round_cells",
+    "samples",
+    "tiles",
+    "verdicts",
+]
 
 UNITS = {0: " base profile", 1: " nat", 2: " kept", 3: " retained", 4: " nat"}
+ZIGZAG = (
+    "Steer and heal, round by round. Above: shift of the target. Below: incoherence on a log axis, dashed at 0.05; "
+    f"under {FLOOR:g} it is drawn at {FLOOR:g}. 95 % intervals."
+)
+HEADLINE = (
+    "round", "dose c", "steered (nat)", "steered coherence", "kept", "healed (nat)", "healed coherence", "retain",
+)  # fmt: skip
 EDGE = 5  # just kept and just dropped texts of each side
 
 
@@ -60,22 +81,15 @@ def tiles(gates: list[Gate]) -> Html:
 
 def headline(run: Run) -> Html:
     """Every round in one row: dose, steered, filter, healed."""
-    head = (
-        "round",
-        "dose c",
-        "steered (nat)",
-        "steered coherence",
-        "kept",
-        "healed (nat)",
-        "healed coherence",
-        "retain",
-    )
-    rows = [_round_row(run, number) for number in range(run.rounds)]
+    rows = [round_cells(run, number) for number in range(run.rounds)]
     said = "Shifts of the target against base, + as intended, with 95 % intervals; the delivered round in bold."
-    return table(head, rows, numbers=range(1, len(head)), strong=[run.best] if run.rounds > 1 else (), caption=said)
+    return table(
+        HEADLINE, rows, numbers=range(1, len(HEADLINE)), strong=[run.best] if run.rounds > 1 else (), caption=said
+    )
 
 
-def _round_row(run: Run, number: int) -> list[str]:
+def round_cells(run: Run, number: int) -> list[str]:
+    """A round's figures in the order of HEADLINE."""
     arms = run.arms(number)
     steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen")).rows(named=True)
     healed = arms.filter(pl.col("arm") == "healed").rows(named=True)
@@ -92,9 +106,9 @@ def measures(run: Run, number: int, pictures: Pictures) -> Html:
     arms, parts = run.arms(number), []
     if run.has("dose.parquet", number):
         says = (
-            "Dose response on the select set. Above: shift of the target with 95 % intervals; grey band: 95 % of random "
-            "directions at the same KL; dashed: persona as system prompt and healed model; diamond: the judged dose on "
-            "the report set. Below: coherence, dashed at 0.95."
+            "Dose response on the select set. Above: shift of the target with 95 % intervals; grey band: 95 % of the "
+            "random directions at the same KL; dashed: persona as system prompt and healed model; diamond: the judged "
+            "dose on the report set. Below: coherence, dashed at 0.95."
         )
         parts.append(pictures.figure(dose_chart(run.frame("dose", number), arms, "Dose response"), says))
     if run.has("arms.parquet", number):
@@ -129,8 +143,8 @@ def filtered(run: Run, number: int) -> Html:
         rows.append([f"{c:+.3g}", *(str(found.get(reason, 0)) for reason in reasons)])
     limits = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
                        for name, value in run.limits(number).items())  # fmt: skip
-    tally = table(["c", *reasons], rows, numbers=range(len(reasons) + 1),
-                  caption=f"Completions kept and dropped, by dose and first reason. Limits: {limits}")  # fmt: skip
+    says = f"Completions kept and dropped, by dose and first reason. Limits: {limits}"
+    tally = table(["c", *reasons], rows, numbers=range(len(reasons) + 1), caption=says, narrow=True)
     edge = borderline(texts.drop("dropped"), k=EDGE, **run.limits(number)).rows(named=True)
     lines = [
         (f"just {row['side']}", f"{row['c']:+.3g}", figure(row["tail_ppl"], 1), figure(row["rep"]), said(row["text"]))
@@ -188,9 +202,7 @@ def loop(run: Run, pictures: Pictures) -> Html:
     x, y = plane_of(run)
     return tag(
         "div",
-        pictures.figure(
-            zigzag_chart(steps), "Steer and heal, round by round: shift of the target, and log incoherence."
-        ),
+        pictures.figure(zigzag_chart(steps), ZIGZAG),
         pictures.figure(
             plane_chart(steps, x, y), f"{x} against {y}: base, steered and healed, with the round's number."
         ),

@@ -28,7 +28,8 @@ code { font: 13px/1.4 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap
 .badge.red { background: var(--red); }
 .wide { overflow-x: auto; margin: 12px 0 20px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: 6px; }
+table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 28px; }
+caption { text-align: left; padding-bottom: 6px; white-space: nowrap; }
 th, td { text-align: left; vertical-align: top; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--dim); white-space: nowrap; }
 th.n, td.n { text-align: right; white-space: nowrap; }

@@ -16,9 +16,11 @@ from ws.reporting import NAMES, ORDER, figure
 __all__ = ["arms_table", "pairs_table", "table"]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[int] = (), strong: Sequence[int] = (),
-          caption: str = "", titles: dict[str, str] | None = None) -> Html:  # fmt: skip
-    """Rows of cells (text or Html); numbers: columns that are right-aligned, strong: rows that stand out."""
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[int] = (),
+          strong: Sequence[int] = (), caption: str = "", titles: dict[str, str] | None = None,
+          narrow: bool = False) -> Html:  # fmt: skip
+    """Rows of cells (text or Html). numbers: columns that are right-aligned; strong: rows that stand out; titles: what
+    a column means; narrow: only as wide as its cells."""
 
     def kind(i: int) -> str | None:
         return "n" if i in numbers else None
@@ -34,7 +36,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequen
     ]
     parts = [tag("caption", caption)] if caption else []
     parts += [tag("thead", tag("tr", *heads)), tag("tbody", join(lines))]
-    return tag("div", tag("table", *parts), class_="wide")
+    return tag("div", tag("table", *parts, class_="narrow" if narrow else None), class_="wide")
 
 
 def pairs_table(values: dict[str, Any], head: tuple[str, str] = ("", ""), caption: str = "") -> Html:
@@ -69,7 +71,7 @@ COLUMNS = (
 
 def arms_table(arms: pl.DataFrame, caption: str) -> Html:
     """Every arm with its intervals, each random draw too; the judged dose stands out."""
-    rows = sorted(arms.rows(named=True), key=lambda r: (ORDER.get(r["arm"], len(ORDER)), r["c"] or 0.0, r["draw"] or 0))
+    rows = sorted(arms.rows(named=True), key=lambda r: (ORDER.get(r["arm"], len(ORDER)), r["draw"] or 0, r["c"] or 0.0))
     titles = {name: DEFINITIONS[name.split(" ")[0]] for name in COLUMNS if name.split(" ")[0] in DEFINITIONS}
     strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == "healed"]
     numbers = range(1, len(COLUMNS))
