@@ -24,7 +24,16 @@ from ws.errors import UserError
 from ws.runs import Run, open_run
 from ws.storing import digest
 
-__all__ = ["MIN_SEEDS", "POINTS", "arms_table", "common_shift", "equal_shift", "finished_runs", "points_frame"]
+__all__ = [
+    "MIN_SEEDS",
+    "POINTS",
+    "arms_table",
+    "common_shift",
+    "equal_shift",
+    "finished_runs",
+    "instruments",
+    "points_frame",
+]
 
 MIN_SEEDS = 3  # fewer than this are shown and not ranked
 KINDS = {
@@ -161,6 +170,15 @@ def _labelled(points: pl.DataFrame) -> pl.DataFrame:
             parts += [f"{n} {settings[row['arm']].get(n)}" for n in differ if n != "method"]
             labels[row["arm"]] = " · ".join(str(p) for p in parts)
     return points.with_columns(label=pl.col("arm").replace_strict(labels, return_dtype=pl.String, default=None))
+
+
+def instruments(points: pl.DataFrame) -> dict[str, str]:
+    """What a reader calls each instrument -> its id; the one with most runs first."""
+    sizes = points.group_by("instrument", "axis", "model", maintain_order=True).agg(runs=pl.col("run").n_unique())
+    named = sizes.sort("runs", descending=True, maintain_order=True).rows(named=True)
+    return {
+        f"{r['axis']} on {r['model']}: {r['runs']} run(s), instrument {r['instrument']}": r["instrument"] for r in named
+    }
 
 
 def arms_table(points: pl.DataFrame) -> pl.DataFrame:

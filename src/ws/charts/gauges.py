@@ -46,9 +46,8 @@ def _lines(rows: pl.DataFrame, title: str, lines: list[str], scale: alt.Scale) -
     base = alt.Chart(rows.select("round", "line", "value")).encode(x=x, y=alt.Y("value:Q", title=title, scale=scale))
     tips = ["round:Q", "line:N", alt.Tooltip("value:Q", format=".3f")]
     if not lines:
-        return alt.layer(
-            base.mark_line(color=BLUE), base.mark_point(color=BLUE, filled=True, size=60).encode(tooltip=tips)
-        )
+        points = base.mark_point(color=BLUE, filled=True, size=60, opacity=1).encode(tooltip=tips)
+        return alt.layer(base.mark_line(color=BLUE), points)
     colours = alt.Scale(domain=lines, range=[LINES[name] for name in lines])
     legend = alt.Legend(orient="top", direction="vertical", labelLimit=200)
     colour = alt.Color("line:N", title=None, scale=colours, legend=legend)

@@ -12,6 +12,8 @@ from ws.charts.zigzag import kind_colour, kind_shape
 
 __all__ = ["plane_chart"]
 
+PADDED = alt.Scale(padding=22)
+
 
 def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size: int = 300) -> alt.TopLevelMixin:
     """Shifts of two foundations (nats against base, 95 %), a node for base and for every round's steered and healed.
@@ -21,7 +23,10 @@ def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size
     columns = [f"d_{f}{end}" for f in (x, y) for end in ("", "_low", "_high")]
     rows = steps.select("at", "round", "kind", "c", *columns).drop_nulls([f"d_{x}", f"d_{y}"]).sort("at")
     titled = {f: f"shift of {f} (nats against base)" for f in (x, y)}
-    where = {"x": alt.X(f"d_{x}:Q", title=titled[x]), "y": alt.Y(f"d_{y}:Q", title=titled[y])}
+    where = {
+        "x": alt.X(f"d_{x}:Q", title=titled[x], scale=PADDED),
+        "y": alt.Y(f"d_{y}:Q", title=titled[y], scale=PADDED),
+    }
     tips = ["kind:N", "round:Q", *(alt.Tooltip(f"{n}:Q", format=".3f") for n in ("c", *columns))]
     base = alt.Chart(rows)
     colour = kind_colour()
@@ -35,8 +40,8 @@ def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size
 
 
 def _numbers(rows: pl.DataFrame, where: dict[str, Any]) -> list[Any]:
-    """The round beside each node: below the healed ones, above the steered, so that neighbours stay readable."""
-    sides = {"steered": (-12, -10), "healed": (12, 12)}
+    """The round beside each node: right of the steered, left of the healed, so that neighbours stay readable."""
+    sides = {"steered": (13, -9), "healed": (-13, 11)}
     parts = [(rows.filter(pl.col("kind") == kind), dx, dy) for kind, (dx, dy) in sides.items()]
     return [
         alt.Chart(part).mark_text(dx=dx, dy=dy, color=GREY, fontSize=12).encode(**where, text="round:N")

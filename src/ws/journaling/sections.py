@@ -18,6 +18,7 @@ from ws.journaling.pictures import Pictures
 from ws.journaling.tables import arms_table, pairs_table, table
 from ws.reporting import figure
 from ws.runs import Run
+from ws.showing import who
 from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
 __all__ = [
@@ -188,12 +189,6 @@ def _page_of_diary(texts: pl.DataFrame) -> Html:
     ]  # fmt: skip
     asked = tag("div", "Prompt: ", tag("strong", said(texts["prompt"][0])), class_="asked")
     return tag("div", asked, table(("model", "tail_ppl", "readable", "text"), rows, numbers=(1,)), class_="entry")
-
-
-def who(row: dict[str, Any]) -> str:
-    """A step of the run in words."""
-    dose = f", c {row['c']:+.3g}" if row["c"] is not None else ""
-    return row["kind"] if row["kind"] == "base" else f"{row['kind']}, round {row['round']}{dose}"
 
 
 def loop(run: Run, pictures: Pictures) -> Html:

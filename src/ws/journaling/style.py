@@ -41,7 +41,7 @@ strong .said { display: inline; font-weight: 600; }
 .entry { margin: 22px 0; }
 .figures { display: flex; flex-wrap: wrap; gap: 28px; align-items: flex-start; }
 figure { margin: 12px 0; max-width: 100%; } figure svg { max-width: 100%; height: auto; }
-figcaption { font-size: 13px; max-width: 60ch; margin-top: 4px; }
+figcaption { font-size: 13px; margin-top: 4px; contain: inline-size; }
 details { margin: 4px 0; } summary { cursor: pointer; padding: 3px 0; }
 dl { font-size: 13px; margin: 0; } dl div { display: flex; gap: 8px; } dt { min-width: 7em; } dd { margin: 0; }
 @media print { :root { --ink: #000; --dim: #444; --paper: #fff; --panel: #fff; --line: #bbb; --green: #1f7a45;
