@@ -78,7 +78,8 @@ def _():
 @app.cell
 def _(arms):
     table = mo.ui.table(
-        arms_shown(arms), selection="single", initial_selection=[0], wrapped_columns=["arm", "note"], show_download=False
+        arms_shown(arms), selection="single", initial_selection=[0], wrapped_columns=["arm", "note"],
+        pagination=False, show_download=False,
     )
     table
     return (table,)
@@ -149,7 +150,7 @@ def _(chosen):
 
 @app.cell
 def _(chosen):
-    behind = mo.ui.dropdown(chosen["runs"], value=chosen["runs"][-1], allow_select_none=False, label="run", full_width=True)
+    behind = mo.ui.dropdown(chosen["runs"], value=chosen["runs"][-1], allow_select_none=False, label="run")
     behind
     return (behind,)
 

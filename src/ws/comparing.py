@@ -1,12 +1,12 @@
 """Arms over runs: which recipe buys more of the trait for less coherence. Stored files only, then frames to frames.
 
     runs, skipped = finished_runs(Path("out"))
-    points = points_frame(runs)         # one row per run, kind of arm and seed
+    points = points_frame(runs)         # one row per run, round, kind of arm and seed
     arms = arms_table(points)           # mean and spread over seeds
     equal_shift(arms, at=1.0)           # coherence where every family moved the target by 1 nat
 
-Two rows belong to one arm when everything but the seed agrees; to one family when everything but seed and beta does;
-they are compared at all only within one instrument (items, axis, weights).
+Two rows belong to one arm when everything but the seed agrees, the round too; to one family when everything but seed
+and beta does. They are compared at all only within one instrument (items, axis, weights).
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def finished_runs(out: Path) -> tuple[list[Run], list[str]]:
 
 
 def points_frame(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row (columns POINTS) per run, kind of arm and seed, of the run's best round. The same seed of the same arm
-    counts once: its newest run."""
-    rows = [row for run in runs if run.has("arms.parquet", run.best) for row in _rows(run)]
+    """One row (columns POINTS) per run, round, kind of arm and seed. A round is part of what makes an arm: round 0 of a
+    long run stands beside runs of one round. The same seed of the same arm counts once: its newest run."""
+    rows = [row for run in runs for n in range(run.rounds) if run.has("arms.parquet", n) for row in _rows(run, n)]
     points = pl.DataFrame(rows, schema=POINTS)
     newest = points.sort("time", maintain_order=True).unique(
         ["instrument", "arm", "seed"], keep="last", maintain_order=True
@@ -78,8 +78,7 @@ def points_frame(runs: Sequence[Run]) -> pl.DataFrame:
     return _labelled(newest)
 
 
-def _rows(run: Run) -> list[dict[str, Any]]:
-    number = run.best
+def _rows(run: Run, number: int) -> list[dict[str, Any]]:
     arms = run.arms(number)
     judged = pl.col("chosen") & (pl.col("arm") == "steer")
     repeats = iter(run.config.seeds[1:])
@@ -95,7 +94,7 @@ def _row(run: Run, number: int, arm: dict[str, Any], seed: int) -> dict[str, Any
     made = _recipe(run, number, kind)
     settings = _settings(run, number, kind)
     place = {"fingerprint": env.get("fingerprint"), "axis": env.get("axis"), "rows": arm["identity"]}
-    family = [kind, settings, place]
+    family = [kind, number, settings, place]
     gate = next((g for g in run.gates(number) if g.gate == (1 if kind == "steered" else 3)), None)
     return {
         "run": run.path.name,
@@ -149,7 +148,7 @@ def _short(value: Any) -> str:
 def _settings(run: Run, number: int, kind: str) -> dict[str, Any]:
     """The configuration that makes an arm: without seeds and beta, which are columns, and what cannot matter to it."""
     found = flat(to_dict(run.config) | {"heal": _heal(run, number)})
-    for name in ("seeds", "heal.seed", "heal.beta", "threads", "device", "axis", "model"):
+    for name in ("seeds", "rounds", "heal.seed", "heal.beta", "threads", "device", "axis", "model"):
         found.pop(name, None)
     idle = {"steered": ("heal.", "data.", "controls."), "healed": ("controls.",)}.get(
         kind, ("controls.", "heal.barrier")
@@ -160,12 +159,13 @@ def _settings(run: Run, number: int, kind: str) -> dict[str, Any]:
 def _labelled(points: pl.DataFrame) -> pl.DataFrame:
     """`label`: what an arm is, in words, with every other setting in which the arms of its kind differ."""
     labels: dict[str, str] = {}
+    several = points["round"].n_unique() > 1
     for (kind,), part in points.group_by("kind", maintain_order=True):
         settings = {arm: json.loads(text) for arm, text in part.select("arm", "settings").iter_rows()}
         names = sorted({name for each in settings.values() for name in each})
         differ = [n for n in names if len({json.dumps(each.get(n)) for each in settings.values()}) > 1]
         for row in part.unique("arm", keep="first", maintain_order=True).rows(named=True):
-            parts = [kind, row["method"]]
+            parts = [kind, *([f"round {row['round']}"] if several else []), row["method"]]
             parts += [] if kind == "steered" else [row["adapter"], row["barrier"], f"beta {_short(row['beta'])}"]
             parts += [f"{n} {settings[row['arm']].get(n)}" for n in differ if n != "method"]
             labels[row["arm"]] = " · ".join(str(p) for p in parts)

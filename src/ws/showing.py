@@ -1,4 +1,4 @@
-"""Frames as notebooks show them: words for heads, numbers with their intervals in one cell. Pure functions of frames."""
+"""Frames as notebooks show them: words for heads, numbers with their intervals in one cell."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def verdicts_table(run: Run) -> pl.DataFrame:
     """The verdicts of a run's best round, with the researcher's notes."""
     rows = [
         {
-            "gate": f"{g.gate} {g.name}", "colour": g.colour, "outcome": g.outcome, "value": span(g.value, g.low, g.high),
+            "gate": f"{g.gate} {g.name}", "colour": g.colour, "outcome": g.outcome,
+            "value": span(g.value, g.low, g.high),
             "evidence": g.evidence, "next": g.next, "note": g.note,
         }
         for g in run.gates(run.best)
