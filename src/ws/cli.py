@@ -1,4 +1,4 @@
-"""The command line: `ws run`, steer, show, gates, doctor, results, judge, bake, export, app.
+"""The command line: `ws run`, steer, show, gates, doctor, results, diff, journal, judge, bake, export, app.
 
 With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
 2 the user's mistake (one message, no traceback), 130 Ctrl-C, 1 a bug.
@@ -126,6 +126,38 @@ class ResultsArgs:
 
 
 @dataclass(frozen=True)
+class DiffArgs:
+    """Two runs side by side: what differs in configuration, headline numbers and verdicts.
+
+    Differences carry paired 95 % intervals where both runs read the same items on the same base weights."""
+
+    a: Annotated[Positional[Path], arg(metavar="RUN")]
+    """one run's folder"""
+    b: Annotated[Positional[Path], arg(metavar="RUN")]
+    """the other's; differences are this one minus the first"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class JournalArgs:
+    """Write a run's page, which opens from disk without network, and its entry in the research journal.
+
+    A second time for the same run changes nothing."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    journal: Path = Path("RESEARCH_JOURNAL.md")
+    """the journal that gets the entry, at its end; made where there is none"""
+    interactive: bool = False
+    """write marimo's own HTML export beside the page too (it needs the network to open)"""
+    out: Path = Path("out")
+    """where runs are looked for; the page goes to OUT/journal/"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
 class JudgeArgs:
     """Let an LLM judge two arms of a run: pairwise, blind, both orders; prompts and raw answers are stored."""
 
@@ -208,7 +240,8 @@ class AppArgs:
 
 COMMANDS: dict[str, type] = {
     "run": RunArgs, "steer": SteerArgs, "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs,
-    "results": ResultsArgs, "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs, "app": AppArgs,
+    "results": ResultsArgs, "diff": DiffArgs, "journal": JournalArgs, "judge": JudgeArgs, "bake": BakeArgs,
+    "export": ExportArgs, "app": AppArgs,
 }  # fmt: skip
 
 

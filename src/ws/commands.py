@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ws.gating import Gate
     from ws.runs import Run
 
-__all__ = ["app", "bake", "doctor", "export", "gates", "judge", "results", "run", "show", "steer"]
+__all__ = [
+    "app", "bake", "diff", "doctor", "export", "gates", "journal", "judge", "results", "run", "show", "steer",
+]  # fmt: skip
 
 WIDE = 144
 
@@ -205,6 +207,30 @@ def results(args: cli.ResultsArgs) -> None:
     for row in frame.select(pl.col(shown).fill_null("")).reverse().rows():
         table.add_row(*[Text(cell) for cell in row])
     _console().print(table)
+
+
+def diff(args: cli.DiffArgs) -> None:
+    """What differs between two runs: settings, headline numbers, verdicts."""
+    from ws.differing import headline_diff, settings_diff, verdict_diff
+    from ws.reporting import print_diff
+
+    a, b = _run_at(args.a), _run_at(args.b)
+    settings, headline, verdicts = settings_diff(a, b), headline_diff(a, b), verdict_diff(a, b)
+    if args.json:
+        parts = {"settings": settings.to_dicts(), "headline": headline.to_dicts(), "verdicts": verdicts.to_dicts()}
+        _json({"a": str(a.path), "b": str(b.path), **parts})
+        return
+    print_diff(settings, headline, verdicts, _console())
+
+
+def journal(args: cli.JournalArgs) -> None:
+    """The run's page and its entry in the journal."""
+    from ws.journaling import write_journal
+
+    found = _run_at(args.run, args.out)
+    done = write_journal(found, args.out / "journal", args.journal, interactive=args.interactive)
+    said = {"run": str(found.path), "page": str(done.page), "journal": str(done.journal), "new_entry": done.entered}
+    _said(args.json, said | ({"interactive": str(done.interactive)} if done.interactive else {}))
 
 
 def judge(args: cli.JudgeArgs) -> None:

@@ -20,7 +20,7 @@ from ws.healing import HealConfig
 
 __all__ = [
     "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
-    "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
+    "flat", "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
 ]  # fmt: skip
 
 
@@ -248,6 +248,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """A tree of settings as one level, keys joined with dots."""
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        k: v for name, part in values.items() for k, v in flat(part, f"{prefix}.{name}" if prefix else name).items()
+    }
 
 
 def from_dict(values: dict[str, Any]) -> RunConfig:

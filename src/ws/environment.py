@@ -1,4 +1,4 @@
-"""What a number depends on beside the configuration: versions, device, threads, commit, command line."""
+"""What a number depends on beside the configuration: versions, device, threads, branch and commit, command line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 
 from ws import __version__
 
-PACKAGES = ("torch", "transformers", "peft", "polars", "numpy", "safetensors", "tokenizers", "altair")
+PACKAGES = (
+    "torch", "transformers", "peft", "polars", "numpy", "safetensors", "tokenizers", "altair", "vl-convert-python",
+)  # fmt: skip
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, thread count, commit and argv, as plain values for env.json."""
+    """Versions, platform, thread count, branch, commit and argv, as plain values for env.json."""
     import torch
 
     return {
@@ -24,6 +26,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
         "threads": torch.get_num_threads(),
+        "branch": branch(),
         "commit": commit(),
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
@@ -45,6 +48,15 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed else "")
+
+
+def branch() -> str | None:
+    """The branch of the checkout that ws runs from; None outside a checkout or on a commit without a branch."""
+    try:
+        name = _git(Path(__file__).resolve().parent, "rev-parse", "--abbrev-ref", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return None if name == "HEAD" else name
 
 
 def _git(where: Path, *args: str) -> str:

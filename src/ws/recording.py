@@ -116,7 +116,9 @@ class RunFolder:
         write_json(self.path / "status.json", self.status)
 
     def close(self, state: str, **extra: Any) -> None:
-        """Record how it ended: finished, interrupted or failed."""
+        """Record how it ended: finished (when first), interrupted or failed."""
+        if state == "finished":
+            self.status.setdefault("finished", now())
         self._write_status(state=state, **extra)
 
 

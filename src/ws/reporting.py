@@ -18,13 +18,13 @@ from ws.filtering import borderline
 from ws.gating import Gate
 from ws.gating.facts import num
 from ws.gating.frames import FOUNDATIONS
-from ws.gating.gate import span_of
+from ws.gating.gate import span, span_of
 from ws.knee import crossing, crossing_text, probes_of
 
 if TYPE_CHECKING:
     from ws.runs import Run
 
-__all__ = ["print_gates", "print_run", "print_samples", "readable"]
+__all__ = ["print_diff", "print_gates", "print_run", "print_samples", "readable"]
 
 COLOURS = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 MARKS = {"green": "GREEN", "yellow": "YELLOW", "red": "RED"}
@@ -289,3 +289,28 @@ def print_samples(run: Run, n: int, console: Console) -> None:
             for row in chosen.rows(named=True):
                 console.print(Text(f"  > {readable(row['prompt'])}", style="dim"))
                 print_text("", row["text"], console)
+
+
+def print_diff(settings: pl.DataFrame, headline: pl.DataFrame, verdicts: pl.DataFrame, console: Console) -> None:
+    """Two runs side by side (the frames of ws.differing)."""
+    _side_by_side("Settings that differ", settings.rows(), ("setting", "a", "b"), console)
+    rows = [
+        (arm, measure, figure(a, 3), figure(b, 3), span(difference, low, high, 3), note)
+        for arm, measure, a, b, difference, low, high, note in headline.rows()
+    ]
+    _side_by_side("Headline, best round of each", rows, ("arm", "measure", "a", "b", "b - a", ""), console)
+    marked = [(str(n), a, b, "differs" if other else "") for n, a, b, other in verdicts.rows()]
+    _side_by_side("Verdicts", marked, ("gate", "a", "b", ""), console)
+
+
+def _side_by_side(title: str, rows: list[Any], head: tuple[str, ...], console: Console) -> None:
+    console.print(Text(f"\n{title}", style="bold"))
+    if not rows:
+        console.print(Text("  none"))
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(readable(str(cell))) for cell in row])
+    console.print(table)

@@ -1,4 +1,4 @@
-"""A run's rounds as one frame: what gate 4 reads. From stored files only, no model."""
+"""A run's rounds as frames: what gate 4 reads, and what a picture of the loop shows. Stored files only, no model."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ import polars as pl
 
 from ws.directions import Direction
 from ws.gating.facts import is_surgical, num, one
-from ws.gating.frames import ROUNDS, Trait
+from ws.gating.frames import FOUNDATIONS, ROUNDS, Trait
 from ws.gating.gate import clean
 
 if TYPE_CHECKING:
     from ws.runs import Run
 
-__all__ = ["rounds_frame"]
+__all__ = ["COSINES", "DIARY", "STEPS", "cosines_frame", "diary_frame", "plane_of", "rounds_frame", "steps_frame"]
 
 TAIL = 0.1  # share of a heal's last steps whose mean is its KL
+
+ENDS = ("", "_low", "_high")
+# One row per step of a run: base at 0, round r's steered model at r + 0.5, its healed student at r + 1.
+STEPS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "at": pl.Float64, "round": pl.Int32, "kind": pl.String, "c": pl.Float64,
+    **{f"{name}{end}": pl.Float64 for name in ("d_target", "coherence") for end in ENDS},
+    **{f"d_{f}{end}": pl.Float64 for f in FOUNDATIONS for end in ENDS},
+}  # fmt: skip
+COSINES: dict[str, pl.DataType | type[pl.DataType]] = {"round": pl.Int32, "line": pl.String, "value": pl.Float64}
+DIARY: dict[str, pl.DataType | type[pl.DataType]] = {
+    "at": pl.Float64, "round": pl.Int32, "kind": pl.String, "c": pl.Float64,
+    "prompt_id": pl.String, "prompt": pl.String, "text": pl.String, "tail_ppl": pl.Float64, "readable": pl.Boolean,
+}  # fmt: skip
 
 
 def rounds_frame(run: Run, last: int | None = None) -> pl.DataFrame:
@@ -64,3 +77,72 @@ def _end(values: pl.Series) -> float | None:
 def _cosine(first: Direction, other: Direction) -> float | None:
     """None where the two rounds steer different blocks."""
     return other.cosine(first) if first.layers.keys() == other.layers.keys() else None
+
+
+def _kinds(arms: pl.DataFrame) -> list[tuple[float, str, pl.DataFrame]]:
+    """(place within the round, kind, the one row) of the steered and the healed arm, where they were measured."""
+    steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+    found = [(0.5, "steered", steered), (1.0, "healed", arms.filter(pl.col("arm") == "healed"))]
+    return [(offset, kind, rows.head(1)) for offset, kind, rows in found if rows.height]
+
+
+def steps_frame(run: Run) -> pl.DataFrame:
+    """Base, then every round's steered and healed model (columns STEPS), shifts against the pristine base."""
+    rows: list[dict[str, Any]] = []
+    for number in range(run.rounds):
+        if not run.has("arms.parquet", number):
+            break
+        arms = run.arms(number)
+        if not number:
+            rows.append(_step(one(arms, "base"), 0, 0.0, "base"))
+        rows += [_step(part.row(0, named=True), number, number + at, kind) for at, kind, part in _kinds(arms)]
+    return pl.DataFrame(rows, schema=STEPS)
+
+
+def _step(arm: dict[str, Any], number: int, at: float, kind: str) -> dict[str, Any]:
+    place = {"at": at, "round": number, "kind": kind, "c": arm["c"] if kind == "steered" else None}
+    return place | {name: arm[name] for name in STEPS if name not in place}
+
+
+def plane_of(run: Run) -> tuple[str, str]:
+    """The two foundations of the map: the axis's target and what it trades it for; authority and care by default."""
+    target, intended = run.axis["target"], [f for f in run.axis["intended"] if f in FOUNDATIONS]
+    other = next((f for f in intended if f != target), None)
+    return (target, other) if target in FOUNDATIONS and other else ("Authority", "Care")
+
+
+def cosines_frame(run: Run) -> pl.DataFrame:
+    """Cosine of every round's direction with round 0's and with the round before's (columns COSINES)."""
+    numbers = [n for n in range(run.rounds) if run.has("direction.safetensors", n)]
+    found = [run.get("direction.safetensors", n) for n in numbers]
+    rows = [(n, "to round 0", _cosine(found[0], v)) for n, v in zip(numbers, found, strict=True)]
+    rows += [(numbers[i], "to the round before", _cosine(found[i - 1], found[i])) for i in range(1, len(found))]
+    return pl.DataFrame([row for row in rows if row[2] is not None], schema=COSINES, orient="row")
+
+
+def diary_frame(run: Run) -> pl.DataFrame:
+    """What base, every round's steered model and every healed student answer to the same probe prompts, same dice.
+
+    Columns DIARY, the first sample of each prompt, in the order of the run.
+    """
+    parts: list[pl.DataFrame] = []
+    for number in range(run.rounds):
+        if not run.has("eval.parquet", number):
+            break
+        reports = run.frame("eval", number).select("arm", "c", "chosen", "text")
+        if not number:
+            parts.append(_answers(reports.filter(pl.col("arm") == "base"), 0, 0.0, "base"))
+        parts += [_answers(part, number, number + at, kind) for at, kind, part in _kinds(reports)]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=DIARY)
+
+
+def _answers(report: pl.DataFrame, number: int, at: float, kind: str) -> pl.DataFrame:
+    """The texts of one report."""
+    said = report.select("c", "text").head(1).explode("text")
+    texts = pl.DataFrame(said["text"].drop_nulls().to_list())
+    if not texts.height:
+        return pl.DataFrame(schema=DIARY)
+    first = texts.filter(pl.col("sample") == 0).with_columns(
+        at=pl.lit(at), round=number, kind=pl.lit(kind), c=pl.lit(report["c"][0] if kind == "steered" else None)
+    )
+    return first.select(pl.col(name).cast(kind) for name, kind in DIARY.items())
