@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint mini app docs help clean
+.PHONY: run test lint mini app docs bench help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -39,6 +39,9 @@ app: $(STAMP)  ## the notebook in a browser, on this machine only
 
 docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
 	@$(BIN)/python docs/figures.py
+
+bench: $(STAMP)  ## time the vignette evaluator against batches of 8 (ARGS="--runs 1 --think 16")
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/evaluator.py $(ARGS)
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 12
