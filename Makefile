@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint mini app share docs example-rounds help clean
+.PHONY: run test lint mini example example-rounds app share bench bench-app docs shots help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -45,6 +45,9 @@ docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
 
 example-rounds: $(STAMP)  ## make the shipped run of three rounds again (about 10 minutes on two cores)
 	@$(BIN)/python -m ws.example_rounds $(ARGS)
+
+bench: $(STAMP)  ## time the vignette evaluator against batches of 8 (ARGS="--runs 1 --think 16")
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/evaluator.py $(ARGS)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 20

@@ -50,7 +50,7 @@ def flags(config: RunConfig) -> list[str]:
         "--data.tail-ppl", "1e9", "--data.rep", "1.1",
         "--heal.min-rows", "4", "--heal.epochs", "1", "--heal.batch", "4",
         "--evaluation.items", e.items, "--evaluation.think", "0", "--evaluation.texts", "8",
-        "--evaluation.no-capability", "--batch-size", "128",
+        "--evaluation.no-capability", "--evaluation.no-self-violate", "--controls.no-prompted", "--batch-size", "128",
     ]  # fmt: skip
 
 

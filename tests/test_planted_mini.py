@@ -27,6 +27,7 @@ from ws.filtering import reasons, tail_limit
 from ws.gating import Gate, Trait, judge_filter, judge_heal, judge_instrument, judge_loop, judge_steer
 from ws.gating.facts import num
 from ws.gating.frames import ROUNDS
+from ws.generation import SCHEMA
 from ws.models import LM
 
 pytestmark = pytest.mark.slow
@@ -162,7 +163,8 @@ def check(gate: Gate, outcome: str) -> tuple[bool, bool]:
 
 
 def test_instrument_is_sane_and_unpaired_rows_are_named(lab: Lab) -> None:
-    table = lab.table([Arm("base", lab.base), Arm("steer", lab.at(KNEE), KNEE, chosen=True)])
+    vignettes = dataclasses.replace(lab.at(KNEE), text=lab.base.text.clear())  # few texts may leave the probe blind
+    table = lab.table([Arm("base", lab.base), Arm("steer", vignettes, KNEE, chosen=True)])
     sane = judge_instrument(table, lab.trait)
     assert sane.outcome == "sane" and sane.colour == "green", sane
     mixed = table.with_columns(identity=pl.when(pl.col("arm") == "steer").then(pl.lit("other")).otherwise("identity"))
@@ -270,7 +272,7 @@ def test_filter_works_and_inert(lab: Lab) -> None:
 def test_filter_starves(lab: Lab) -> None:
     gate = lab.filtered(pl.concat([lab.texts(KNEE), lab.texts(BROKEN)]), tail_ppl=1.0)
     assert gate.outcome == "starvation" and gate.colour == "red", gate
-    assert "inert" not in named(gate)
+    assert not {"works", "keeps base-like text"} & named(gate)
 
 
 def test_filter_keeps_base_like_text(lab: Lab) -> None:
@@ -284,7 +286,7 @@ def test_narration_leaks(lab: Lab) -> None:
     data = pl.concat([lab.texts(KNEE), lab.texts(KNEE, seed=1), lab.texts(BROKEN)])
     said = pl.concat_str(pl.lit("I am someone who looks after others. "), "text")
     told = data.with_columns(text=pl.when(pl.int_range(pl.len()) % 8 == 0).then(said).otherwise("text"))
-    scored = ws.score(lab.lm, told.select(ws.generation.SCHEMA), lab.axis)
+    scored = ws.score(lab.lm, told.select(list(SCHEMA)), lab.axis)
     leaky, tight = lab.filtered(scored, narrates=True), lab.filtered(scored)
     assert "narration leaks" in named(leaky) and "refusal boilerplate" not in named(leaky), leaky
     assert "narration leaks" not in named(tight), tight

@@ -105,10 +105,14 @@ def _base_like(f: FilterFacts) -> Finding:
     if not f.kept.height or f.kept["bite"].is_null().all():
         return None, "nothing kept, or bite not measured"
     strongest = f.data.filter(pl.col("c") == pl.col("c").max())
-    share = num(strongest["dropped"].is_null().mean())
+    share, untouched = num(strongest["dropped"].is_null().mean()), f.by_dose.filter(pl.col("c") == 0)["share"]
+    own = num(untouched[0]) if untouched.len() else 1.0
     bite = num(f.kept["bite"].median())
-    text = f"median bite of kept text {bite:.3f} nat per token; {share:.2f} survive at the strongest data dose"
-    return share >= f.limits.high_survival and bite < f.limits.bite, text
+    text = (
+        f"median bite of kept text {bite:.3f} nat per token; {share:.2f} survive at the strongest data dose, "
+        f"{own:.2f} of base's own text"
+    )
+    return share >= f.limits.high_survival * own and bite < f.limits.bite, text
 
 
 def _style(f: FilterFacts) -> Finding:

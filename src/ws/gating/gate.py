@@ -46,7 +46,7 @@ class Thresholds:
     survival_drop: float = 0.1
     """fall of the kept share from the weakest to the strongest dose that makes a filter alive"""
     high_survival: float = 0.9
-    """kept share above this counts as high survival"""
+    """kept share, relative to that of base's own text, above which survival is high"""
     bite: float = 0.02
     """nats per token: kept text under this is the base's own"""
     leak: float = 0.02

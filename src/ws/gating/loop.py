@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,10 +32,10 @@ class LoopFacts:
         return self.rounds["d_target"].diff().drop_nulls().to_list()
 
     @cached_property
-    def fell(self) -> float:
-        """Coherence lost between the most coherent round before the last, and the last."""
-        before = self.rounds["coherence"].head(self.rounds.height - 1).max()
-        return num(before) - num(self.last["coherence"])
+    def fell(self) -> bool:
+        """Whether coherence fell since the most coherent round before the last, by enough and by more than chance."""
+        before = num(self.rounds["coherence"].head(self.rounds.height - 1).max())
+        return before - num(self.last["coherence"]) >= self.limits.decline and num(self.last["coherence_high"]) < before
 
     def path(self, column: str, digits: int = 2) -> str:
         """A column over the rounds, as in 0.9 -> 1.2."""
@@ -53,13 +52,13 @@ def _collapse(f: LoopFacts) -> Finding:
     found = f.last["c"] is not None and (f.last["kept"] or 0) > 0
     under = num(f.last["coherence_high"]) < f.limits.coherent
     text = f"coherence {f.path('coherence')} while the dose search gave c {f.path('c')} and {f.last['kept']} texts"
-    return found and under and f.fell >= f.limits.decline, text
+    return found and under and f.fell, text
 
 
 def _erodes(f: LoopFacts) -> Finding:
-    if not f.gains or math.isnan(f.fell):
+    if not f.gains or f.last["coherence"] is None:
         return None, "target or coherence was not measured"
-    return f.gains[-1] <= -f.limits.gain and f.fell >= f.limits.decline, f.text
+    return f.gains[-1] <= -f.limits.gain and f.fell, f.text
 
 
 def _erased(f: LoopFacts) -> Finding:
@@ -67,8 +66,7 @@ def _erased(f: LoopFacts) -> Finding:
         return None, "the target was not measured"
     if f.last["reference"] != "base":
         return False, "the reference is the previous round"
-    held = not f.fell >= f.limits.decline
-    return f.gains[-1] <= -f.limits.gain and held, f"reference base; {f.text}"
+    return f.gains[-1] <= -f.limits.gain and not f.fell, f"reference base; {f.text}"
 
 
 def _wanders(f: LoopFacts) -> Finding:
