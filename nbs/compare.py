@@ -17,6 +17,8 @@ with app.setup:
     from ws.showing import arms_shown, diary_table, equal_shown, verdicts_table
     from ws.trajectory import diary_frame
 
+    PLAIN = {"show_download": False, "show_search": False, "show_data_types": False}
+
 
 @app.cell(hide_code=True)
 def _():
@@ -69,8 +71,8 @@ def _():
     mo.md("""
     ## The arms
 
-    Mean over seeds, with the seeds' own 95 % intervals averaged, and the spread (sd) over seeds. Select an arm: it
-    stands out in the chart, and the runs behind it open below.
+    Mean over seeds, with the seeds' own 95 % intervals averaged, and the spread (sd) where there are several seeds.
+    Select an arm: it stands out in the chart, and the runs behind it open below.
     """)
     return
 
@@ -79,7 +81,7 @@ def _():
 def _(arms):
     table = mo.ui.table(
         arms_shown(arms), selection="single", initial_selection=[0], wrapped_columns=["arm", "note"],
-        pagination=False, show_download=False,
+        pagination=False, **PLAIN,
     )
     table
     return (table,)
@@ -137,7 +139,7 @@ def _(arms):
 def _(arms, at):
     mo.ui.table(
         equal_shown(equal_shift(arms, at.value)),
-        selection=None, wrapped_columns=["family", "note"], pagination=False, show_download=False,
+        selection=None, wrapped_columns=["family", "note"], pagination=False, **PLAIN,
     )  # fmt: skip
     return
 
@@ -159,7 +161,7 @@ def _(chosen):
 def _(behind, runs):
     mo.ui.table(
         verdicts_table(runs[behind.value]),
-        selection=None, wrapped_columns=["evidence", "next", "note"], pagination=False, show_download=False,
+        selection=None, wrapped_columns=["evidence", "next", "note"], pagination=False, **PLAIN,
     )  # fmt: skip
     return
 
@@ -168,7 +170,7 @@ def _(behind, runs):
 def _(behind, runs):
     mo.ui.table(
         diary_table(diary_frame(runs[behind.value])),
-        selection=None, wrapped_columns=["prompt", "text"], page_size=9, show_download=False,
+        selection=None, wrapped_columns=["prompt", "text"], page_size=9, **PLAIN,
     )  # fmt: skip
     return
 

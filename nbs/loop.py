@@ -17,6 +17,7 @@ with app.setup:
     from ws.showing import diary_table, rounds_table, verdict_text
     from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
+    PLAIN = {"show_download": False, "show_search": False, "show_data_types": False}
     KINDS = {"green": "success", "yellow": "warn", "red": "danger"}
 
 
@@ -139,7 +140,7 @@ def _(run):
 
 @app.cell(hide_code=True)
 def _(rounds):
-    mo.ui.table(rounds_table(rounds), selection=None, show_download=False, label="Round by round")
+    mo.ui.table(rounds_table(rounds), selection=None, **PLAIN, label="Round by round")
     return
 
 
@@ -148,7 +149,7 @@ def _(run):
     mo.accordion({
         f"Gate {gate.gate}, {gate.name}: every outcome, measured or not": mo.ui.table(
             pl.DataFrame(gate.checks, schema=["outcome", "measured", "seen", "evidence"], orient="row"),
-            selection=None, wrapped_columns=["evidence"], pagination=False, show_download=False,
+            selection=None, wrapped_columns=["evidence"], pagination=False, **PLAIN,
         )
         for gate in judge_rounds(run)
     } if looped(run) else {})  # fmt: skip
@@ -187,7 +188,7 @@ def _(texts):
 def _(prompt, texts):
     mo.ui.table(
         diary_table(texts.filter(pl.col("prompt") == prompt.value)),
-        selection=None, wrapped_columns=["text"], pagination=False, show_download=False,
+        selection=None, wrapped_columns=["text"], pagination=False, **PLAIN,
     )  # fmt: skip
     return
 

@@ -184,7 +184,8 @@ def instruments(points: pl.DataFrame) -> dict[str, str]:
 def arms_table(points: pl.DataFrame) -> pl.DataFrame:
     """One row per instrument and arm: seeds, and of each measure the mean, the spread (`_sd`, null for one seed) and
     the mean ends of the seeds' own intervals; runs; a note where seeds are too few to rank."""
-    found = points.group_by("instrument", "arm", maintain_order=True).agg(
+    ordered = points.sort("kind", "round", "barrier", "beta", "arm", "seed", maintain_order=True)
+    found = ordered.group_by("instrument", "arm", maintain_order=True).agg(
         *(pl.col(name).first() for name in SHOWN[2:]),
         pl.col("seed").n_unique().alias("seeds"),
         *(pl.col(f"{m}{end}").mean() for m in MEASURES for end in ENDS),
@@ -192,7 +193,7 @@ def arms_table(points: pl.DataFrame) -> pl.DataFrame:
         pl.col("run").unique(maintain_order=True).alias("runs"),
     )
     few = pl.col("seeds") < MIN_SEEDS
-    said = pl.format("{} of the {} seeds that a ranking needs", "seeds", pl.lit(MIN_SEEDS))
+    said = pl.format("{} of {} seeds: not ranked", "seeds", pl.lit(MIN_SEEDS))
     return found.with_columns(note=pl.when(few).then(said).otherwise(pl.lit("")))
 
 
@@ -251,7 +252,7 @@ def _at(part: pl.DataFrame, at: float) -> dict[str, Any]:
     columns = ("coherence", "coherence_low", "coherence_high", "coherence_sd")
     found = {name: _between(pair[name].to_list(), weight) for name in columns}
     seeds = min(pair["seeds"].to_list())
-    note = "" if seeds >= MIN_SEEDS else f"{seeds} of the {MIN_SEEDS} seeds that a ranking needs: not ranked"
+    note = "" if seeds >= MIN_SEEDS else f"{seeds} of {MIN_SEEDS} seeds: not ranked"
     return row | found | {"seeds": seeds, "note": note}
 
 

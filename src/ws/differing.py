@@ -21,6 +21,7 @@ HEADLINE: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "measure": pl.String, "a": pl.Float64, "b": pl.Float64,
     "difference": pl.Float64, "low": pl.Float64, "high": pl.Float64, "note": pl.String,
 }  # fmt: skip
+PAIRED = {"d_target": "paired over items", "coherence": "items paired, texts not"}
 ARMS = {"steer": "steered", "healed": "healed"}
 
 
@@ -82,7 +83,7 @@ def _arm_rows(a: Run, b: Run, arm: str) -> list[dict[str, Any]]:
         figures = {
             end or "difference": moved[f"{difference}_{end}" if end else difference] for end in ("", "low", "high")
         }
-        rows.append({"arm": ARMS[arm], "measure": name, "a": x, "b": y, **figures, "note": why})
+        rows.append({"arm": ARMS[arm], "measure": name, "a": x, "b": y, **figures, "note": PAIRED[name]})
     return rows
 
 
@@ -125,7 +126,7 @@ def _paired(a: Run, b: Run, arm: str) -> tuple[dict[str, Any] | None, str]:
         return None, "not paired: the base weights differ"
     try:
         refuse_unlike(mine["base"].report, theirs["base"].report)
-        return summary(compare(mine[arm].report, theirs[arm].report)), "paired over items"
+        return summary(compare(mine[arm].report, theirs[arm].report)), ""
     except UserError as error:
         return None, f"not paired: {error}"
 

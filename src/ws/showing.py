@@ -34,11 +34,11 @@ def rounds_table(rounds: pl.DataFrame) -> pl.DataFrame:
     """ws.trajectory.rounds_frame with each interval beside its number."""
     rows = [
         {
-            "round": row["round"], "dose c": span(row["c"], None, None), "kept": row["kept"],
-            "survival": span(row["survival"], None, None), "healed (nat)": span_of(row, "d_target"),
-            "coherence": span_of(row, "coherence"), "steered coherence": span(row["coherence_steered"], None, None),
-            "cosine to round 0": span(row["cos_v0"], None, None, 3), "KL to base": span(row["kl_base"], None, None),
-            "KL to the round before": span(row["kl_prev"], None, None),
+            "round": row["round"], "dose c": span(row["c"], None, None),
+            "kept": f"{row['kept']} ({span(row['survival'], None, None)} passed)",
+            "steered coherence": span(row["coherence_steered"], None, None), "healed (nat)": span_of(row, "d_target"),
+            "healed coherence": span_of(row, "coherence"), "cosine to round 0": span(row["cos_v0"], None, None, 3),
+            "KL to base": span(row["kl_base"], None, None), "to the round before": span(row["kl_prev"], None, None),
         }
         for row in rounds.rows(named=True)
     ]  # fmt: skip
@@ -56,14 +56,21 @@ def diary_table(texts: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+MEASURED = {"shift (nat)": "d_target", "coherence": "coherence", "retain": "retain"}
+
+
+def _spread(row: dict[str, Any], name: str) -> str:
+    """A mean with its interval, and its spread over seeds where there are several."""
+    sd = row[f"{name}_sd"]
+    return span_of(row, name) + ("" if sd is None else f", sd {sd:.3f}")
+
+
 def arms_shown(arms: pl.DataFrame) -> pl.DataFrame:
     """ws.comparing.arms_table: one line per arm, `#` its row."""
     rows = [
         {
-            "#": i, "arm": row["label"], "seeds": row["seeds"], "shift (nat)": span_of(row, "d_target"),
-            "sd of shift": span(row["d_target_sd"], None, None, 3), "coherence": span_of(row, "coherence"),
-            "sd of coherence": span(row["coherence_sd"], None, None, 3), "retain": span_of(row, "retain"),
-            "note": row["note"],
+            "#": i, "arm": row["label"], "seeds": row["seeds"],
+            **{title: _spread(row, name) for title, name in MEASURED.items()}, "note": row["note"],
         }
         for i, row in enumerate(arms.rows(named=True))
     ]  # fmt: skip
@@ -75,9 +82,8 @@ def equal_shown(found: pl.DataFrame) -> pl.DataFrame:
     rows = [
         {
             "rank": "-" if row["rank"] is None else str(row["rank"]), "family": row["label"],
-            "coherence": span_of(row, "coherence"), "sd over seeds": span(row["coherence_sd"], None, None, 3),
-            "measured from": span(row["from"], None, None), "to (nat)": span(row["to"], None, None),
-            "seeds": row["seeds"], "note": row["note"],
+            "coherence": _spread(row, "coherence"), "seeds": row["seeds"],
+            "measured (nat)": f"{row['from']:.2f} to {row['to']:.2f}", "note": row["note"],
         }
         for row in found.rows(named=True)
     ]  # fmt: skip

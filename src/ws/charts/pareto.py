@@ -33,7 +33,7 @@ def pareto_chart(points: pl.DataFrame, chosen: str | None = None, width: int = 5
     colour = alt.Color("label:N", title=None, legend=legend, scale=alt.Scale(domain=labels, range=many))
     shapes = [SHAPES[i % len(SHAPES)] for i in range(len(labels))]
     shape = alt.Shape("label:N", title=None, legend=legend, scale=alt.Scale(domain=labels, range=shapes))
-    faint = alt.when(alt.datum.arm == chosen).then(alt.value(1.0)).otherwise(alt.value(0.3))
+    faint = alt.when(alt.datum.arm == chosen).then(alt.value(1.0)).otherwise(alt.value(0.45))
     opacity = faint if chosen in rows["arm"].to_list() else alt.value(0.9)
     x = alt.X("d_target:Q", title="shift of the target (nats, + as intended)", scale=alt.Scale(zero=False))
     y = alt.Y("coherence:Q", title="coherence (share, 1 = as base)", scale=alt.Scale(zero=False))

@@ -42,7 +42,7 @@ def write_journal(run: Run, folder: Path, journal: Path, *, interactive: bool = 
         raise UserError(f"{run.path} has no judged round yet: there is nothing to write. The same `ws run` goes on.")
     page = folder / f"{day_of(run)}-{name_of(run)}.html"
     text = page_of(run)
-    if not page.is_file() or page.read_text(encoding="utf-8") != text:
+    if not page.is_file() or page.read_bytes() != text.encode():
         write_text(page, text)
     with folder_lock(folder, "journal", wait=True):
         entered = append_entry(run, journal, page)

@@ -14,7 +14,7 @@ VOID = {"meta", "br"}
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 # Reordering and invisible characters can make a text read as another: shown as their code
 TRICKS = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
 )
 
 
