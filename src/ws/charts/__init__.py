@@ -4,8 +4,9 @@ from ws.charts.dose import dose_chart
 from ws.charts.drift import drift_chart
 from ws.charts.response import band_chart, response_chart
 from ws.charts.sieve import points_chart, roc_chart, shares_chart
-from ws.charts.style import save
+from ws.charts.style import embedded, save
 
 __all__ = [
-    "band_chart", "dose_chart", "drift_chart", "points_chart", "response_chart", "roc_chart", "save", "shares_chart"
+    "band_chart", "dose_chart", "drift_chart", "embedded", "points_chart", "response_chart", "roc_chart",
+    "save", "shares_chart",
 ]  # fmt: skip
