@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint mini app share docs help clean
+.PHONY: run test lint mini example app share bench-app docs shots help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -34,17 +34,26 @@ mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure 
 	@$(BIN)/python -m ws.mini.training --out src/ws/mini/weights $(ARGS)
 	@$(BIN)/python -m ws.mini.card
 
+example: $(STAMP)  ## run the quick recipe afresh and ship it as the app's example (src/ws/data/example)
+	@$(BIN)/python -m ws.exampling
+
 app: $(STAMP)  ## the app in a browser, on this machine only (ARGS="--model ID_OR_PATH ..." goes to ws app)
 	@$(BIN)/ws app $(ARGS)
 
 share: $(STAMP)  ## the app for others: TOKEN=FILE holds the password (needed), HOST= narrows it, ARGS="--allow-write"
 	@$(BIN)/ws app --share $(if $(TOKEN),--token-password-file "$(TOKEN)") $(if $(HOST),--host "$(HOST)") $(ARGS)
 
+bench-app: $(STAMP)  ## how fast the app answers in a real browser, with the machine's load (needs chromium)
+	@$(BIN)/python bench/app.py $(ARGS)
+
 docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
 	@$(BIN)/python docs/figures.py
 
+shots: $(STAMP)  ## screenshots of the app's views into docs/img (needs chromium)
+	@$(BIN)/python docs/screenshots.py
+
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 16
 
 clean:  ## remove the environment; runs under out/ stay
 	rm -rf $(VENV)

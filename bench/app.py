@@ -128,7 +128,7 @@ def first_screen(page: Browser, url: str) -> float:
     """Milliseconds from a server that answers to tiles, samples and the first chart on the page."""
     began = time.monotonic()
     page.open(url)
-    page.wait(f"{READY} && ({DEEP}, 1) && document.querySelectorAll('marimo-vega').length > 0", 120)
+    page.wait(f"(() => {{ {DEEP}; return {READY} && deep('svg.marks').length > 0 }})()", 120)
     return 1000 * (time.monotonic() - began)
 
 

@@ -6,10 +6,10 @@ from ws.charts.ladder import ladder_chart
 from ws.charts.planes import planes_chart
 from ws.charts.response import band_chart, response_chart
 from ws.charts.sieve import points_chart, roc_chart, shares_chart
-from ws.charts.style import save
+from ws.charts.style import embedded, save
 from ws.charts.training import training_chart
 
 __all__ = [
-    "band_chart", "dose_chart", "drift_chart", "ladder_chart", "planes_chart", "points_chart",
+    "band_chart", "dose_chart", "drift_chart", "embedded", "ladder_chart", "planes_chart", "points_chart",
     "response_chart", "roc_chart", "save", "shares_chart", "training_chart",
 ]  # fmt: skip
