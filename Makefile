@@ -34,14 +34,23 @@ mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure 
 	@$(BIN)/python -m ws.mini.training --out src/ws/mini/weights $(ARGS)
 	@$(BIN)/python -m ws.mini.card
 
+example: $(STAMP)  ## run the quick recipe afresh and ship it as the app's example (src/ws/data/example)
+	@$(BIN)/python -m ws.exampling
+
 app: $(STAMP)  ## the app in a browser, on this machine only (ARGS="--model ID_OR_PATH ..." goes to ws app)
 	@$(BIN)/ws app $(ARGS)
 
 share: $(STAMP)  ## the app for others: TOKEN=FILE holds the password (needed), HOST= narrows it, ARGS="--allow-write"
 	@$(BIN)/ws app --share $(if $(TOKEN),--token-password-file "$(TOKEN)") $(if $(HOST),--host "$(HOST)") $(ARGS)
 
+bench-app: $(STAMP)  ## how fast the app answers in a real browser, with the machine's load (needs chromium)
+	@$(BIN)/python bench/app.py $(ARGS)
+
 docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
 	@$(BIN)/python docs/figures.py
+
+shots: $(STAMP)  ## screenshots of the app's views into docs/img (needs chromium)
+	@$(BIN)/python docs/screenshots.py
 
 example-rounds: $(STAMP)  ## make the shipped run of three rounds again (about 10 minutes on two cores)
 	@$(BIN)/python -m ws.example_rounds $(ARGS)
@@ -50,7 +59,7 @@ bench: $(STAMP)  ## time the vignette evaluator against batches of 8 (ARGS="--ru
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evaluator.py $(ARGS)
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 20
 
 clean:  ## remove the environment; runs under out/ stay
 	rm -rf $(VENV)

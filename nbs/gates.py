@@ -22,19 +22,6 @@ def link():
     return views.read_link(mo.query_params().to_dict()) if mo.app_meta().mode in ("run", "edit") else {}
 
 
-@app.cell(hide_code=True)
-def _():
-    mo.md("""
-    # Does it steer? Can we filter? Did it learn?
-
-    A persona pair gives a **direction** in the residual stream. The model writes with `c` times that direction added;
-    incoherent texts are dropped; an adapter learns the rest under a KL barrier. Below is a finished example on a toy
-    model of 3M parameters: the phenomena are real on it, and nothing here is a claim about large models. Read the three
-    tiles first (click one for its evidence), then move a slider.
-    """)
-    return
-
-
 @app.cell
 def _():
     access = AppSettings.from_args(mo.cli_args().to_dict())
@@ -129,8 +116,7 @@ def _(first):
 
 @app.cell
 def _(access, axis, layers, method, offered, persona):
-    pair = views.pair_of(persona.value)
-    subject = views.Subject(access.model, axis.value, method.value, offered[layers.value], pair)
+    subject = views.Subject(access.model, axis.value, method.value, offered[layers.value], views.pair_of(persona.value))
     return (subject,)
 
 
@@ -211,24 +197,26 @@ def _():
 
 @app.cell(hide_code=True)
 def _(axis, band, beta, c, layers, method, persona, run, seed, subject, tail):
-    mo.sidebar(
+    _controls = mo.vstack(
         [
-            mo.md("### Settings"),
-            mo.plain_text(f"model: {subject.model}"),
+            mo.Html(f"<b>Settings</b><div class='ws-note'>model: {views.escaped(subject.model)}</div>"),
             axis,
-            persona if persona.elements else None,
+            *persona.elements.values(),
             method,
             layers,
             seed,
             mo.Html(f"<b>c = {c.value:.4g}</b>"),
             c,
             mo.Html(charts.band_chart(band, c.steps[-1], c.value)),
-            mo.vstack([mo.Html(f"<b>beta = {beta.value:.4g}</b>"), beta]),
-            mo.vstack([mo.Html(f"<b>keep below {tail.value:.4g}</b>"), tail]),
-            mo.plain_text(views.about(run) if run else "not measured at these settings"),
+            mo.Html(f"<b>beta = {beta.value:.4g}</b>"),
+            beta,
+            mo.Html(f"<b>keep below {tail.value:.4g}</b>"),
+            tail,
+            mo.Html(f"<div class='ws-note'>Shown: {views.escaped(views.about(run, subject))}</div>"),
         ],
-        width="300px",
+        gap=0.4,
     )
+    mo.sidebar([_controls], width="300px")
     return
 
 
@@ -286,6 +274,19 @@ def _(gates, notes):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
+    # Does it steer? Can we filter? Did it learn?
+
+    A persona pair gives a **direction** in the residual stream. The model writes with `c` times that direction added;
+    incoherent texts are dropped; an adapter learns the rest under a KL barrier. Below is a finished example on a toy
+    model of 3M parameters: the phenomena are real on it, and nothing here is a claim about large models. Read the three
+    tiles first (click one for its evidence), then move a slider.
+    """)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
     ## Steer?
 
     The same prompt and the same dice at three doses: what differs is the dose.
@@ -314,17 +315,21 @@ def _(access, c, own, prompt, run, seed, subject, surprise):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    **What each dose moves, and what it costs.** Above: the shift of every foundation; the target is the thick line, the
-    dashed ones should stay at 0. The grey band is where 95 % of random directions at the same KL move it; dotted
-    lines are the persona as a system prompt. Below: coherence and its two parts; above the dashed line (0.95) is
-    coherent. Green doses are coherent, the red rule is the slider.
+    **What each dose moves, and what it costs.** Above: the shift of every foundation; the target is the thick line,
+    the dashed ones should stay at 0. The grey band is where 95 % of random directions at the same KL move the target;
+    dotted lines are the persona as a system prompt. Below: coherence and its two parts; above the dashed line (0.95)
+    is coherent. Green doses are coherent, the red rule is the slider.
     """)
     return
 
 
 @app.cell(hide_code=True)
-def _(band, c, run, trait):
-    charts.response_chart(run.frame("dose"), run.arms(), trait, band, c.value) if run else None
+def _(band, c, run, seed, subject, trait):
+    (
+        charts.response_chart(run.frame("dose"), run.arms(), trait, band, c.value)
+        if run
+        else mo.callout(mo.plain_text(views.unmeasured(subject, seed.value)), kind="info")
+    )
     return
 
 

@@ -1,7 +1,7 @@
 """A headless Chromium over its own DevTools protocol: no driver, no package beyond websockets. And the app's server.
 
-    with serving(["--", "--out", str(tmp)]) as url, Browser() as page:
-        page.open(url); page.wait("document.querySelector('.ws-tiles')")
+with serving(["--", "--out", str(tmp)]) as url, Browser() as page:
+    page.open(url); page.wait("document.querySelector('.ws-tiles')")
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Browser:
         self.errors: list[str] = []
         self.requests: list[str] = []
         self._number = 0
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Browser:
         assert CHROMIUM is not None
@@ -51,7 +52,7 @@ class Browser:
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             target = next(t for t in json.load(answer) if t["type"] == "page")
-        self.socket = connect(target["webSocketDebuggerUrl"], max_size=None)
+        self.socket = self._open.enter_context(connect(target["webSocketDebuggerUrl"], max_size=None))
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setEmulatedMedia", features=[
@@ -59,7 +60,7 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self._open.close()
         self.process.terminate()
         self.process.wait(30)
         shutil.rmtree(self.profile, ignore_errors=True)
@@ -98,8 +99,8 @@ class Browser:
         return found["result"].get("value")
 
     def wait(self, code: str, seconds: float = 60) -> Any:
-        """Until an expression is true; its value. AssertionError names it when it stays false."""
-        return _until(lambda: self.js(code), seconds, f"never true in the page: {code}")
+        """Until an expression is true. AssertionError names it when it stays false."""
+        return _until(lambda: self.js(f"!!({code})"), seconds, f"never true in the page: {code}")
 
     def text(self) -> str:
         """All visible text, shadow roots of marimo's widgets included."""
@@ -156,14 +157,14 @@ def free_port() -> int:
 def serving(args: list[str], notebook: str = "gates", log: Path | None = None) -> Iterator[str]:
     """`marimo run` of a notebook on loopback; its address. The server is ended on the way out."""
     port = free_port()
-    command = [sys.executable, "-m", "marimo", "run", f"nbs/{notebook}.py", "--headless", "--port", str(port)]
+    command = [sys.executable, "-m", "ws.hosting", "run", f"nbs/{notebook}.py", "--headless", "--port", str(port)]
     command += ["--show-tracebacks", "--", *args]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with (open(log, "w") if log else open(os.devnull, "w")) as out:
+    with open(log or os.devnull, "w") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
         try:
             url = f"http://127.0.0.1:{port}"
-            _until(lambda: _answers(url), 120, "the server did not start")
+            _until(lambda: _answers(url), 200, "the server did not start")
             yield url
         finally:
             process.terminate()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ws.config import RunConfig, from_dict, mini_quick, to_dict
 from ws.runs import FORMAT, Run
+from ws.stops import SHIPPED, Ask, find_stop, make_stops
 from ws.storing import read_json, write_atomic, write_json
 
 __all__ = ["EXAMPLE", "NAME", "make_example", "stale"]
@@ -37,6 +38,8 @@ def make_example(target: Path = EXAMPLE) -> Path:
     with tempfile.TemporaryDirectory() as folder, bars(Console(stderr=True)) as listen:
         run = ws.run(recipe(), listen, out=Path(folder) / "out", new=True)
         write_atomic(target, lambda place: _trimmed(run, place))
+    make_stops(Run(target))
+    (target / ".lock").unlink(missing_ok=True)
     return target
 
 
@@ -73,6 +76,7 @@ def stale(path: Path = EXAMPLE) -> list[str]:
         found.append(f"format {run.status.get('format')}, state {run.status.get('state')}")
     if read_json(path / "config.json") != to_dict(config):
         found.append("another recipe")
+    found += [f"no stop at beta {beta:g}" for beta in SHIPPED if find_stop(run, Ask(beta)) is None]
     return found
 
 

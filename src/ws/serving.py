@@ -191,7 +191,8 @@ def app_command(
     """
     place = host or ("0.0.0.0" if share else "127.0.0.1")
     shared = share or not is_loopback(place)
-    words = [sys.executable, "-m", "marimo", "run", str(notebook_file(notebook)), "--host", place, "--port", str(port)]
+    words = [sys.executable, "-m", "ws.hosting", "run", str(notebook_file(notebook))]
+    words += ["--host", place, "--port", str(port)]
     if shared or password is not None:
         words += ["--token", "--token-password-file", str(token_file(password))]
     if shared or headless:

@@ -45,6 +45,7 @@ __all__ = [
     "estimate",
     "find_stop",
     "make_stops",
+    "stop_gate",
     "stop_key",
     "stops_of",
     "train_stop",

@@ -10,12 +10,12 @@ from ws.charts.planes import planes_chart
 from ws.charts.profile import profile_chart
 from ws.charts.response import band_chart, response_chart
 from ws.charts.sieve import points_chart, roc_chart, shares_chart
-from ws.charts.style import save
+from ws.charts.style import embedded, save
 from ws.charts.training import training_chart
 from ws.charts.zigzag import zigzag_chart
 
 __all__ = [
-    "band_chart", "dose_chart", "drift_chart", "gauges_chart", "ladder_chart", "pareto_chart", "plane_chart",
+    "band_chart", "dose_chart", "drift_chart", "embedded", "gauges_chart", "ladder_chart", "pareto_chart", "plane_chart",
     "planes_chart", "points_chart", "profile_chart", "response_chart", "roc_chart", "save", "shares_chart",
     "training_chart", "zigzag_chart",
 ]  # fmt: skip

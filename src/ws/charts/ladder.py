@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.charts.style import BLUE, GREEN, GREY, ORANGE
+from ws.charts.style import BLUE, GREEN, GREY, ORANGE, embedded
 
 __all__ = ["ladder_chart"]
 
@@ -22,7 +22,8 @@ def ladder_chart(points: pl.DataFrame, beta: float | None = None) -> alt.HConcat
     """Three panels over beta with 95 % intervals; base's capability as a dashed rule, `beta` as a filled point."""
     healed = points.filter(pl.col("arm") == "healed").with_columns(chosen=(pl.col("beta") == beta).fill_null(False))
     base = points.filter(pl.col("arm") == "base")
-    return alt.hconcat(*(_panel(healed, base, *panel) for panel in PANELS))
+    chart: alt.HConcatChart = embedded(alt.hconcat(*(_panel(healed, base, *panel) for panel in PANELS)))
+    return chart
 
 
 def _panel(healed: pl.DataFrame, base: pl.DataFrame, name: str, title: str, colour: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE
+from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, embedded
 
 __all__ = ["coherence_plane", "foundations_plane", "planes_chart"]
 
@@ -22,10 +22,11 @@ SIZE = {"width": 270, "height": 250}
 def planes_chart(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.HConcatChart:
     """Both planes side by side under one legend."""
     both = alt.hconcat(coherence_plane(points, beta), foundations_plane(points, axes, beta))
-    return both.configure_legend(orient="top")
+    chart: alt.HConcatChart = embedded(both.configure_legend(orient="top"))
+    return chart
 
 
-def coherence_plane(points: pl.DataFrame, beta: float | None = None) -> alt.TopLevelMixin:
+def coherence_plane(points: pl.DataFrame, beta: float | None = None) -> Any:
     """Coherence (share) over the shift of the target (nats, + as intended), 95 % intervals; `beta` stands out."""
     floor = pl.DataFrame({"y": [COHERENT]})
     line = alt.Chart(floor).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="y:Q")
@@ -33,7 +34,7 @@ def coherence_plane(points: pl.DataFrame, beta: float | None = None) -> alt.TopL
     return alt.layer(line, *_marks(points, "d_target", "coherence", x, y, beta)).properties(**SIZE)
 
 
-def foundations_plane(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.TopLevelMixin:
+def foundations_plane(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> Any:
     """Shift of the foundation that should rise over that of the one that should fall (nats), base at 0, 0."""
     zero = pl.DataFrame({"at": [0.0]})
     rules = [alt.Chart(zero).mark_rule(color=GREY, opacity=0.5).encode(**{k: "at:Q"}) for k in ("x", "y")]

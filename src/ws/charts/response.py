@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.charts.style import BLUE, COHERENT, DASHES, GREEN, GREY, OFF, ORANGE, PURPLE, RULE
+from ws.charts.style import BLUE, COHERENT, DASHES, GREEN, GREY, OFF, ORANGE, PURPLE, RULE, embedded
 from ws.gating.frames import FOUNDATIONS, Trait
 
 __all__ = ["band_chart", "response_chart"]
@@ -19,7 +19,7 @@ PARTS = {
 
 
 def response_chart(
-    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, band: tuple[float, float], c: float | None, width: int = 560
+    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, band: tuple[float, float], c: float | None, width: int = 600
 ) -> alt.VConcatChart:
     """Shift of every foundation over c (nats, 95 %) above 1 - coherence and its two parts on a log axis.
 
@@ -32,10 +32,12 @@ def response_chart(
     shifts = _shifts(grid, trait)
     top = alt.layer(
         *behind, _random(arms, trait), _area(shifts, x), _lines(shifts, x, trait), _errors(shifts, x, trait),
-        *_persona(arms, trait, most, x),
+        *_persona(arms, trait, x),
     ).properties(width=width, height=260)  # fmt: skip
     bottom = alt.layer(*behind, _floor(), *_costs(grid, x)).properties(width=width, height=170)
-    return alt.vconcat(top, bottom, spacing=8).resolve_scale(color="independent", strokeDash="independent")
+    both = alt.vconcat(top, bottom, spacing=8).resolve_scale(color="independent", strokeDash="independent")
+    chart: alt.VConcatChart = embedded(both)
+    return chart
 
 
 def role(foundation: str, trait: Trait) -> str:
@@ -72,7 +74,7 @@ def _colours(trait: Trait) -> tuple[list[str], list[str], list[list[int]]]:
 
 def _lines(shifts: pl.DataFrame, x: alt.X, trait: Trait) -> alt.Chart:
     names, colours, dashes = _colours(trait)
-    legend = alt.Legend(title="shift of", symbolStrokeWidth=3, labelLimit=220, symbolSize=260)
+    legend = alt.Legend(title="shift of", symbolType="stroke", symbolStrokeWidth=3, labelLimit=220, symbolSize=300)
     return (
         alt.Chart(shifts)
         .mark_line(point=alt.OverlayMarkDef(size=22))
@@ -110,15 +112,15 @@ def _random(arms: pl.DataFrame, trait: Trait) -> alt.Chart:
     return alt.Chart(rows).mark_rect(color=GREY, opacity=0.35).encode(y="low:Q", y2="high:Q", tooltip=tip)
 
 
-def _persona(arms: pl.DataFrame, trait: Trait, most: float, x: alt.X) -> list[alt.Chart]:
+def _persona(arms: pl.DataFrame, trait: Trait, x: alt.X) -> list[alt.Chart]:
     """The target's shift under the persona as a system prompt: it has no dose, so it is a line with its name."""
     names = {"persona": "persona as system prompt", "persona_engineered": "engineered system prompt"}
     rows = arms.filter(pl.col("arm").is_in(list(names)) & pl.col(f"d_{trait.target}").is_not_null()).select(
-        y=f"d_{trait.target}", name=pl.col("arm").replace_strict(names), c=pl.lit(most)
+        y=f"d_{trait.target}", name=pl.col("arm").replace_strict(names), c=pl.lit(0.0)
     )
     base = alt.Chart(rows)
     line = base.mark_rule(color=BLUE, strokeDash=[2, 4], size=1.5).encode(y="y:Q")
-    text = base.mark_text(align="right", dy=-6, dx=-4, color=BLUE, fontSize=11).encode(x=x, y="y:Q", text="name:N")
+    text = base.mark_text(align="left", dy=-6, dx=4, color=BLUE, fontSize=11).encode(x=x, y="y:Q", text="name:N")
     return [line, text]
 
 
@@ -150,8 +152,8 @@ def _costs(grid: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
     y: Any = alt.Y("loss:Q", scale=scale, title="1 − coherence (log, up is better)",
                    axis=alt.Axis(values=[0.001, 0.01, 0.05, 0.2, 1], format="~g"))  # fmt: skip
     names = list(PARTS.values())
-    colour = alt.Color("part:N", title="parts of coherence", legend=alt.Legend(labelLimit=220, symbolSize=200),
-                       scale=alt.Scale(domain=names, range=[ORANGE, PURPLE, GREY]))  # fmt: skip
+    legend = alt.Legend(title="parts of coherence", labelLimit=220, symbolType="stroke", symbolStrokeWidth=3)
+    colour = alt.Color("part:N", legend=legend, scale=alt.Scale(domain=names, range=[ORANGE, PURPLE, GREY]))
     lines = alt.Chart(long).mark_line(point=True, opacity=0.9).encode(
         x=x, y=y, color=colour, tooltip=["part:N", *(alt.Tooltip(f"{name}:Q", format=".3g") for name in ("c", "loss"))]
     )  # fmt: skip

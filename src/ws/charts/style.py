@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 
 from ws.errors import UserError
 
 __all__ = [
-    "BLUE", "COHERENT", "DASHES", "GREEN", "GREY", "OFF", "ORANGE", "PURPLE", "RULE", "STATES", "save"
+    "BLUE", "COHERENT", "DASHES", "GREEN", "GREY", "OFF", "ORANGE", "PURPLE", "RULE", "STATES", "embedded",
+    "save",
 ]  # fmt: skip
 
 # Mid tones, so that they read on a light and on a dark page; after Okabe and Ito, apart for colour-blind eyes.
@@ -23,6 +25,11 @@ STATES = {
 }  # fmt: skip
 COHERENT = 0.95
 SUFFIXES = (".svg", ".png", ".html", ".json")
+
+
+def embedded(chart: Any) -> Any:
+    """The chart as a page shows it: SVG, sharp at any zoom and readable by a test, without vega's own menu."""
+    return chart.properties(usermeta={"embedOptions": {"renderer": "svg", "actions": False}})
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.charts.style import BLUE, GREEN, GREY, ORANGE
+from ws.charts.style import BLUE, GREEN, GREY, ORANGE, embedded
 
 __all__ = ["training_chart"]
 
@@ -23,7 +23,7 @@ def training_chart(curve: pl.DataFrame, tau: float | None = None, steps: int | N
     losses = curve.select("step", training="nll", validation="val_nll")
     losses = losses.unpivot(index="step", variable_name="rows", value_name="nll")
     active = curve.select("step", active=pl.col("active").cum_sum() / (pl.int_range(pl.len()) + 1))
-    return alt.concat(
+    panels = alt.concat(
         _losses(losses.drop_nulls(), last),
         _line(curve.select("step", "D").drop_nulls(), "D", "D: KL to the reference (nats)", GREEN, last, tau),
         _line(
@@ -32,6 +32,8 @@ def training_chart(curve: pl.DataFrame, tau: float | None = None, steps: int | N
         _line(active, "active", "active steps so far (share)", BLUE, last, None, (0, 1)),
         columns=2,
     )
+    chart: alt.ConcatChart = embedded(panels)
+    return chart
 
 
 def _x(last: int) -> alt.X:

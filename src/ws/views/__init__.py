@@ -36,6 +36,7 @@ from ws.views.stored import (
     run_for,
     save_note,
     subject_of,
+    unmeasured,
     usual_dose,
     usual_tail,
 )
@@ -49,5 +50,5 @@ __all__ = [
     "labels_html", "layers_of", "learned", "marked", "nearest", "note_html", "opened", "pair_of", "pieces", "prompts",
     "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample", "sample_cards", "save_label",
     "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps", "telling_prompt", "text_block",
-    "tiles", "tokens_of", "unit_of", "usual_dose", "usual_tail", "warm",
+    "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail", "warm",
 ]  # fmt: skip

@@ -95,11 +95,13 @@ def roc(frame: pl.DataFrame, labels: pl.DataFrame, name: str = "tail_ppl") -> pl
     value = rows[name].fill_null(np.inf).fill_nan(np.inf).to_numpy()
     limits = [0.0, *sorted(set(value[np.isfinite(value)])), np.inf]
     kept = [value <= limit for limit in limits]
-    return pl.DataFrame({
-        "threshold": limits,
-        "fpr": [float((k & ~good).sum() / (~good).sum()) for k in kept],
-        "tpr": [float((k & good).sum() / good.sum()) for k in kept],
-    })
+    return pl.DataFrame(
+        {
+            "threshold": limits,
+            "fpr": [float((k & ~good).sum() / (~good).sum()) for k in kept],
+            "tpr": [float((k & good).sum() / good.sum()) for k in kept],
+        }
+    )
 
 
 def best_limits(frame: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from ws.views.settings import Subject
 MAX_NOTE = 4000  # characters of a note
 
 __all__ = ["about", "coherent_band", "dose_steps", "finished_runs", "home_of", "opened",
-           "prompts", "run_for", "save_note", "subject_of", "usual_dose", "usual_tail"]  # fmt: skip
+           "prompts", "run_for", "save_note", "subject_of", "unmeasured", "usual_dose", "usual_tail"]  # fmt: skip
 
 
 def opened(name: str | None, out: Path) -> Run:
@@ -69,11 +69,29 @@ def run_for(subject: Subject, seed: int, out: Path, prefer: Run | None = None) -
     return next(fits, None)
 
 
-def about(run: Run) -> str:
-    """Which run this is, in one line."""
+def about(run: Run | None, subject: Subject) -> str:
+    """Which run is shown, in one line."""
+    if run is None:
+        return f"live samples only, {subject.axis} was not measured with these settings"
     shipped = run.path.name.startswith(EXAMPLE.name)
     name = "the example that ships with ws" if shipped else f"run {run.path.name}"
     return f"{name} (axis {run.axis['name']}, {run.config.method}, seed {run.config.seeds[0]})"
+
+
+def unmeasured(subject: Subject, seed: int) -> str:
+    """What is missing where no stored run has these settings, and the command that makes it."""
+    if subject.persona is not None:
+        return (
+            "A typed pair shows live samples. To measure it, write it into an axis file (README: your own axis) and "
+            "give that to `ws run --axis`."
+        )
+    layers = f" --layers {' '.join(map(str, subject.layers))}" if subject.layers else ""
+    command = f"ws run --axis {subject.axis} --model {subject.model} --method {subject.method}{layers} --seeds {seed}"
+    return (
+        "These settings show live samples; they have not been measured yet, so there is no dose response and no "
+        f"verdict. `{command}` measures them (about a minute on the embedded model), and this page finds the run when "
+        "it is opened again."
+    )
 
 
 def coherent_band(run: Run, round: int = 0, floor: float = 0.95) -> tuple[float, float]:

@@ -1,0 +1,289 @@
+"""The app: its example, its notebook as a script, the views behind it, its safety. The page itself: test_browser.py."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import ws.views.live
+import ws.views.sieve
+from ws import views
+from ws.errors import UserError
+from ws.exampling import EXAMPLE, stale
+from ws.filtering import KEY
+from ws.models import LM
+from ws.runs import Run, open_run
+from ws.serving import AppSettings
+from ws.storing import read_json, write_json
+from ws.views.live import stored_sample
+
+ROOT = Path(__file__).parent.parent
+HOSTILE = (
+    '<img src=x onerror="window.hit=1"><script>window.hit=1</script><iframe srcdoc="<script>parent.hit=1</script>">'
+    "</iframe><marimo-md></marimo-md> $\\frac{1}{2}$ **bold** \"quoted\" 'single' \u202e"
+)
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Run:
+    """A copy of the shipped example in a runs folder."""
+    copy = tmp_path / "out/runs/20260101T000000Z-copy"
+    shutil.copytree(EXAMPLE, copy)
+    return open_run(copy)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> AppSettings:
+    return AppSettings(out=tmp_path / "out")
+
+
+# The example
+
+
+def test_the_example_is_not_stale(mini: LM) -> None:
+    assert stale() == [], "the example is stale: make example"
+
+
+def test_a_stale_example_is_noticed(example: Run, mini: LM) -> None:
+    write_json(example.path / "env.json", example.env | {"fingerprint": "0" * 16})
+    write_json(example.path / "config.json", read_json(example.path / "config.json") | {"rounds": 2})
+    write_json(example.path / "status.json", example.status | {"format": 99})
+    found = " ".join(stale(example.path))
+    assert "fingerprint" in found and "another recipe" in found and "format 99" in found
+
+
+def test_the_example_is_small_and_names_no_machine() -> None:
+    files = [path for path in EXAMPLE.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3.5 * 2**20
+    assert not [path for path in files if path.suffix == ".json" and "/tmp" in path.read_text()]
+
+
+def test_stored_samples_are_what_a_live_call_gives(mini: LM) -> None:
+    run = open_run(EXAMPLE)
+    subject, c = views.subject_of(run), run.get("knee.json")["c"]
+    prompt = views.telling_prompt(run, views.prompts(subject, run))
+    stored = stored_sample(run, prompt, c, 0)
+    assert stored is not None and stored["text"].n_unique() == 3, "the first screen shows three different texts"
+    live = views.sample(subject, prompt, c, 0)
+    assert live["source"].unique().to_list() == ["live"]
+    assert live["token_ids"].to_list() == stored["token_ids"].to_list()
+
+
+# The notebook
+
+
+def test_the_notebook_runs_as_a_script(mini: LM) -> None:
+    app = runpy.run_path(str(ROOT / "nbs/gates.py"))["app"]
+    _, defs = app.run()
+    assert [gate.gate for gate in defs["gates"]] == [1, 3, 2]
+    assert defs["samples"]["c"].to_list() == [0.0, defs["c"].value, -defs["c"].value]
+    assert defs["border"]["side"].unique().sort().to_list() == ["dropped", "kept"]
+
+
+def test_a_script_can_set_what_a_viewer_sets(mini: LM) -> None:
+    import marimo as mo
+
+    app = runpy.run_path(str(ROOT / "nbs/gates.py"))["app"]
+    _, defs = app.run(defs={"c": mo.ui.slider(steps=[0.0, 0.25], value=0.25), "own": mo.ui.text("May I lie?")})
+    assert defs["samples"]["c"].to_list() == [0.0, 0.25, -0.25]
+    assert set(defs["samples"]["prompt"]) == {"May I lie?"}
+    subject = views.Subject("mini", "fairness_over_loyalty")
+    _, defs = app.run(defs={"subject": subject})
+    assert defs["run"] is None and defs["samples"].height == 3, "settings that nobody measured show live samples"
+
+
+# The filter is a view
+
+
+def test_moving_the_threshold_generates_and_scores_nothing(example: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a threshold is a view")
+
+    for name in ("generate", "score", "extract"):
+        monkeypatch.setattr(ws.views.live, name, refuse)
+    read: list[Path] = []
+    real = Run.marked
+    monkeypatch.setattr(Run, "marked", lambda run, round=0: (read.append(run.path), real(run, round))[1])
+    kept = []
+    for tail in views.tail_steps(example)[::8]:
+        marked = views.marked(example, tail)
+        kept.append(views.counts(marked)["kept"])
+        assert views.counts(marked)["generated"] == 96
+        assert views.filter_gate(example, marked).gate == 2
+        assert set(views.border_rows(example, tail)["id"]) <= set(marked["id"])
+    assert kept == sorted(kept) and kept[0] < kept[-1]
+    assert len(read) == 1, "the files are read once"
+
+
+def test_the_runs_own_limit_is_a_stop_and_gives_the_runs_own_counts(example: Run) -> None:
+    tail = example.limits()["tail_ppl"]
+    assert tail in views.tail_steps(example) and views.usual_tail(example) == tail
+    assert views.counts(views.marked(example, tail))["kept"] == example.get("heal.json")["passed"]
+    stored = next(gate for gate in example.gates() if gate.gate == 2)
+    assert views.filter_gate(example, views.marked(example, tail)) == stored
+
+
+def test_borderline_rows_move_with_the_threshold(example: Run) -> None:
+    low, high = (views.border_rows(example, tail) for tail in (5.0, 200.0))
+    assert not set(low["id"]) & set(high["id"])
+    near = low.filter(pl.col("side") == "kept")["tail_ppl"]
+    far = low.filter(pl.col("dropped") == "tail_ppl")["tail_ppl"]
+    assert near.max() < 5.0 <= far.min()
+
+
+# Labels and notes
+
+
+def test_labels_round_trip_and_change(example: Run, local: AppSettings) -> None:
+    rows = views.border_rows(example, 20.0, k=2).rows(named=True)
+    views.store_label(example, local, rows[0], coherent=True)
+    views.store_label(example, local, rows[0], acts="narrates")
+    views.store_label(example, local, rows[1], coherent=False)
+    labels = views.read_labels(Run(example.path))
+    assert labels.height == 2 and (example.path / "labels.parquet").exists()
+    found = views.label_of(labels, rows[0])
+    assert found == {k: rows[0][k] for k in KEY} | {"coherent": True, "acts": "narrates"}
+    views.store_label(example, local, rows[0], coherent=False)
+    assert views.label_of(views.read_labels(example), rows[0])["coherent"] is False
+    with pytest.raises(UserError, match="none of them"):
+        views.store_label(example, local, rows[0], acts="<b>")
+
+
+def test_precision_recall_and_roc_follow_the_labels(example: Run, local: AppSettings) -> None:
+    marked = views.marked(example, 20.0)
+    rows = marked.filter(pl.col("tail_ppl").is_finite()).sort("tail_ppl").rows(named=True)
+    labelled = rows[:12] + rows[-12:]
+    for i, row in enumerate(labelled):
+        views.save_label(example, row, coherent=i < 12)
+    labels = views.read_labels(example)
+    for tail, precision in ((20.0, 1.0), (1e9, 0.5)):
+        found = views.agreement(views.marked(example, tail), labels)
+        kept = [r for r in views.marked(example, tail).rows(named=True) if r["dropped"] is None]
+        keys = {tuple(r[k] for k in KEY) for r in labelled}
+        assert found["n"] == 24 and found["coherent"] == 12
+        assert found["precision"] == pytest.approx(precision, abs=0.25)
+        assert found["recall"] == sum(
+            tuple(r[k] for k in KEY) in keys and r["tail_ppl"] <= labelled[11]["tail_ppl"] for r in kept
+        ) / 12  # fmt: skip
+    curve = views.roc(marked, labels)
+    assert curve.filter(pl.col("fpr") == 0)["tpr"].max() == 1.0, "planted: one threshold tells them apart"
+    best = "best limit"
+    assert best in views.labels_html(marked, labels)
+    assert best not in views.labels_html(marked, labels.head(19)), "fewer than 20 labels decide nothing"
+
+
+def test_the_shipped_example_is_never_written(local: AppSettings) -> None:
+    before = sorted((p, p.stat().st_mtime_ns) for p in EXAMPLE.rglob("*"))
+    run = views.opened(None, local.out)
+    assert run.path == EXAMPLE
+    views.save_note(run, local, 1, HOSTILE)
+    row = views.border_rows(run, 20.0).row(0, named=True)
+    views.store_label(run, local, row, coherent=True)
+    again = views.opened(None, local.out)
+    assert again.path.parent == local.out and next(g for g in again.gates() if g.gate == 1).note == HOSTILE
+    assert views.read_labels(again).height == 1
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in EXAMPLE.rglob("*"))
+
+
+def test_a_shared_app_without_leave_writes_nothing(example: Run, tmp_path: Path) -> None:
+    shared = AppSettings(out=tmp_path / "out", shared=True)
+    row = views.border_rows(example, 20.0).row(0, named=True)
+    with pytest.raises(UserError, match="--allow-write"):
+        views.store_label(example, shared, row, coherent=True)
+    with pytest.raises(UserError, match="--allow-write"):
+        views.save_note(example, shared, 1, "words")
+    assert not (example.path / "labels.parquet").exists() and not example.notes()
+
+
+# What a link may say
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1e999", "", None, ["1"], "0x10", "<script>", "1; drop", "1_0_0e9"])
+def test_a_hostile_number_becomes_a_stop(value: Any) -> None:
+    steps = [0.0, 0.5, 1.0]
+    assert views.nearest(value, steps, 0.5) in steps
+
+
+def test_a_number_in_a_link_becomes_the_nearest_stop() -> None:
+    assert views.nearest("0.6", [0.0, 0.5, 1.0], 0.0) == 0.5
+    assert views.nearest("-9", [0.0, 0.5, 1.0], 1.0) == 0.0
+
+
+def test_a_link_is_known_names_and_bounded_texts() -> None:
+    params = {"c": "1", "evil": "x", "prompt": "y" * 10**5, "axis": ["a", "b"], "own": 3, "seed": " ", "tail": []}
+    link = views.read_link(params)
+    assert set(link) == {"c", "prompt", "axis"} and link["axis"] == "b" and len(link["prompt"]) == 2000
+
+
+@pytest.mark.parametrize("name", ["..", "../../etc", "/etc", "example/..", "2026-copy/../../x", "\x00", "."])
+def test_a_run_of_a_link_cannot_leave_the_runs_folder(name: str, example: Run, local: AppSettings) -> None:
+    with pytest.raises(UserError, match="no run"):
+        views.opened(name, local.out)
+    assert views.opened(example.path.name, local.out).path == example.path
+
+
+def test_the_run_that_fits_the_settings_is_found(example: Run, local: AppSettings) -> None:
+    subject = views.subject_of(example)
+    found = views.run_for(subject, 0, local.out)
+    assert found is not None and found.path == example.path, "the newest finished run comes before the example"
+    assert views.run_for(subject, 1, local.out) is None
+    other = views.Subject(axis="fairness_over_loyalty")
+    assert views.run_for(other, 0, local.out) is None
+    assert "ws run --axis fairness_over_loyalty" in views.unmeasured(other, 0)
+
+
+# A typed persona pair
+
+
+def test_a_typed_pair_steers(mini: LM) -> None:
+    pair = views.pair_of({"positive": "You are a person who cares about suffering.", "target": "Care", "sign": "rises",
+                          "negative": "You are a person who cares about orders."})  # fmt: skip
+    subject = views.Subject("mini", views.CUSTOM, persona=pair)
+    axis, v = views.ready(subject)
+    assert axis.target == "Care" and axis.intended == {"Care": 1} and v.norm() > 0
+    assert views.ready(subject)[1] is v, "read once per process"
+
+
+@pytest.mark.parametrize("pair", [("", ""), ("same words", "same words")])
+def test_a_pair_without_two_poles_says_so(pair: tuple[str, str], mini: LM) -> None:
+    typed = {"positive": pair[0], "negative": pair[1], "target": "Care", "sign": "falls"}
+    with pytest.raises(UserError):
+        views.ready(views.Subject("mini", views.CUSTOM, persona=views.pair_of(typed)))
+
+
+# Model text is data
+
+
+def test_model_text_is_escaped_wherever_it_is_shown(example: Run) -> None:
+    row = views.border_rows(example, 20.0).row(0, named=True) | {"text": HOSTILE, "prompt": HOSTILE}
+    shown = [
+        views.text_block(HOSTILE),
+        views.strip([HOSTILE, "x"], [-1.0, -2.0]),
+        views.cards({views.row_title(row): views.completion_html("mini", row)}),
+        views.note_html(example.gates()[0].with_note(HOSTILE), ""),
+    ]
+    for html in shown:
+        for tag in ("<img", "<script", "<iframe", "<marimo-md", 'onerror="'):
+            assert tag not in html, tag
+        assert "&lt;img" in html
+
+
+def test_pieces_are_the_text(mini: LM) -> None:
+    row = open_run(EXAMPLE).frame("completions").row(0, named=True)
+    ids = row["token_ids"][:-1] if row["finished"] else row["token_ids"]
+    parts = views.pieces("mini", ids)
+    assert len(parts) == len(ids) and "".join(parts) == row["text"]
+    html = views.strip(parts, row["logp_base"][: len(ids)])
+    assert html.count("ws-token") == len(ids)
+
+
+def test_two_viewers_share_model_direction_and_sample(mini: LM) -> None:
+    subject = views.Subject()
+    rows = [views.sample(subject, "May a nurse lie?", 0.5, 3) for _ in range(2)]
+    assert rows[0].equals(rows[1])
+    assert ws.views.live._sample.cache_info().hits >= 1

@@ -1,0 +1,179 @@
+"""The app in a headless Chromium: what a viewer sees, and what a hostile sample cannot do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import pytest
+
+from tests.browser import CHROMIUM, DEEP, Browser, serving
+from tests.test_app import HOSTILE
+from ws.exampling import EXAMPLE
+from ws.storing import read_json, write_frame, write_json
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: THE PAGE IS NOT TESTED (apt-get install chromium)"),
+]
+
+C, TAIL = "coefficient c", "filter threshold: tail perplexity"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the app keeps runs: one of them, "hostile", holds text that attacks."""
+    folder = tmp_path_factory.mktemp("app")
+    plant(folder / "runs/hostile")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(out: Path) -> Iterator[str]:
+    with serving(["--out", str(out)]) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser(height=3000) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Browser:
+    """The finished first page, freshly opened."""
+    browser.errors.clear()
+    browser.requests.clear()
+    browser.open(url)
+    finished(browser)
+    return browser
+
+
+def finished(page: Browser) -> None:
+    page.wait("document.querySelectorAll('.ws-tile').length == 3", 300)
+    page.wait("document.querySelectorAll('.ws-card').length >= 7", 120)
+    page.wait(f"({DEEP})('svg.marks').length >= 3", 120)
+    page.wait("document.querySelectorAll('.ws-token').length > 5", 60)
+
+
+def plant(path: Path) -> None:
+    """A copy of the example whose every text is hostile."""
+    shutil.copytree(EXAMPLE, path)
+    for name in ("grid", "completions"):
+        file = path / "rounds/0" / f"{name}.parquet"
+        write_frame(file, pl.read_parquet(file).with_columns(text=pl.lit(HOSTILE), prompt=pl.lit(HOSTILE)))
+    file = path / "rounds/0/eval.parquet"
+    reports = pl.read_parquet(file)
+    texts = [[t | {"text": HOSTILE, "prompt": HOSTILE} for t in row] for row in reports["text"].to_list()]
+    write_frame(file, reports.with_columns(text=pl.Series(texts, dtype=reports.schema["text"])))
+    axis = read_json(path / "axis.json")
+    write_json(path / "axis.json", axis | {"name": HOSTILE, "probes": [HOSTILE]})
+    write_json(path / "rounds/0/notes.json", {"1": HOSTILE})
+    gates = (path / "rounds/0/gates.json").read_text()
+    write_json(path / "rounds/0/gates.json", json.loads(gates.replace("65 rows each", json.dumps(HOSTILE)[1:-1])))
+
+
+def slide(page: Browser, label: str, steps: int) -> None:
+    """Move a slider with the arrow keys."""
+    found = page.js(f"""(() => {{
+      const host = ({DEEP})('marimo-slider').find(e => (e.dataset.label || '').includes({json.dumps(label)}));
+      const thumb = ({DEEP})('[role=slider]', host.shadowRoot || host)[0]; thumb.focus(); return true; }})()""")
+    assert found
+    name, code = ("ArrowRight", 39) if steps > 0 else ("ArrowLeft", 37)
+    for _ in range(abs(steps)):
+        page.key(name, code)
+
+
+def texts(page: Browser) -> list[str]:
+    """The three samples."""
+    return list(page.js("[...document.querySelectorAll('.ws-cards')][0].innerText.split('\\n')"))
+
+
+def rule(page: Browser) -> list[str]:
+    """Where the red rules of the first chart stand."""
+    lines = f"[...({DEEP})('svg.marks')[0].querySelectorAll('line[stroke=\"#d1495b\"]')]"
+    return list(page.js(f"{lines}.map(e => e.getAttribute('transform'))"))
+
+
+def border(page: Browser) -> list[str]:
+    """Ids of the borderline table's rows."""
+    rows = page.js(f"({DEEP})('table tbody tr').map(e => e.innerText)")
+    return [row for row in rows if "kept" in row or "dropped" in row]
+
+
+def test_the_first_page_is_complete_without_errors_or_outside_requests(page: Browser, url: str) -> None:
+    text = page.text()
+    for part in ("Steer?", "Filter?", "Learn?", "baseline, c = 0", "training completions",
+                 "Borderline cases", "Your label:", "healed", "persona as system prompt"):  # fmt: skip
+        assert part in text, part
+    assert len(border(page)) == 10
+    assert page.errors == []
+    own = url.removeprefix("http")
+    outside = [r for r in page.requests if not r.startswith(("data:", "blob:", f"http{own}", f"ws{own}"))]
+    assert outside == []
+
+
+def test_c_changes_the_text_and_the_rule(page: Browser) -> None:
+    before, stood = texts(page), rule(page)
+    slide(page, C, 8)
+    page.wait_text("c = 2", 60)
+    page.wait("document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +2')", 120)
+    after = texts(page)
+    assert after != before and after[0] == before[0]
+    page.wait(f"({DEEP})('svg.marks').length >= 3", 60)
+    assert stood and rule(page) != stood
+    assert "c=2" in page.js("location.search")
+
+
+def test_the_threshold_changes_counts_and_borderline_rows(page: Browser) -> None:
+    counts, rows, samples = page.js("document.querySelector('.ws-counts').innerText"), border(page), texts(page)
+    slide(page, TAIL, -25)
+    page.wait(f"document.querySelector('.ws-counts').innerText != {json.dumps(counts)}", 60)
+    page.wait(f"({DEEP})('table tbody tr').some(e => e.innerText.includes('dropped'))", 60)
+    assert border(page) != rows
+    assert texts(page) == samples
+
+
+def test_labels_persist_over_a_reload(page: Browser, url: str, out: Path) -> None:
+    page.wait_text("0 labelled")
+    page.js(f"({DEEP})('[role=radio]')[0].click()")
+    page.wait_text("1 labelled (1 coherent", 60)
+    assert list(out.glob("example-*/labels.parquet"))
+    page.open(url)
+    finished(page)
+    page.wait_text("1 labelled (1 coherent", 60)
+
+
+def test_a_link_restores_the_settings(page: Browser, url: str) -> None:
+    slide(page, C, -4)
+    page.wait("document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +0.5')", 120)
+    samples, address = texts(page), page.js("location.href")
+    page.open("about:blank")
+    page.open(address)
+    finished(page)
+    page.wait("document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +0.5')", 60)
+    assert [t for t in texts(page) if "perplexity" not in t] == [t for t in samples if "perplexity" not in t]
+
+
+def test_a_hostile_link_becomes_an_ordinary_page(page: Browser, url: str) -> None:
+    page.open(f"{url}/?c=nan&tail=<script>&axis=../../etc/passwd&seed=1e999&run=../../..&method=__import__")
+    finished(page)
+    page.wait_text("There is no run")
+    assert page.js("window.hit") is None and page.errors == []
+
+
+def test_a_hostile_sample_stays_text(page: Browser, url: str) -> None:
+    page.open(f"{url}/?run=hostile&own={quote(HOSTILE)}&surprise=on")
+    finished(page)
+    page.wait_text("<img src=x onerror=")
+    page.js("document.querySelectorAll('details').forEach(e => e.open = true)")
+    assert page.js("window.hit") is None
+    for tag in ("img[src=x]", "iframe", "script:not([src]):not([type])[data-hit]", "marimo-md"):
+        assert page.js(f"({DEEP})({json.dumps(tag)}).length") == 0, tag
+    assert "$\\frac{1}{2}$ **bold**" in page.text(), "neither LaTeX nor markdown is read"
+    assert page.errors == []
