@@ -33,7 +33,7 @@ from ws.models import LM
 pytestmark = pytest.mark.slow
 READ: dict[str, Any] = {
     "items": "conflict", "think": 0, "texts": 48, "capability": False, "split": "report", "batch_size": 128,
-    "conditions": ["other_violate"],
+    "conditions": ["other_violate"], "per_foundation": 16,
 }  # fmt: skip
 VIGNETTES = READ | {"free_text": False}
 WEAK, SPARE, KNEE, ERRATIC, BROKEN = 0.05, 0.25, 1.0, 2.0, 4.0
@@ -178,9 +178,9 @@ def test_a_head_slice_makes_a_no_op_look_like_a_shift(lab: Lab) -> None:
     assert {item.foundation for item in head.items} == {"Care"}
     conflict = {"cues": ["Care", "Authority"]}  # what lets a lopsided set pass: items that say so
     with pytest.raises(UserError, match="no item of"):
-        lab.read(VIGNETTES | {"items": head, "split": "all"})
+        lab.read(VIGNETTES | {"items": head, "split": "all", "per_foundation": None})
     cued = [{"id": i.id, "foundation": i.foundation, **i.texts, **conflict} for i in head.items]
-    sliced = lab.read(VIGNETTES | {"items": cued, "split": "all"})
+    sliced = lab.read(VIGNETTES | {"items": cued, "split": "all", "per_foundation": None})
     fair = lab.read(VIGNETTES | {"items": whole, "per_foundation": 8, "split": "all"})
     assert sliced.profile["Care"] > fair.profile["Care"] + 0.2, "the same weights"
     with pytest.raises(UserError, match="the reports differ in item"):
@@ -318,7 +318,7 @@ def test_frozen_adapter(lab: Lab, good: pl.DataFrame) -> None:
 
 
 def test_memorised(lab: Lab, good: pl.DataFrame) -> None:
-    gate, _ = lab.healed(good.head(12), KNEE, VIGNETTES, rank=32, epochs=40, beta=0.0, validation=0.3)
+    gate, _ = lab.healed(good.head(12), KNEE, VIGNETTES, rank=32, epochs=24, beta=0.0, validation=0.3)
     assert "memorised" in named(gate) and not {"frozen adapter", "nothing to learn"} & named(gate), gate
 
 
@@ -376,7 +376,7 @@ def test_history_is_erased_with_reference_base_and_held_with_the_previous_round(
     first = lab.trained(good)
     once, gates = lab.read(adapters=[first]), {}
     for reference in ("base", "prev"):
-        second = lab.trained(good, (first,), reference=reference, beta=1000.0, tau=0.0)
+        second = lab.trained(good, (first,), reference=reference, beta=1000.0, tau=0.0, epochs=3)
         twice = lab.read(adapters=[first, second])
         gates[reference] = looped(lab, [once, twice], lab.at(KNEE), reference)
     assert "history erased" in named(gates["base"]), gates["base"]

@@ -142,27 +142,32 @@ def evaluate(
     axis = axis.on(lm)
     arm = _Arm(direction, _doses(direction, c), tuple(adapters), persona)
     asking = CONDITIONS[:1] if conditions is None else tuple(conditions)
-    reading = Reading(
-        asking, 0, think_samples, readout, seed, batch_size, strict_june, settings=_sampler(lm)
-    )
-    # the second budget stands beside the headline where everything is measured: it costs ten times as much
+    reading = Reading(asking, 0, think_samples, readout, seed, batch_size, strict_june, settings=_sampler(lm))
     full = free_text and split != "select"
-    budgets = THINK[lm.is_mini][: 2 if full else 1] if think is None else (think,)
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
     asked = load_items(items, mini=lm.is_mini).split(split).subset(per_foundation)
     asked.refuse_gaps()
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
-    readings = [replace(reading, think=t, json=t == budgets[0]) for t in budgets]
-    if conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1]):
-        readings.append(replace(reading, conditions=CONDITIONS[1:], think=budgets[0], json=False))
+    beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
     plan = _Plan(
-        axis=axis, items=asked, readings=tuple(readings), backend=reader, prompts=tuple(prompts),
+        axis=axis, items=asked, readings=_readings(lm, reading, think, full, beside), backend=reader,
+        prompts=tuple(prompts),
         n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
         exam=tuple(capability_items(lm, exam, seed)) if capability else (), seed=seed, batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
     return reports[0] if np.ndim(c) == 0 else reports
+
+
+def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: bool) -> tuple[Reading, ...]:
+    """The headline's first; then, in a full report, the model's other think budget; beside: the other condition."""
+    # a second budget costs ten times as much as the first
+    budgets = THINK[lm.is_mini][: 2 if full else 1] if think is None else (think,)
+    found = [replace(reading, think=t, json=t == budgets[0]) for t in budgets]
+    if beside:
+        found.append(replace(reading, conditions=CONDITIONS[1:], think=budgets[0], json=False))
+    return tuple(found)
 
 
 def _sampler(lm: LM) -> dict[str, Any]:
