@@ -40,7 +40,8 @@ def point(family: str, beta: float, seed: int, shift: float, coherence: float, *
     """One seed of one arm; intervals of fixed width."""
     row: dict[str, Any] = dict.fromkeys(POINTS) | {
         "run": f"{family}-{beta}-{seed}", "time": "2026-01-01", "instrument": "i", "arm": f"{family}-{beta}",
-        "round": 0, "family": family, "kind": "healed", "beta": beta, "seed": str(seed), "label": f"{family} · beta {beta:g}",
+        "round": 0, "family": family, "kind": "healed", "beta": beta, "seed": str(seed),
+        "label": f"{family} · beta {beta:g}",
         "axis": "a", "model": "m", "settings": "{}",
         "d_target": shift, "d_target_low": shift - 0.1, "d_target_high": shift + 0.1,
         "coherence": coherence, "coherence_low": coherence - 0.02, "coherence_high": coherence + 0.02,
