@@ -42,7 +42,7 @@ def requests_of(driver: Any) -> list[str]:
     """Every address beyond this machine's files that the browser asked for (its own start page is not one)."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    return [url for url in asked if not url.startswith(("file:", "data:", "chrome:"))]
+    return [url for url in asked if not url.startswith(("file:", "data:", "chrome"))]
 
 
 def address_of(path: Path) -> str:

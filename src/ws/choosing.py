@@ -23,7 +23,10 @@ def run_choices(out: Path, asked: object = None) -> tuple[dict[str, str], list[s
     ordered = [*first, *several, *shipped, *(run for run in reversed(runs) if not looped(run))]
     if not ordered:
         raise UserError(f"There is no finished run under {out}/runs, and no example is shipped. `ws run --rounds 3`.")
-    return {_label(run, run in shipped): str(run.path) for run in ordered}, skipped
+    labels: dict[str, str] = {}
+    for run in ordered:
+        labels.setdefault(_label(run, run in shipped), str(run.path))
+    return labels, skipped
 
 
 def looped(run: Run) -> bool:

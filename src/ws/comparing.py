@@ -75,7 +75,8 @@ def points_frame(runs: Sequence[Run]) -> pl.DataFrame:
     newest = points.sort("time", maintain_order=True).unique(
         ["instrument", "arm", "seed"], keep="last", maintain_order=True
     )
-    return _labelled(newest)
+    order = ("kind", "round", "barrier", "beta", "arm", "seed")
+    return _labelled(newest.sort(*order, maintain_order=True))
 
 
 def _rows(run: Run, number: int) -> list[dict[str, Any]]:
@@ -184,8 +185,7 @@ def instruments(points: pl.DataFrame) -> dict[str, str]:
 def arms_table(points: pl.DataFrame) -> pl.DataFrame:
     """One row per instrument and arm: seeds, and of each measure the mean, the spread (`_sd`, null for one seed) and
     the mean ends of the seeds' own intervals; runs; a note where seeds are too few to rank."""
-    ordered = points.sort("kind", "round", "barrier", "beta", "arm", "seed", maintain_order=True)
-    found = ordered.group_by("instrument", "arm", maintain_order=True).agg(
+    found = points.group_by("instrument", "arm", maintain_order=True).agg(
         *(pl.col(name).first() for name in SHOWN[2:]),
         pl.col("seed").n_unique().alias("seeds"),
         *(pl.col(f"{m}{end}").mean() for m in MEASURES for end in ENDS),

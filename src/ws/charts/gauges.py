@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.charts.style import BLUE, GREY, ORANGE
+from ws.charts.style import BLUE, GREY, ORANGE, quiet
 
 __all__ = ["gauges_chart"]
 
@@ -42,8 +42,10 @@ def gauges_chart(rounds: pl.DataFrame, cosines: pl.DataFrame, width: int = 220) 
 
 def _lines(rows: pl.DataFrame, title: str, lines: list[str], scale: alt.Scale) -> Any:
     rounds = sorted(set(rows["round"].to_list()))
-    x = alt.X("round:Q", axis=alt.Axis(values=rounds, format="d", grid=False), scale=alt.Scale(nice=False, padding=16))
-    base = alt.Chart(rows.select("round", "line", "value")).encode(x=x, y=alt.Y("value:Q", title=title, scale=scale))
+    x = alt.X("round:Q", axis=quiet(values=rounds, format="d", grid=False), scale=alt.Scale(nice=False, padding=16))
+    base = alt.Chart(rows.select("round", "line", "value")).encode(
+        x=x, y=alt.Y("value:Q", title=title, scale=scale, axis=quiet())
+    )
     tips = ["round:Q", "line:N", alt.Tooltip("value:Q", format=".3f")]
     if not lines:
         points = base.mark_point(color=BLUE, filled=True, size=60, opacity=1).encode(tooltip=tips)

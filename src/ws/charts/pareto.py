@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE
+from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, quiet
 
 __all__ = ["pareto_chart"]
 
@@ -35,8 +35,10 @@ def pareto_chart(points: pl.DataFrame, chosen: str | None = None, width: int = 5
     shape = alt.Shape("label:N", title=None, legend=legend, scale=alt.Scale(domain=labels, range=shapes))
     faint = alt.when(alt.datum.arm == chosen).then(alt.value(1.0)).otherwise(alt.value(0.45))
     opacity = faint if chosen in rows["arm"].to_list() else alt.value(0.9)
-    x = alt.X("d_target:Q", title="shift of the target (nats, + as intended)", scale=alt.Scale(zero=False))
-    y = alt.Y("coherence:Q", title="coherence (share, 1 = as base)", scale=alt.Scale(zero=False))
+    x = alt.X(
+        "d_target:Q", title="shift of the target (nats, + as intended)", scale=alt.Scale(zero=False), axis=quiet()
+    )
+    y = alt.Y("coherence:Q", title="coherence (share, 1 = as base)", scale=alt.Scale(zero=False), axis=quiet())
     base = alt.Chart(rows).encode(color=colour, opacity=opacity)
     tips = ["label:N", "seed:N", *(alt.Tooltip(f"{n}:Q", format=".3f") for n in columns[4:])]
     across = base.mark_rule().encode(x="d_target_low:Q", x2="d_target_high:Q", y=y)

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.charts.style import GREY
+from ws.charts.style import GREY, quiet
 from ws.charts.zigzag import kind_colour, kind_shape
 
 __all__ = ["plane_chart"]
@@ -24,8 +24,8 @@ def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size
     rows = steps.select("at", "round", "kind", "c", *columns).drop_nulls([f"d_{x}", f"d_{y}"]).sort("at")
     titled = {f: f"shift of {f} (nats against base)" for f in (x, y)}
     where = {
-        "x": alt.X(f"d_{x}:Q", title=titled[x], scale=PADDED),
-        "y": alt.Y(f"d_{y}:Q", title=titled[y], scale=PADDED),
+        "x": alt.X(f"d_{x}:Q", title=titled[x], scale=PADDED, axis=quiet()),
+        "y": alt.Y(f"d_{y}:Q", title=titled[y], scale=PADDED, axis=quiet()),
     }
     tips = ["kind:N", "round:Q", *(alt.Tooltip(f"{n}:Q", format=".3f") for n in ("c", *columns))]
     base = alt.Chart(rows)

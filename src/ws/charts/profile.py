@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from ws.charts.style import GREY
+from ws.charts.style import GREY, quiet
 from ws.charts.zigzag import kind_colour, kind_shape
 from ws.gating.frames import FOUNDATIONS
 
@@ -32,7 +32,7 @@ def profile_chart(arms: pl.DataFrame, intended: Sequence[str] = (), width: int =
     offset = alt.YOffset("kind:N", sort=["steered", "healed"])
     y = alt.Y("foundation:N", title=None, sort=order)
     base = alt.Chart(rows).encode(y=y, yOffset=offset, color=kind_colour())
-    x = alt.X("d:Q", title="shift (nats against base)")
+    x = alt.X("d:Q", title="shift (nats against base)", axis=quiet())
     tips = ["foundation:N", "kind:N", *(alt.Tooltip(f"{n}:Q", format=".3f") for n in ("d", "low", "high"))]
     zero = alt.Chart(pl.DataFrame({"x": [0.0]})).mark_rule(color=GREY).encode(x="x:Q")
     rule = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")

@@ -11,7 +11,7 @@ from ws.errors import UserError
 
 __all__ = [
     "BLUE", "COHERENT", "DASHES", "GREEN", "GREY", "OFF", "ORANGE", "PURPLE", "RULE", "STATES", "embedded",
-    "save",
+    "quiet", "save",
 ]  # fmt: skip
 
 # Mid tones, so that they read on a light and on a dark page; after Okabe and Ito, apart for colour-blind eyes.
@@ -32,6 +32,11 @@ def embedded(chart: Any) -> Any:
     sizes = {"labelFontSize": 11, "titleFontSize": 12}
     sized = chart.configure_axis(**sizes).configure_legend(**sizes)
     return sized.properties(usermeta={"embedOptions": {"renderer": "svg", "actions": False}})
+
+
+def quiet(**more: Any) -> alt.Axis:
+    """An axis whose grid stays behind the marks on a light and on a dark page."""
+    return alt.Axis(gridColor=GREY, gridOpacity=0.25, **more)
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.charts.style import BLUE, COHERENT, GREEN, GREY
+from ws.charts.style import BLUE, COHERENT, GREEN, GREY, quiet
 
 __all__ = ["FLOOR", "KINDS", "kind_colour", "kind_shape", "zigzag_chart"]
 
@@ -50,11 +50,11 @@ def _incoherence() -> list[pl.Expr]:
 def _panel(rows: pl.DataFrame, name: str, title: str, scale: alt.Scale) -> Any:
     found = rows.filter(pl.col(name).is_not_null() & pl.col(name).is_not_nan())
     ticks = sorted(found["at"].to_list())
-    axis = alt.Axis(values=ticks, labelExpr=STEP, grid=False, labelAngle=0)
+    axis = quiet(values=ticks, labelExpr=STEP, grid=False, labelAngle=0)
     x = alt.X("at:Q", title=None, axis=axis, scale=alt.Scale(nice=False, padding=26))
     base = alt.Chart(found).encode(x=x)
     ticks_y = [0.002, 0.01, 0.05, 0.2, 1] if scale.to_dict().get("type") == "log" else alt.Undefined
-    y = alt.Y(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(values=ticks_y))
+    y = alt.Y(f"{name}:Q", title=title, scale=scale, axis=quiet(values=ticks_y))
     tips = [
         "kind:N",
         "round:Q",
