@@ -317,7 +317,8 @@ def _():
     mo.md("""
     **What each dose moves, and what it costs.** Above: the shift of every foundation; the target is the thick line,
     the dashed ones should stay at 0. The grey band is where 95 % of random directions at the same KL move the target;
-    dotted lines are the persona as a system prompt. Below: coherence and its two parts; above the dashed line (0.95)
+    dotted lines are the persona as a system prompt, diamonds the judged dose and minus it, read again on the report
+    set. Below: coherence and its two parts; above the dashed line (0.95)
     is coherent. Green doses are coherent, the red rule is the slider.
     """)
     return
@@ -388,6 +389,8 @@ def _(border):
         show_column_summaries=False,
         show_data_types=False,
         show_download=False,
+        show_search=False,
+        column_widths={"text": 480},
     )
     table
     return (table,)

@@ -26,18 +26,28 @@ def response_chart(
     grid: the dose grid (select set); arms: the report set's arms: persona and random directions are marks. band: the
     coherent doses, shaded. c: where the slider stands.
     """
-    most = float(grid["c"].max() or 1.0)  # type: ignore[arg-type]
-    x = alt.X("c:Q", title="coefficient c", scale=alt.Scale(domain=[0, most], nice=False, clamp=True))
+    report = arms.filter(pl.col("arm") == "steer")
+    least, most = (float(x) for x in (min(0.0, *report["c"]), max(1.0, *grid["c"])))
+    x = alt.X("c:Q", title="coefficient c", scale=alt.Scale(domain=[least, most], nice=False),
+              axis=alt.Axis(tickCount=8))  # fmt: skip
     behind = [_band(band, x), _rule(c, most, x)]
     shifts = _shifts(grid, trait)
     top = alt.layer(
         *behind, _random(arms, trait), _area(shifts, x), _lines(shifts, x, trait), _errors(shifts, x, trait),
-        *_persona(arms, trait, x),
+        _report(report, x, target_column(trait), BLUE), *_persona(arms, trait, least, x),
     ).properties(width=width, height=260)  # fmt: skip
-    bottom = alt.layer(*behind, _floor(), *_costs(grid, x)).properties(width=width, height=170)
+    bottom = alt.layer(
+        *behind, _floor(), *_costs(grid, x),
+        _report(report.with_columns(loss=_loss("coherence")), x, "loss", ORANGE),
+    ).properties(width=width, height=170)
     both = alt.vconcat(top, bottom, spacing=8).resolve_scale(color="independent", strokeDash="independent")
     chart: alt.VConcatChart = embedded(both)
     return chart
+
+
+def target_column(trait: Trait) -> str:
+    """The column of the target's unsigned shift; an axis outside the foundations has only the signed one."""
+    return f"d_{trait.target}" if trait.target in FOUNDATIONS else "d_target"
 
 
 def role(foundation: str, trait: Trait) -> str:
@@ -112,16 +122,24 @@ def _random(arms: pl.DataFrame, trait: Trait) -> alt.Chart:
     return alt.Chart(rows).mark_rect(color=GREY, opacity=0.35).encode(y="low:Q", y2="high:Q", tooltip=tip)
 
 
-def _persona(arms: pl.DataFrame, trait: Trait, x: alt.X) -> list[alt.Chart]:
+def _persona(arms: pl.DataFrame, trait: Trait, least: float, x: alt.X) -> list[alt.Chart]:
     """The target's shift under the persona as a system prompt: it has no dose, so it is a line with its name."""
     names = {"persona": "persona as system prompt", "persona_engineered": "engineered system prompt"}
-    rows = arms.filter(pl.col("arm").is_in(list(names)) & pl.col(f"d_{trait.target}").is_not_null()).select(
-        y=f"d_{trait.target}", name=pl.col("arm").replace_strict(names), c=pl.lit(0.0)
+    rows = arms.filter(pl.col("arm").is_in(list(names)) & pl.col(target_column(trait)).is_not_null()).select(
+        y=target_column(trait), name=pl.col("arm").replace_strict(names), c=pl.lit(least)
     )
     base = alt.Chart(rows)
     line = base.mark_rule(color=BLUE, strokeDash=[2, 4], size=1.5).encode(y="y:Q")
     text = base.mark_text(align="left", dy=-6, dx=4, color=BLUE, fontSize=11).encode(x=x, y="y:Q", text="name:N")
     return [line, text]
+
+
+def _report(rows: pl.DataFrame, x: alt.X, name: str, colour: str) -> alt.Chart:
+    """The doses that were read again on the report set, the judged one and minus it, as diamonds."""
+    shown = rows.select("c", y=name).drop_nulls()
+    tips = [alt.Tooltip("c:Q", format="+.3g"), alt.Tooltip("y:Q", format="+.3f", title="report set")]
+    mark = alt.Chart(shown).mark_point(shape="diamond", size=110, color=colour, strokeWidth=2, filled=False)
+    return mark.encode(x=x, y="y:Q", tooltip=tips)
 
 
 def _band(band: tuple[float, float], x: alt.X) -> alt.Chart:
@@ -140,12 +158,17 @@ def _floor() -> alt.Chart:
     return alt.Chart(rows).mark_rule(color=GREY, strokeDash=[6, 3]).encode(y="y:Q")
 
 
+def _loss(name: str) -> pl.Expr:
+    """1 - a share, at least what the log axis can show."""
+    return (1 - pl.col(name)).clip(lower_bound=LEAST)
+
+
 def _costs(grid: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
     """1 - coherence and 1 - each of its parts; the interval of coherence itself."""
     rows = grid.filter(pl.col("arm").is_in(["base", "student", "steer"]), pl.col("c") >= 0)
     relative = pl.col("coh_text") / rows.filter(pl.col("c") == 0)["coh_text"].first()
     rows = rows.with_columns(coh_text=relative) if rows.filter(pl.col("c") == 0).height else rows
-    loss = {name: (1 - pl.col(name)).clip(lower_bound=LEAST) for name in [*PARTS, "coherence_low", "coherence_high"]}
+    loss = {name: _loss(name) for name in [*PARTS, "coherence_low", "coherence_high"]}
     long = rows.select("c", **loss).unpivot(list(PARTS), index="c", variable_name="part", value_name="loss")
     long = long.drop_nulls().with_columns(part=pl.col("part").replace_strict(PARTS)).sort("part", "c")
     scale = alt.Scale(type="log", reverse=True, domain=[LEAST, 1])

@@ -29,7 +29,9 @@ SUFFIXES = (".svg", ".png", ".html", ".json")
 
 def embedded(chart: Any) -> Any:
     """The chart as a page shows it: SVG, sharp at any zoom and readable by a test, without vega's own menu."""
-    return chart.properties(usermeta={"embedOptions": {"renderer": "svg", "actions": False}})
+    sizes = {"labelFontSize": 11, "titleFontSize": 12}
+    sized = chart.configure_axis(**sizes).configure_legend(**sizes)
+    return sized.properties(usermeta={"embedOptions": {"renderer": "svg", "actions": False}})
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path) -> Path:
