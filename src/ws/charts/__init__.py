@@ -3,6 +3,7 @@
 from ws.charts.dose import dose_chart
 from ws.charts.drift import drift_chart
 from ws.charts.ladder import ladder_chart
+from ws.charts.picture import picture
 from ws.charts.planes import planes_chart
 from ws.charts.response import band_chart, response_chart
 from ws.charts.sieve import points_chart, roc_chart, shares_chart
@@ -10,6 +11,6 @@ from ws.charts.style import embedded, save
 from ws.charts.training import training_chart
 
 __all__ = [
-    "band_chart", "dose_chart", "drift_chart", "embedded", "ladder_chart", "planes_chart", "points_chart",
+    "band_chart", "dose_chart", "drift_chart", "embedded", "ladder_chart", "picture", "planes_chart", "points_chart",
     "response_chart", "roc_chart", "save", "shares_chart", "training_chart",
 ]  # fmt: skip
