@@ -13,8 +13,8 @@ from ws.charts.style import BLUE, GREEN, GREY, ORANGE, embedded
 __all__ = ["ladder_chart"]
 
 PANELS = (
-    ("retain", "retain (share of the steered shift)", GREEN),
-    ("coh_cost", "cost (coherence lost per nat)", ORANGE),
+    ("retain", "retain (share of the shift)", GREEN),
+    ("coh_cost", "cost (coherence per nat)", ORANGE),
     ("capability", "capability (share right)", BLUE),
 )
 

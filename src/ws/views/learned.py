@@ -40,8 +40,8 @@ from ws.views.texts import text_block
 
 __all__ = [
     "Ask", "beta_steps", "cancel_training", "find_stop", "follow", "job_key", "key_of", "left", "live_curve",
-    "plane_axes", "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html", "stops_of",
-    "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
+    "plane_axes", "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html",
+    "stops_of", "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
 ]  # fmt: skip
 
 ARMS = ("base", "steered", "healed")
