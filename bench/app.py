@@ -102,9 +102,9 @@ def doses(page: Browser, url: str, moves: int, text: str) -> list[float]:
 
 
 def server_of(url: str) -> psutil.Process:
+    """The app's server process, by its port."""
     port = url.rsplit(":", 1)[1]
-    return next(p for p in psutil.process_iter(["cmdline"]) if port in (p.info["cmdline"] or [])
-                and "marimo" in " ".join(p.info["cmdline"]))  # fmt: skip
+    return next(p for p in psutil.process_iter(["cmdline"]) if {port, "ws.hosting"} <= set(p.info["cmdline"] or []))
 
 
 def memory(page: Browser, url: str, viewers: int) -> list[float]:

@@ -543,7 +543,8 @@ def _(home, progress, refused):
     _live = views.learned.live_curve(progress())
     if _live.height:
         _steps = views.learned.steps_of(progress())
-        _shown.append(charts.training_chart(_live, views.learned.tau_of(home), _steps))
+        _key = (progress().key, progress().version)
+        _shown.append(charts.picture(_key, charts.training_chart, _live, views.learned.tau_of(home), _steps))
     mo.vstack(_shown)
     return
 
@@ -562,13 +563,14 @@ def _():
 def _(ask, home, stops):
     mo.stop(home is None)
     points = views.learned.points(home, stops)
-    charts.planes_chart(points, views.learned.plane_axes(home), ask.beta)
+    _axes, _stops = views.learned.plane_axes(home), views.learned.key_of(home, *stops)
+    charts.picture(_stops, charts.planes_chart, points, _axes).at(ask.beta)
     return (points,)
 
 
 @app.cell(hide_code=True)
-def _(ask, points):
-    charts.ladder_chart(points, ask.beta)
+def _(ask, home, points, stops):
+    charts.picture(views.learned.key_of(home, *stops), charts.ladder_chart, points).at(ask.beta)
     return
 
 
@@ -584,7 +586,7 @@ def _():
 @app.cell(hide_code=True)
 def _(home, stop):
     mo.stop(stop is None)
-    charts.training_chart(stop.curve, views.learned.tau_of(home))
+    charts.picture(views.learned.key_of(home, stop), charts.training_chart, stop.curve, views.learned.tau_of(home))
     return
 
 
@@ -599,9 +601,9 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(stop):
+def _(home, stop):
     mo.stop(stop is None or not stop.drift.height)
-    charts.drift_chart(stop.drift, "kl")
+    charts.picture(views.learned.key_of(home, stop), charts.drift_chart, stop.drift)
     return
 
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +154,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(args: list[str], notebook: str = "gates", log: Path | None = None) -> Iterator[str]:
-    """`marimo run` of a notebook on loopback; its address. The server is ended on the way out."""
+def serving(
+    args: list[str], notebook: str = "gates", log: Path | None = None, options: Sequence[str] = ()
+) -> Iterator[str]:
+    """`marimo run` of a notebook on loopback; its address. options: marimo's own. It is ended on the way out."""
     port = free_port()
     command = [sys.executable, "-m", "ws.hosting", "run", f"nbs/{notebook}.py", "--headless", "--port", str(port)]
-    command += ["--show-tracebacks", "--", *args]
+    command += ["--show-tracebacks", *options, "--", *args]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(log or os.devnull, "w") as out:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)

@@ -80,7 +80,7 @@ def test_stored_samples_are_what_a_live_call_gives(mini: LM) -> None:
 def test_the_notebook_runs_as_a_script(mini: LM) -> None:
     app = runpy.run_path(str(ROOT / "nbs/gates.py"))["app"]
     _, defs = app.run()
-    assert [gate.gate for gate in defs["gates"]] == [1, 3, 2]
+    assert [gate.gate for gate in defs["gates"]] == [1, 2, 3]
     assert defs["samples"]["c"].to_list() == [0.0, defs["c"].value, -defs["c"].value]
     assert defs["border"]["side"].unique().sort().to_list() == ["dropped", "kept"]
 

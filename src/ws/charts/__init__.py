@@ -5,6 +5,7 @@ from ws.charts.drift import drift_chart
 from ws.charts.gauges import gauges_chart
 from ws.charts.ladder import ladder_chart
 from ws.charts.pareto import pareto_chart
+from ws.charts.picture import picture
 from ws.charts.plane import plane_chart
 from ws.charts.planes import planes_chart
 from ws.charts.profile import profile_chart
@@ -16,6 +17,6 @@ from ws.charts.zigzag import zigzag_chart
 
 __all__ = [
     "band_chart", "dose_chart", "drift_chart", "embedded", "gauges_chart", "ladder_chart", "pareto_chart",
-    "plane_chart", "planes_chart", "points_chart", "profile_chart", "response_chart", "roc_chart", "save",
+    "picture", "plane_chart", "planes_chart", "points_chart", "profile_chart", "response_chart", "roc_chart", "save",
     "shares_chart", "training_chart", "zigzag_chart",
 ]  # fmt: skip

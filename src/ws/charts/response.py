@@ -37,7 +37,9 @@ def response_chart(
         _report(report, x, target_column(trait), BLUE), *_persona(arms, trait, least, x),
     ).properties(width=width, height=260)  # fmt: skip
     bottom = alt.layer(
-        *behind, _floor(), *_costs(grid, x),
+        *behind,
+        _floor(),
+        *_costs(grid, x),
         _report(report.with_columns(loss=_loss("coherence")), x, "loss", ORANGE),
     ).properties(width=width, height=170)
     both = alt.vconcat(top, bottom, spacing=8).resolve_scale(color="independent", strokeDash="independent")

@@ -39,9 +39,9 @@ from ws.views.stored import home_of
 from ws.views.texts import text_block
 
 __all__ = [
-    "Ask", "beta_steps", "cancel_training", "find_stop", "follow", "job_key", "left", "live_curve", "plane_axes",
-    "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html", "stops_of",
-    "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
+    "Ask", "beta_steps", "cancel_training", "find_stop", "follow", "job_key", "key_of", "left", "live_curve",
+    "plane_axes", "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html",
+    "stops_of", "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
 ]  # fmt: skip
 
 ARMS = ("base", "steered", "healed")
@@ -147,6 +147,11 @@ def plane_axes(run: Run) -> tuple[str, str]:
     falls = next((f for f, sign in intended.items() if sign < 0), "Authority")
     rises = next((f for f, sign in intended.items() if sign > 0), "Care")
     return falls, rises
+
+
+def key_of(run: Run, *stops: Stop) -> tuple[str, ...]:
+    """What a picture of these stops depends on; a stop's folder is named by its content, the run's own by its time."""
+    return (str(run.path), str(run.status.get("updated")), *(str(stop.path) for stop in stops))
 
 
 def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:

@@ -1,0 +1,56 @@
+"""A chart as a page shows it: turned into JSON once, without altair's own checks, which cost ten times the drawing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+from altair.utils import schemapi
+
+__all__ = ["AT", "Picture", "picture"]
+
+MIME = "application/vnd.vegalite.v6+json"
+AT = "at"  # the parameter that marks where a slider stands
+KEPT = 96  # pictures remembered, some tens of kB each
+
+_LOCK = threading.Lock()  # altair's switches belong to the process
+_SEEN: OrderedDict[Hashable, Picture] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A Vega-Lite spec with its data inside. Notebooks show it as they show the chart."""
+
+    spec: str
+
+    def at(self, value: float) -> Picture:
+        """The same picture with another value of its parameter `at`: nothing is built again."""
+        spec = json.loads(self.spec)
+        for parameter in spec.get("params", []):
+            if parameter["name"] == AT:
+                parameter["value"] = value
+        return Picture(json.dumps(spec))
+
+    def _mime_(self) -> tuple[str, str]:
+        return MIME, self.spec
+
+
+def picture(key: Hashable, build: Callable[..., Any], *args: Any) -> Picture:
+    """build(*args), an altair chart, as a picture; remembered for all viewers under (build, key)."""
+    name = (build.__module__, build.__qualname__, key)
+    with _LOCK:
+        if name in _SEEN:
+            _SEEN.move_to_end(name)
+            return _SEEN[name]
+        # the data stand in the spec: marimo's own way keeps them in files that end with a viewer
+        with schemapi.debug_mode(False), alt.data_transformers.enable("default", max_rows=None):
+            made = Picture(json.dumps(build(*args).to_dict(validate=False)))
+        _SEEN[name] = made
+        while len(_SEEN) > KEPT:
+            _SEEN.popitem(last=False)
+    return made
