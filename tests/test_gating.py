@@ -622,3 +622,11 @@ def test_two_seeds_and_a_shift_that_turns_under_self_violate_are_caveats() -> No
 )
 def test_headroom_is_a_sentence_with_numbers(p: float, sign: int, said: str) -> None:
     assert re.match(said, headroom_text(p, Trait("Authority", {"Authority": sign}), Thresholds()))
+
+
+def test_evidence_names_the_samples() -> None:
+    ids = {"prompt_id": pl.format("p{}", pl.int_range(pl.len())), "sample": pl.lit(0)}
+    told = texts(FALLING, **ids, narrates=pl.int_range(pl.len()).is_in([41, 42, 43, 44]))
+    gate = judge_filter(told, grid(), seeds=3)
+    assert gate.outcome == "narration leaks"
+    assert gate.evidence.endswith("; samples p41#0 at c 0.5, p42#0 at c 0.5, p43#0 at c 0.5")

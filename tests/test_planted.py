@@ -289,6 +289,7 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
      0.935, 0.945),
     (4, "history erased", lambda x: gate4(d_target=x, reference="base"), 1.101, 1.099),
     (4, "erodes", lambda x: gate4(d_target=x, coherence=0.955), 1.101, 1.099),
+    (4, "erodes", lambda x: gate4(d_target=0.9, coherence=0.955, coherence_high=x), 0.986, 0.984),
 ]  # fmt: skip
 
 

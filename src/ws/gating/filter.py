@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -118,29 +119,31 @@ def _base_like(f: FilterFacts) -> Finding:
 def _style(f: FilterFacts) -> Finding:
     if "label" in f.texts.columns and f.lost.filter(pl.col("label").is_not_null()).height >= 5:
         labelled = f.lost.filter(pl.col("label").is_not_null())
-        good = num((labelled["label"] == "coherent").mean())
-        return good > f.limits.fluent_drops, f"{good:.2f} of {labelled.height} labelled dropped texts read coherent"
+        fine = labelled.filter(pl.col("label") == "coherent")
+        good = fine.height / labelled.height
+        text = f"{good:.2f} of {labelled.height} labelled dropped texts read coherent{_ids(fine)}"
+        return good > f.limits.fluent_drops, text
     by_score = f.lost.filter(pl.col("dropped").is_in(["tail_ppl", "rep"]))
     if "grammatical" in f.texts.columns and by_score.height >= 5:
-        good = num((by_score["grammatical"] >= 0.99).mean())
-        return (
-            good > f.limits.fluent_drops,
-            f"{good:.2f} of {by_score.height} texts dropped for their scores are wholly grammatical",
-        )
+        fine = by_score.filter(pl.col("grammatical") >= 0.99)
+        good = fine.height / by_score.height
+        text = f"{good:.2f} of {by_score.height} texts dropped for their scores are wholly grammatical{_ids(fine)}"
+        return good > f.limits.fluent_drops, text
     return None, "needs hand labels, or at least five dropped texts with a reading of their grammar"
 
 
 def _loops(f: FilterFacts) -> Finding:
     if not f.kept.height:
         return None, "nothing kept"
-    loops = int(f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & (pl.col("n_tokens") >= 12)).height)
+    looping = f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & (pl.col("n_tokens") >= 12))
+    loops = looping.height
     # the same dice may write the same text at two doses; that is one text, not a copy
     written = f.kept.unique(["prompt_id", "sample", "text"]) if "prompt_id" in f.kept.columns else f.kept
     twice = written.height - written["text"].n_unique()
     share = (loops + twice) / f.kept.height
     return (
         share > f.limits.leak,
-        f"{loops} kept texts repeat their trigrams, {twice} are copies of another ({share:.0%})",
+        f"{loops} kept texts repeat their trigrams, {twice} are copies of another ({share:.0%}){_ids(looping)}",
     )
 
 
@@ -164,8 +167,16 @@ def _leak(f: FilterFacts, column: str, pattern: re.Pattern[str]) -> Finding:
     share, all_share = hits.height / f.kept.height, num(f.data[column].mean())
     return (
         share > f.limits.leak,
-        f"{hits.height} of {f.kept.height} kept texts ({share:.1%}); {all_share:.1%} before the filter",
+        f"{hits.height} of {f.kept.height} kept texts ({share:.1%}); {all_share:.1%} before the filter{_ids(hits)}",
     )
+
+
+def _ids(rows: pl.DataFrame, n: int = 3) -> str:
+    """The first samples among the rows, as prompt id, number and dose; "" for none, or for frames without ids."""
+    if not rows.height or not {"prompt_id", "sample"} <= set(rows.columns):
+        return ""
+    named = (f"{prompt}#{sample} at c {c:.3g}" for prompt, sample, c in rows.select("prompt_id", "sample", "c").rows())
+    return "; samples " + ", ".join(itertools.islice(named, n))
 
 
 def _narration(f: FilterFacts) -> Finding:
