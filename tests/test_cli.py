@@ -144,7 +144,8 @@ def test_export_direction_and_adapter(done: Run, tmp_path: Path, capsys: pytest.
 
 
 def test_only_built_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(COMMANDS) == {"run", "steer", "show", "gates", "doctor", "results", "judge", "bake", "export"}
+    built = {"run", "steer", "show", "gates", "doctor", "results", "diff", "journal", "judge", "bake", "export"}
+    assert set(COMMANDS) == built
     for name in ("sweep", "journal", "bench", "app", "diff"):
         assert main([name]) == 2
     assert main(["--help"]) == 0

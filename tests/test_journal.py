@@ -108,6 +108,9 @@ def test_a_run_of_rounds_shows_the_loop(example_page: str) -> None:
     assert "healed, round 2" in shown  # the diary
     assert run.gates(run.best)[-1].outcome in shown
     assert "Gate 4, loop" in shown
+    for number in range(run.rounds):  # the rounds that were not delivered are judged on the page too
+        for gate in run.gates(number):
+            assert gate.evidence in shown
 
 
 @pytest.mark.parametrize("which", ["page", "example_page"])

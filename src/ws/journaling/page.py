@@ -66,9 +66,18 @@ def _rounds(run: Run) -> list[Html]:
     for number in range(run.rounds):
         several = f"Round {number}: " if run.rounds > 1 else ""
         parts.append(tag("section", tag("h2", f"{several}what was measured"), measures(run, number, pictures)))
+        if number != run.best:  # the delivered round's stand at the top
+            parts.append(_other_verdicts(run, number))
         if run.has("completions.parquet", number):
             parts.append(tag("section", tag("h2", f"{several}what was filtered"), filtered(run, number)))
     return parts
+
+
+def _other_verdicts(run: Run, number: int) -> Html:
+    """The verdicts of a round that is not the delivered one, folded."""
+    gates = run.gates(number)
+    said = "; ".join(f"{g.gate} {g.outcome} ({g.colour})" for g in gates)
+    return tag("details", tag("summary", f"Verdicts of round {number}: {said}"), verdicts(gates), class_="print")
 
 
 def _end(run: Run) -> list[Html]:
