@@ -242,9 +242,7 @@ def test_a_link_is_known_names_and_bounded_texts() -> None:
     assert set(link) == {"c", "prompt", "axis"} and link["axis"] == "b" and len(link["prompt"]) == 2000
 
 
-@pytest.mark.parametrize(
-    "name", ["../secret", "{copy}/../../secret", "{out}/secret", "linked", "..", "/etc", "\x00"]
-)
+@pytest.mark.parametrize("name", ["../secret", "{copy}/../../secret", "{out}/secret", "linked", "..", "/etc", "\x00"])
 def test_a_run_of_a_link_cannot_leave_the_runs_folder(name: str, example: Run, local: AppSettings) -> None:
     shutil.copytree(EXAMPLE, local.out / "secret")
     (local.out / "runs/linked").symlink_to(local.out / "secret")
