@@ -44,12 +44,11 @@ from ws.views.texts import escaped, pieces, strip, text_block
 from ws.views.tiles import tiles
 
 __all__ = [
-    "ACTS", "COHERENT", "CUSTOM", "FOUNDATIONS", "METHODS", "Persona", "Subject", "about", "agreement",
-    "axis_names", "bands", "border_rows", "border_table", "cards", "coherent_band", "completion_html",
-    "completions", "counts", "counts_html", "dose_steps", "escaped", "filter_gate", "finished_runs", "heal_table",
-    "home_of", "label_of", "labels_html", "layers_of", "marked", "near_sample", "nearest", "note_html", "opened",
-    "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample",
-    "sample_cards", "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps",
-    "telling_prompt", "text_block", "three_texts", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose",
-    "usual_tail", "warm",
+    "ACTS", "COHERENT", "CUSTOM", "FOUNDATIONS", "METHODS", "Persona", "Subject", "about", "agreement", "axis_names",
+    "bands", "border_rows", "border_table", "cards", "coherent_band", "completion_html", "completions", "counts",
+    "counts_html", "dose_steps", "escaped", "filter_gate", "finished_runs", "heal_table", "home_of", "label_of",
+    "labels_html", "layers_of", "marked", "near_sample", "nearest", "note_html", "opened", "pair_of", "pieces",
+    "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample", "sample_cards",
+    "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps", "telling_prompt", "text_block",
+    "three_texts", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail", "warm",
 ]  # fmt: skip
