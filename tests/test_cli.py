@@ -144,9 +144,9 @@ def test_export_direction_and_adapter(done: Run, tmp_path: Path, capsys: pytest.
 
 
 def test_only_built_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    built = {"run", "steer", "show", "gates", "doctor", "results", "diff", "journal", "judge", "bake", "export"}
+    built = {"run", "steer", "show", "gates", "doctor", "results", "diff", "journal", "judge", "bake", "export", "app"}
     assert set(COMMANDS) == built
-    for name in ("sweep", "journal", "bench", "app", "diff"):
+    for name in ("sweep", "bench", "diff"):
         assert main([name]) == 2
     assert main(["--help"]) == 0
     for name in COMMANDS:
@@ -257,7 +257,7 @@ def test_interrupt_in_process_is_130(folder: Path, tmp_path: Path, monkeypatch: 
     def interrupt(*a: Any, **k: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ws.rounds.heal", interrupt)
+    monkeypatch.setattr("ws.scenes.heal", interrupt)
     assert main(["run", *flags(small_config(tmp_path)), "--out", str(tmp_path / "out")]) == 130
     monkeypatch.undo()
     assert Run(newest_run(tmp_path / "out")).status["state"] == "interrupted"
