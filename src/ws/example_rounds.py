@@ -50,7 +50,8 @@ def cut_down(run: Run, to: Path) -> None:
     to.mkdir(parents=True)
     for name in WHOLE:
         shutil.copyfile(run.path / name, to / name)
-    write_json(to / "env.json", run.env | {"argv": ["ws", "run", "--rounds", str(ROUNDS)]})
+    made = {"argv": ["ws", "run", "--rounds", str(ROUNDS)], "branch": None, "platform": None}
+    write_json(to / "env.json", run.env | made)
     write_json(to / "status.json", run.status)
     write_json(to / "summary.json", run.summary | {"run": to.name})
     write_json(to / "stamp.json", stamp(str(run.env["fingerprint"])))
