@@ -31,7 +31,7 @@ def _():
 @app.cell
 def _(access):
     try:
-        first = views.opened(link().get("run") or (access.run and access.run.name), access.out)
+        first = views.opened(link().get("run") or (access.run and access.run.name), access.out, access.model)
         trouble = None
     except UserError as error:
         first, trouble = views.opened(None, access.out), str(error)
@@ -136,6 +136,7 @@ def _(run, subject):
         value=views.nearest(link().get("c"), _steps, views.usual_dose(run, _steps)),
         label="coefficient c",
         full_width=True,
+        debounce=subject.model != "mini",
     )
     return (c,)
 
@@ -247,18 +248,19 @@ def _(home, marked, run, stop):
 
 
 @app.cell
-def _(access, gates, run):
+def _(access, run):
+    _notes = run.notes() if run else {}
     notes = mo.ui.dictionary(
         {
-            str(g.gate): mo.ui.text_area(
-                g.note,
+            number: mo.ui.text_area(
+                _notes.get(number, ""),
                 label="your own judgement, stored with the run",
                 rows=2,
                 full_width=True,
-                on_change=lambda text, number=g.gate: views.save_note(run, access, number, text),
+                on_change=lambda text, number=number: views.save_note(run, access, int(number), text),
             )
-            for g in gates
-            if access.writes
+            for number in ("1", "2", "3")
+            if run and access.writes
         }
     )
     return (notes,)
@@ -266,7 +268,7 @@ def _(access, gates, run):
 
 @app.cell(hide_code=True)
 def _(gates, notes):
-    _inside = {g.gate: views.note_html(g, str(notes[str(g.gate)]) if str(g.gate) in notes else "") for g in gates}
+    _inside = {g.gate: views.note_html(g, notes.elements.get(str(g.gate))) for g in gates}
     mo.Html(views.tiles(gates, _inside))
     return
 
@@ -304,6 +306,9 @@ def _(own, prompt, surprise):
 def _(access, c, own, prompt, run, seed, subject, surprise):
     try:
         _asked = access.check_prompt(own.value) if own.value.strip() else prompt.value
+        _near = None if subject.model == "mini" else views.near_sample(run, _asked, c.value, seed.value)
+        if _near is not None:
+            mo.output.replace(mo.Html(views.sample_cards(subject.model, _near)))
         samples = views.sample(subject, _asked, c.value, seed.value, run, views.tokens_of(access, subject.model))
         _shown = mo.Html(views.sample_cards(subject.model, samples, surprise.value))
     except UserError as error:
@@ -345,8 +350,8 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(marked):
-    mo.Html(views.counts_html(marked)) if marked is not None else None
+def _(marked, tail):
+    mo.Html(views.counts_html(marked, tail.value)) if marked is not None else None
     return
 
 
@@ -446,11 +451,8 @@ def _(access, labels_changed, marked, run, tail):
     mo.stop(run is None)
     _labels = views.read_labels(views.home_of(run, access.out))
     _roc = views.roc(marked, _labels)
-    mo.hstack(
-        [mo.Html(views.labels_html(marked, _labels)), charts.roc_chart(_roc, tail.value) if _roc.height else None],
-        justify="start",
-        gap=2,
-    )
+    _pictures = [charts.roc_chart(_roc, tail.value)] if _roc.height else []
+    mo.hstack([mo.Html(views.labels_html(marked, _labels)), *_pictures], justify="start", gap=2)
     return
 
 

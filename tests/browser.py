@@ -48,7 +48,7 @@ class Browser:
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={self.profile}", f"--window-size={self.size[0]},{self.size[1]}"]
         self.process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port_file = Path(self.profile) / "DevToolsActivePort"
-        _until(lambda: port_file.exists() and "\n" in port_file.read_text(), 60, "the browser did not start")
+        until(lambda: port_file.exists() and "\n" in port_file.read_text(), 60, "the browser did not start")
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             target = next(t for t in json.load(answer) if t["type"] == "page")
@@ -100,14 +100,14 @@ class Browser:
 
     def wait(self, code: str, seconds: float = 60) -> Any:
         """Until an expression is true. AssertionError names it when it stays false."""
-        return _until(lambda: self.js(f"!!({code})"), seconds, f"never true in the page: {code}")
+        return until(lambda: self.js(f"!!({code})"), seconds, f"never true in the page: {code}")
 
     def text(self) -> str:
         """All visible text, shadow roots of marimo's widgets included."""
         return str(self.js(f"({WALK})(document.body)"))
 
     def wait_text(self, part: str, seconds: float = 60) -> str:
-        _until(lambda: part in self.text(), seconds, f"never on the page: {part}")
+        until(lambda: part in self.text(), seconds, f"never on the page: {part}")
         return self.text()
 
     def key(self, key: str, code: int) -> None:
@@ -136,7 +136,7 @@ DEEP = """function deep(selector, root = document) {
 }"""
 
 
-def _until(ready: Any, seconds: float, message: str) -> Any:
+def until(ready: Any, seconds: float, message: str) -> Any:
     end = time.monotonic() + seconds
     while True:
         value = ready()
@@ -166,7 +166,7 @@ def serving(
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
         try:
             url = f"http://127.0.0.1:{port}"
-            _until(lambda: _answers(url), 200, "the server did not start")
+            until(lambda: _answers(url), 200, "the server did not start")
             yield url
         finally:
             process.terminate()

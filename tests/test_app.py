@@ -97,6 +97,28 @@ def test_a_script_can_set_what_a_viewer_sets(mini: LM) -> None:
     assert defs["run"] is None and defs["samples"].height == 3, "settings that nobody measured show live samples"
 
 
+def test_a_typed_pair_in_the_notebook(mini: LM) -> None:
+    import marimo as mo
+
+    app = runpy.run_path(str(ROOT / "nbs/gates.py"))["app"]
+    names = [views.CUSTOM]
+    typed = {"positive": "You help people.", "negative": "You help leaders.", "target": "Care", "sign": "rises"}
+    for values, height in ((typed, 3), (typed | {"negative": ""}, None)):
+        fields = mo.ui.dictionary({name: mo.ui.text(value) for name, value in values.items()})
+        axis = mo.ui.dropdown(names, value=names[0])
+        _, defs = app.run(defs={"axis": axis, "axis_names": names, "persona": fields})
+        assert defs["run"] is None
+        assert (None if defs["samples"] is None else defs["samples"].height) == height
+
+
+def test_a_slow_model_shows_the_nearest_stored_dose(example: Run) -> None:
+    prompt, chosen = example.axis["probes"][0], example.get("knee.json")["c"]
+    near = views.near_sample(example, prompt, 1.4, 0)
+    assert near is not None and near["c"].to_list() == [0.0, chosen, -chosen]
+    assert near["source"][0].startswith("stored at another dose")
+    assert views.near_sample(example, "nobody stored this", 1.4, 0) is None
+
+
 # The filter is a view
 
 
@@ -227,6 +249,13 @@ def test_a_run_of_a_link_cannot_leave_the_runs_folder(name: str, example: Run, l
     assert views.opened(example.path.name, local.out).path == example.path
 
 
+def test_another_model_opens_its_own_newest_run(example: Run, local: AppSettings) -> None:
+    assert views.opened(None, local.out, "some/model").path == EXAMPLE
+    write_json(example.path / "config.json", read_json(example.path / "config.json") | {"model": "some/model"})
+    assert views.opened(None, local.out, "some/model").path == example.path
+    assert views.opened(None, local.out).path == EXAMPLE
+
+
 def test_the_run_that_fits_the_settings_is_found(example: Run, local: AppSettings) -> None:
     subject = views.subject_of(example)
     found = views.run_for(subject, 0, local.out)
@@ -265,7 +294,7 @@ def test_model_text_is_escaped_wherever_it_is_shown(example: Run) -> None:
         views.text_block(HOSTILE),
         views.strip([HOSTILE, "x"], [-1.0, -2.0]),
         views.cards({views.row_title(row): views.completion_html("mini", row)}),
-        views.note_html(example.gates()[0].with_note(HOSTILE), ""),
+        views.note_html(example.gates()[0].with_note(HOSTILE), None),
     ]
     for html in shown:
         for tag in ("<img", "<script", "<iframe", "<marimo-md", 'onerror="'):

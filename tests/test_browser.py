@@ -11,7 +11,7 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from tests.browser import CHROMIUM, DEEP, Browser, serving
+from tests.browser import CHROMIUM, DEEP, Browser, serving, until
 from tests.test_app import HOSTILE
 from ws.exampling import EXAMPLE
 from ws.storing import read_json, write_frame, write_json
@@ -147,6 +147,20 @@ def test_labels_persist_over_a_reload(page: Browser, url: str, out: Path) -> Non
     page.open(url)
     finished(page)
     page.wait_text("1 labelled (1 coherent", 60)
+
+
+def test_a_note_is_stored_with_the_run(page: Browser, url: str, out: Path) -> None:
+    page.js("document.querySelector('.ws-tile[data-gate=\"1\"]').open = true")
+    page.js(f"({DEEP})('textarea')[0].focus()")
+    page.call("Input.insertText", text=HOSTILE)
+    page.js(f"({DEEP})('textarea')[0].blur()")
+    page.wait("document.querySelectorAll('.ws-tile').length == 3")
+    notes = lambda: [read_json(path) for path in out.glob("example-*/rounds/0/notes.json")]  # noqa: E731
+    until(lambda: any(found.get("1") == HOSTILE for found in notes()), 30, "no note was stored")
+    page.open(url)
+    finished(page)
+    page.wait(f"({DEEP})('textarea')[0].value == {json.dumps(HOSTILE)}", 30)
+    assert page.js("window.hit") is None
 
 
 def test_a_link_restores_the_settings(page: Browser, url: str) -> None:

@@ -53,7 +53,7 @@ def shares_chart(shares: pl.DataFrame, width: int = 600) -> alt.LayerChart:
         tooltip=["dose:O", "state:N", "n:Q", "of:Q", alt.Tooltip("share:Q", format=".2f")],
     )  # fmt: skip
     kept = rows.filter(pl.col("state") == "kept")
-    error = alt.Chart(kept).mark_rule(color=RULE, size=2).encode(x=x, y="low:Q", y2="high:Q")
+    error = alt.Chart(kept).mark_rule(color="#ffffff", size=2).encode(x=x, y="low:Q", y2="high:Q")
     chart: alt.LayerChart = embedded(alt.layer(bars, error).properties(width=width, height=180))
     return chart
 

@@ -17,7 +17,7 @@ from ws.models import load_model
 from ws.runs import Run
 from ws.views.settings import Subject
 
-__all__ = ["ready", "sample", "stored_sample", "warm"]
+__all__ = ["near_sample", "ready", "sample", "stored_sample", "warm"]
 
 _LOCK = threading.Lock()  # two viewers that ask at once read a direction once
 
@@ -83,6 +83,15 @@ def stored_sample(run: Run, prompt: str, c: float, seed: int, round: int = 0) ->
     doses = list(dict.fromkeys((0.0, float(c), -float(c)))) if c else [0.0]
     rows = [here.filter(pl.col("c") == dose).head(1) for dose in doses]
     return pl.concat(rows) if all(row.height for row in rows) else None
+
+
+def near_sample(run: Run | None, prompt: str, c: float, seed: int) -> pl.DataFrame | None:
+    """The stored rows at the dose nearest to c, to look at while a slow model writes; None where none is stored."""
+    if run is None or not run.has("eval.parquet"):
+        return None
+    doses = _report_texts(run.path / "rounds/0/eval.parquet").filter(pl.col("c") > 0)["c"].unique().to_list()
+    found = stored_sample(run, prompt, min(doses, key=lambda dose: abs(dose - c)), seed) if doses else None
+    return found if found is None else found.with_columns(source=pl.lit("stored at another dose, writing ..."))
 
 
 @lru_cache(maxsize=8)

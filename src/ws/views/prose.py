@@ -16,13 +16,13 @@ from ws.views.texts import escaped
 __all__ = ["border_table", "counts_html", "labels_html", "note_html", "row_title"]
 
 
-def counts_html(marked: pl.DataFrame) -> str:
+def counts_html(marked: pl.DataFrame, tail_ppl: float) -> str:
     """How many training completions the threshold keeps, and what dropped the others."""
     found = counts(marked)
     lost = ", ".join(f"{name} {n}" for name, n in found["lost"].items()) or "none"
     share = 100 * found["kept"] / max(1, found["generated"])
     text = (
-        f"kept {found['kept']} of {found['generated']} training completions "
+        f"below {tail_ppl:.4g}: kept {found['kept']} of {found['generated']} training completions "
         f"({share:.0f} % [{100 * found['low']:.0f}, {100 * found['high']:.0f}]); dropped: {lost}"
     )
     return f'<div class="ws-counts">{escaped(text)}</div>'
@@ -56,8 +56,8 @@ def labels_html(marked: pl.DataFrame, labels: pl.DataFrame) -> str:
     return '<div class="ws-labels">' + "".join(f"<div>{escaped(line)}</div>" for line in lines) + "</div>"
 
 
-def note_html(gate: Gate, field: str) -> str:
-    """The researcher's judgement: its text field, or the stored words where nothing can be written."""
-    if field:
-        return f'<div class="ws-own">{field}</div>'
+def note_html(gate: Gate, field: Any) -> str:
+    """The researcher's judgement: its text field (a widget with its HTML in .text), or the stored words where None."""
+    if field is not None:
+        return f'<div class="ws-own">{field.text}</div>'
     return f'<p class="ws-own">Researcher: {escaped(gate.note or "no note yet")}</p>'

@@ -40,14 +40,15 @@ def completion_html(model: str, row: dict[str, Any], surprise: bool = False) -> 
     head = f'<div class="ws-note">{escaped(figures + end + source)}</div>'
     if not surprise:
         return head + text_block(row["text"])
-    return head + strip(pieces(model, row["token_ids"]), row["logp_base"])
+    n = len(row["token_ids"]) - bool(row["finished"])  # the token that ends a turn is no text
+    return head + strip(pieces(model, row["token_ids"][:n]), row["logp_base"] and row["logp_base"][:n])
 
 
 def telling_prompt(run: Run | None, probes: Sequence[str]) -> str:
     """The first prompt whose stored texts at 0, +c and -c of the judged dose all differ; the first where none does."""
     chosen = run.get("knee.json")["c"] if run is not None else None
-    for prompt in probes if run is not None and chosen is not None else ():
-        rows = stored_sample(run, prompt, chosen, run.config.seeds[0])
-        if rows is not None and rows["text"].n_unique() == rows.height > 2:
-            return prompt
-    return probes[0]
+    if run is None or chosen is None:
+        return probes[0]
+    rows = ((prompt, stored_sample(run, prompt, chosen, run.config.seeds[0])) for prompt in probes)
+    telling = (prompt for prompt, r in rows if r is not None and r["text"].n_unique() == r.height > 2)
+    return next(telling, probes[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ws.axes import FOUNDATIONS, Axis, load_axis, shipped_axes
+from ws.errors import UserError
 from ws.methods import NAMES as METHODS
 from ws.methods import method
 from ws.models import LM, load_model
@@ -53,6 +54,9 @@ class Subject:
         if self.persona is None:
             return load_axis(self.axis).on(lm)
         pair, lender = self.persona, self.lender(lm)
+        for name, text in (("positive", pair.positive), ("negative", pair.negative)):
+            if not text:
+                raise UserError(f"The {name} persona is empty. Write who the model should be, in one sentence.")
         return dataclasses.replace(
             lender, name="custom", title="a persona pair of one's own", models=("mini", "any"), target=pair.target,
             intended={pair.target: pair.sign}, positive=(pair.positive,), negative=(pair.negative,), narration=(),

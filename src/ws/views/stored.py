@@ -22,10 +22,14 @@ __all__ = ["about", "coherent_band", "dose_steps", "finished_runs", "home_of", "
            "prompts", "run_for", "save_note", "subject_of", "unmeasured", "usual_dose", "usual_tail"]  # fmt: skip
 
 
-def opened(name: str | None, out: Path) -> Run:
-    """The run of that name, the shipped example where none is named. UserError for a name outside the runs folder."""
+def opened(name: str | None, out: Path, model: str = "mini") -> Run:
+    """The run of that name; where none is named the shipped example, for another model the newest run on it, if any.
+
+    UserError for a name that is no run directly in the runs folder.
+    """
     if not name or name == EXAMPLE.name:
-        return home_of(open_run(EXAMPLE), out)
+        runs = finished_runs(out) if model != "mini" and not name else []
+        return next((run for run in runs if run.config.model == model), home_of(open_run(EXAMPLE), out))
     return open_run(run_named(out, name))
 
 

@@ -28,7 +28,7 @@ def figure_of(gate: Gate) -> str:
 
 
 def tile(number: int, gate: Gate | None, inside: str = "") -> str:
-    """One tile; `inside` is HTML of ours that stands below the outcomes when it is opened."""
+    """One tile; `inside` is HTML of ours that stands above the outcomes when it is opened."""
     if gate is None:
         head, colour, body = _head(number, "grey", NOT_MEASURED, "", "measure these settings"), "grey", ""
     else:
@@ -37,7 +37,7 @@ def tile(number: int, gate: Gate | None, inside: str = "") -> str:
         body = gate_table(gate)
     return (
         f'<details class="ws-tile ws-{escaped(colour)}" data-gate="{number}">'
-        f'<summary>{head}</summary><div class="ws-inside">{body}{inside}</div></details>'
+        f'<summary>{head}</summary><div class="ws-inside">{inside}{body}</div></details>'
     )
 
 
