@@ -318,6 +318,16 @@ def _(access, c, own, prompt, run, seed, subject, surprise):
 
 
 @app.cell(hide_code=True)
+def _(band, c, run, seed, subject, trait):
+    (
+        charts.response_chart(run.frame("dose"), run.arms(), trait, band, c.value)
+        if run
+        else mo.callout(mo.plain_text(views.unmeasured(subject, seed.value)), kind="info")
+    )
+    return
+
+
+@app.cell(hide_code=True)
 def _():
     mo.md("""
     **What each dose moves, and what it costs.** Above: the shift of every foundation; the target is the thick line,
@@ -326,16 +336,6 @@ def _():
     set. Below: coherence and its two parts; above the dashed line (0.95)
     is coherent. Green doses are coherent, the red rule is the slider.
     """)
-    return
-
-
-@app.cell(hide_code=True)
-def _(band, c, run, seed, subject, trait):
-    (
-        charts.response_chart(run.frame("dose"), run.arms(), trait, band, c.value)
-        if run
-        else mo.callout(mo.plain_text(views.unmeasured(subject, seed.value)), kind="info")
-    )
     return
 
 
