@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from marimo._cli.parse_args import parse_args
 
+from tests.browser import ROOT, free_port, until
 from ws import cli
 from ws.errors import UserError
 from ws.serving import AppSettings, app_command, is_loopback, picked, run_named, token_file
@@ -109,15 +114,15 @@ def test_a_run_name_cannot_leave_the_runs_folder(tmp_path: Path, name: str) -> N
 def test_the_command_of_a_shared_app(tmp_path: Path) -> None:
     password = tmp_path / "token"
     password.write_text("hunter2")
-    words = app_command(AppSettings("some/model"), notebook="first", share=True, password=password)
+    words = app_command(AppSettings("some/model"), notebook="gates", share=True, password=password)
     assert words[words.index("--host") + 1] == "0.0.0.0"
     assert words[words.index("--token-password-file") + 1] == str(password)
     assert "--token" in words and "--headless" in words and "--no-token" not in words
     assert "hunter2" not in " ".join(words), "a password on a command line is seen by every user of the machine"
     behind = AppSettings.from_args(parse_args(words[words.index("--") + 1 :]), words)
     assert (behind.model, behind.shared, behind.writes) == ("some/model", True, False)
-    assert "127.0.0.1" in app_command(AppSettings(), notebook="first")
-    assert "127.0.0.1" in app_command(AppSettings(), notebook="first", share=True, password=password, host="127.0.0.1")
+    assert "127.0.0.1" in app_command(AppSettings(), notebook="gates")
+    assert "127.0.0.1" in app_command(AppSettings(), notebook="gates", share=True, password=password, host="127.0.0.1")
 
 
 @pytest.mark.parametrize("flags", [["--share"], ["--share", "--host", "127.0.0.1"], ["--host", "0.0.0.0"]])
@@ -125,7 +130,7 @@ def test_ws_app_refuses_to_share_without_a_password_file(
     flags: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.execv", lambda *words: pytest.fail(f"started {words}"))
-    assert cli.main(["app", "--notebook", "first", *flags]) == 2
+    assert cli.main(["app", "--notebook", "gates", *flags]) == 2
     assert "needs a token password file" in capsys.readouterr().err
     assert cli.main(["app", "--notebook", "../../etc/passwd"]) == 2
     assert "no notebook" in capsys.readouterr().err
@@ -134,7 +139,46 @@ def test_ws_app_refuses_to_share_without_a_password_file(
 def test_ws_app_hands_its_settings_on(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr("os.execv", lambda file, words: started.append(words))
-    assert cli.main(["app", "--notebook", "first", "--model", "some/model", "--max-jobs", "2", "--port", "9999"]) == 0
+    assert cli.main(["app", "--notebook", "gates", "--model", "some/model", "--max-jobs", "2", "--port", "9999"]) == 0
     words = started[0]
     assert words[words.index("--port") + 1] == "9999"
     assert words[words.index("--") + 1 :] == ["--model=some/model", "--max-jobs=2"]
+
+
+@pytest.mark.slow
+def test_a_shared_server_lets_nobody_in_without_the_password(tmp_path: Path) -> None:
+    password, port = tmp_path / "token", free_port()
+    password.write_text("hunter2-hunter2\n")
+    words = app_command(AppSettings(out=tmp_path), share=True, password=password, host="127.0.0.1", port=port)
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    server = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: status(f"{address}/health") == 200, 200, "the server did not start")
+        assert status(f"{address}/api/status") in (401, 403)
+        assert "gates" not in read(address), "the page itself is behind the password"
+        assert "gates" in read(f"{address}/?access_token=hunter2-hunter2")
+        assert "gates" not in read(f"{address}/?access_token=hunter3")
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def read(url: str) -> str:
+    """A page, or the login page that it leads to; empty where nobody answers."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    try:
+        with opener.open(url, timeout=20) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return int(error.code)
+    except OSError:
+        return 0
