@@ -80,8 +80,12 @@ def _():
 @app.cell
 def _(arms):
     table = mo.ui.table(
-        arms_shown(arms), selection="single", initial_selection=[0], wrapped_columns=["arm", "note"],
-        pagination=False, **PLAIN,
+        arms_shown(arms),
+        selection="single",
+        initial_selection=[0],
+        wrapped_columns=["arm", "note"],
+        pagination=False,
+        **PLAIN,
     )
     table
     return (table,)

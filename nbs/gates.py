@@ -614,5 +614,32 @@ def _(home, prompt, stop):
     return
 
 
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    ## Keep it
+
+    One page with every table, picture, verdict and text of this run, which opens from disk for ever; and an entry in
+    `RESEARCH_JOURNAL.md` with a line for your own reading.
+    """)
+    return
+
+
+@app.cell
+def _(access, run):
+    journal = mo.ui.run_button(label="Write the journal page", disabled=run is None or not access.writes)
+    journal
+    return (journal,)
+
+
+@app.cell(hide_code=True)
+def _(access, journal, run):
+    mo.stop(not journal.value)
+    with mo.status.spinner(title="Writing the page"):
+        _said, _kind = views.write_page(run, access)
+    mo.callout(mo.plain_text(_said), kind=_kind)
+    return
+
+
 if __name__ == "__main__":
     app.run()

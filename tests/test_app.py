@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 import shutil
 from pathlib import Path
@@ -223,6 +224,19 @@ def test_a_shared_app_without_leave_writes_nothing(example: Run, tmp_path: Path)
 
 
 # What a link may say
+
+
+def test_the_journal_button_writes_the_page_of_the_runs_home(
+    example: Run, local: AppSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said, kind = views.write_page(example, local)
+    pages = list((local.out / "journal").glob("*.html"))
+    assert kind == "success" and len(pages) == 1 and str(pages[0].resolve()) in said
+    assert (tmp_path / "RESEARCH_JOURNAL.md").read_text().count(pages[0].name) == 1
+    assert "already" in views.write_page(example, local)[0]
+    refused, kind = views.write_page(example, dataclasses.replace(local, shared=True))
+    assert kind == "warn" and "--allow-write" in refused
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-1e999", "", None, ["1"], "0x10", "<script>", "1; drop", "1_0_0e9"])

@@ -5,6 +5,7 @@ safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: b
 """
 
 from ws.views import learned
+from ws.views.keeping import write_page
 from ws.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
 from ws.views.live import near_sample, ready, sample, warm
 from ws.views.prose import border_table, counts_html, labels_html, note_html, row_title
@@ -50,5 +51,5 @@ __all__ = [
     "labels_html", "layers_of", "learned", "marked", "near_sample", "nearest", "note_html", "opened", "pair_of",
     "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample", "sample_cards",
     "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps", "telling_prompt",
-    "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail", "warm",
+    "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail", "warm", "write_page",
 ]  # fmt: skip
