@@ -320,7 +320,15 @@ def _(access, c, own, prompt, run, seed, subject, surprise):
 @app.cell(hide_code=True)
 def _(band, c, run, seed, subject, trait):
     (
-        charts.response_chart(run.frame("dose"), run.arms(), trait, band, c.value)
+        charts.picture(
+            (*views.learned.key_of(run), c.value),
+            charts.response_chart,
+            run.frame("dose"),
+            run.arms(),
+            trait,
+            band,
+            c.value,
+        )
         if run
         else mo.callout(mo.plain_text(views.unmeasured(subject, seed.value)), kind="info")
     )
@@ -357,13 +365,16 @@ def _(marked, tail):
 
 @app.cell(hide_code=True)
 def _(marked, run, tail):
-    charts.points_chart(marked, tail.value, run.limits()["rep"]) if run else None
+    mo.stop(run is None)
+    _key = (*views.learned.key_of(run), tail.value)
+    charts.picture(_key, charts.points_chart, marked, tail.value, run.limits()["rep"])
     return
 
 
 @app.cell(hide_code=True)
-def _(marked):
-    charts.shares_chart(views.shares(marked)) if marked is not None else None
+def _(marked, run, tail):
+    mo.stop(run is None)
+    charts.picture((*views.learned.key_of(run), tail.value), charts.shares_chart, views.shares(marked))
     return
 
 
