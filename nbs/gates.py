@@ -121,7 +121,15 @@ def _(access, axis, layers, method, offered, persona):
 
 
 @app.cell
-def _(access, first, seed, subject):
+def _():
+    progress_of_run, set_progress_of_run = mo.state(None)
+    measured, set_measured = mo.state(None)
+    return measured, progress_of_run, set_measured, set_progress_of_run
+
+
+@app.cell
+def _(access, first, measured, seed, subject):
+    measured()  # a measurement that ends is a run to show
     run = views.run_for(subject, seed.value, access.out, first)
     trait = Trait(run.axis["target"], dict(run.axis["intended"])) if run else None
     band = views.coherent_band(run) if run else (0.0, 0.0)
@@ -331,6 +339,44 @@ def _(band, c, run, seed, subject, trait):
         )
         if run
         else mo.callout(mo.plain_text(views.unmeasured(subject, seed.value)), kind="info")
+    )
+    return
+
+
+@app.cell
+def _(access, run, subject):
+    _off = run is not None or subject.persona is not None or not access.writes
+    measure = mo.ui.run_button(label="Measure these settings (about two minutes on the embedded model)", disabled=_off)
+    stop_measuring = mo.ui.run_button(label="Cancel the measurement", kind="warn")
+    mo.hstack([measure, stop_measuring], gap=1, justify="start") if run is None and subject.persona is None else None
+    return measure, stop_measuring
+
+
+@app.cell
+def _(access, measure, seed, set_measured, set_progress_of_run, stop_measuring, subject):
+    try:
+        if measure.value:
+            views.measuring.start_measuring(subject, seed.value, access)
+        if stop_measuring.value:
+            views.measuring.cancel_measuring(subject, seed.value, access)
+        unmeasurable = None
+    except UserError as error:
+        unmeasurable = str(error)
+    set_progress_of_run(None)
+    _page = threading.current_thread()
+    _args = (subject, seed.value, set_progress_of_run, set_measured, _page)
+    mo.Thread(target=views.measuring.follow_measuring, args=_args, daemon=True).start()
+    return (unmeasurable,)
+
+
+@app.cell(hide_code=True)
+def _(progress_of_run, unmeasurable):
+    mo.stop(unmeasurable is None and progress_of_run() is None)
+    mo.vstack(
+        [
+            *([mo.callout(mo.plain_text(unmeasurable), kind="warn")] if unmeasurable else []),
+            mo.Html(views.measuring.measuring_html(progress_of_run())),
+        ]
     )
     return
 

@@ -14,10 +14,13 @@ import pytest
 import ws.views.live
 import ws.views.sieve
 from ws import views
+from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
 from ws.exampling import EXAMPLE, stale
 from ws.filtering import KEY
+from ws.jobs import Jobs, View
 from ws.models import LM
+from ws.progress import Event
 from ws.runs import Run, open_run
 from ws.serving import AppSettings
 from ws.storing import read_json, write_json
@@ -332,3 +335,41 @@ def test_two_viewers_share_model_direction_and_sample(mini: LM) -> None:
     rows = [views.sample(subject, "May a nurse lie?", 0.5, 3) for _ in range(2)]
     assert rows[0].equals(rows[1])
     assert ws.views.live._sample.cache_info().hits >= 1
+
+
+# Measuring what no run has
+
+
+def test_a_measurement_is_one_shared_job_that_the_page_then_finds(
+    local: AppSettings, monkeypatch: pytest.MonkeyPatch, mini: LM
+) -> None:
+    subject, seen = views.Subject(axis="liberty_over_sanctity"), []
+
+    def whole(config: RunConfig, listen: Any, **where: Any) -> None:
+        listen(Event(0, "dose search", 1, 4))
+        seen.append((config, where["out"], where["lm"] is mini))
+
+    monkeypatch.setattr("ws.views.measuring.whole", whole)
+    jobs = Jobs()
+    job = views.measuring.start_measuring(subject, 3, local, jobs=jobs)
+    view = job.wait(30)
+    assert view.state == "done" and view.rows[0]["stage"] == "dose search"
+    config, out, shared = seen[0]
+    assert (config.axis, config.seeds, out, shared) == (subject.axis, (3,), local.out, False)
+    assert config.dose == recipe_for("mini").dose
+    with pytest.raises(UserError, match="allow-write"):
+        views.measuring.start_measuring(subject, 3, dataclasses.replace(local, shared=True), jobs=jobs)
+    typed = dataclasses.replace(subject, persona=views.Persona("You help.", "You obey."))
+    with pytest.raises(UserError, match="axis file"):
+        views.measuring.start_measuring(typed, 3, local, jobs=jobs)
+
+
+def test_what_a_measurement_says_is_text() -> None:
+    view = View("k", "measuring <b>", "running", False, ({"stage": "<i>", "done": 1, "total": 4},), "", 3.0, 1)
+    shown = views.measuring.measuring_html(view)
+    assert "25 %" in shown and "<i>" not in shown and "<b>" not in shown
+    assert views.measuring.measuring_html(None) == ""
+    failed = dataclasses.replace(view, state="failed", message="<script>")
+    assert "failed" in views.measuring.measuring_html(failed) and "<script>" not in views.measuring.measuring_html(
+        failed
+    )

@@ -4,7 +4,7 @@ settings: what a page is about, read from its link. stored: runs behind it. live
 safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: base, steered, healed.
 """
 
-from ws.views import learned
+from ws.views import learned, measuring
 from ws.views.keeping import write_page
 from ws.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
 from ws.views.live import near_sample, ready, sample, warm
@@ -48,8 +48,8 @@ __all__ = [
     "ACTS", "COHERENT", "CUSTOM", "FOUNDATIONS", "METHODS", "Persona", "Subject", "about", "agreement", "axis_names",
     "bands", "border_rows", "border_table", "cards", "coherent_band", "completion_html", "completions", "counts",
     "counts_html", "dose_steps", "escaped", "filter_gate", "finished_runs", "home_of", "label_of",
-    "labels_html", "layers_of", "learned", "marked", "near_sample", "nearest", "note_html", "opened", "pair_of",
-    "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample", "sample_cards",
-    "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps", "telling_prompt",
-    "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail", "warm", "write_page",
+    "labels_html", "layers_of", "learned", "marked", "measuring", "near_sample", "nearest", "note_html", "opened",
+    "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample",
+    "sample_cards", "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps",
+    "telling_prompt", "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail", "warm", "write_page",
 ]  # fmt: skip

@@ -1,0 +1,84 @@
+"""Measuring settings that no stored run has: the quick recipe as a job that every viewer shares."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ws.config import RunConfig, recipe_for
+from ws.errors import UserError
+from ws.jobs import JOBS, Job, Jobs, Tell, View, background, watch
+from ws.loop import run as whole
+from ws.models import LM, load_model
+from ws.progress import Event
+from ws.serving import AppSettings
+from ws.storing import digest
+from ws.views.settings import Subject
+
+__all__ = ["asked_config", "cancel_measuring", "follow_measuring", "measuring_html", "start_measuring"]
+
+
+def asked_config(subject: Subject, seed: int) -> RunConfig:
+    """The model's own recipe with these settings. UserError for a typed pair: a run needs an axis file."""
+    if subject.persona is not None:
+        raise UserError("A typed pair cannot be measured here. Write it into an axis file, for `ws run --axis FILE`.")
+    recipe = recipe_for(subject.model)
+    return dataclasses.replace(recipe, axis=subject.axis, method=subject.method, layers=subject.layers, seeds=(seed,))
+
+
+def measuring_key(subject: Subject, seed: int) -> str:
+    """The same settings are the same job, whoever asks."""
+    return "run-" + digest([dataclasses.asdict(subject), seed], 16)
+
+
+def start_measuring(
+    subject: Subject, seed: int, access: AppSettings, *, lm: LM | None = None, jobs: Jobs = JOBS
+) -> Job:
+    """The shared job that runs the recipe and stores the run. UserError: read-only, a full queue, a typed pair."""
+    access.check_write("Measuring")
+    config = asked_config(subject, seed)
+
+    def work(tell: Tell, cancel: threading.Event) -> None:
+        def listen(event: Event) -> None:
+            if event.total:
+                tell({"stage": event.stage, "done": event.done, "total": event.total})
+
+        whole(config, listen, out=access.out, lm=background(lm or load_model(subject.model)), cancel=cancel)
+
+    title = f"measuring {subject.axis}"
+    return jobs.start(measuring_key(subject, seed), title, work, access.max_jobs, again=True)
+
+
+def cancel_measuring(subject: Subject, seed: int, access: AppSettings, jobs: Jobs = JOBS) -> None:
+    """Stop it between two steps, for every viewer; the stages that are done stay. UserError: a read-only app."""
+    access.check_write("Cancelling a measurement")
+    job = jobs.get(measuring_key(subject, seed))
+    if job is not None:
+        job.cancel()
+
+
+def follow_measuring(
+    subject: Subject,
+    seed: int,
+    push: Callable[[View], object],
+    over: Callable[[View], object],
+    viewer: threading.Thread,
+    jobs: Jobs = JOBS,
+) -> None:
+    """The target of a page's mo.Thread: push the measurement of these settings while the page is open."""
+    watch(jobs, measuring_key(subject, seed), push, viewer, over)
+
+
+def measuring_html(view: View | None) -> str:
+    """The stage that runs and how far it has come, or how it ended, as safe HTML; empty where nothing was asked."""
+    if view is None or view.state == "done":
+        return ""
+    if view.state in ("failed", "cancelled"):
+        return f"<div class='ws-note'>{view.state}: {html.escape(view.message or 'finished stages are kept')}</div>"
+    row: dict[str, Any] = view.rows[-1] if view.rows else {"stage": "waiting for its turn", "done": 0, "total": 1}
+    share = 100 * row["done"] / max(row["total"], 1e-9)
+    state = "stopping" if view.stopping else f"{html.escape(str(row['stage']))} {share:.0f} %"
+    return f"<div class='ws-note'>{html.escape(view.title)}: {state}, {view.seconds:.0f} s</div>"
