@@ -51,5 +51,6 @@ __all__ = [
     "labels_html", "layers_of", "learned", "marked", "measuring", "near_sample", "nearest", "note_html", "opened",
     "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample",
     "sample_cards", "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps",
-    "telling_prompt", "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail", "warm", "write_page",
+    "telling_prompt", "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail",
+    "warm", "write_page",
 ]  # fmt: skip
