@@ -93,8 +93,8 @@ def unmeasured(subject: Subject, seed: int) -> str:
     command = f"ws run --axis {subject.axis} --model {subject.model} --method {subject.method}{layers} --seeds {seed}"
     return (
         "These settings show live samples; they have not been measured yet, so there is no dose response and no "
-        f"verdict. `{command}` measures them (about a minute on the embedded model), and this page finds the run when "
-        "it is opened again."
+        f"verdict. The button below measures them, or `{command}` in a terminal (about two minutes on the embedded "
+        "model)."
     )
 
 
