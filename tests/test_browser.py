@@ -59,6 +59,7 @@ def finished(page: Browser) -> None:
     page.wait("document.querySelectorAll('.ws-card').length >= 7", 120)
     page.wait(f"({DEEP})('svg.marks').length >= 3", 120)
     page.wait("document.querySelectorAll('.ws-token').length > 5", 60)
+    page.wait("[...document.querySelectorAll('.ws-cards')].every(e => e.innerText)", 60)
 
 
 def plant(path: Path) -> None:
