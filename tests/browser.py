@@ -30,6 +30,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
     "--remote-debugging-port=0",
 )  # fmt: skip
+# marimo's own console error, when its sidebar is drawn again while it is being mounted
+OWN = "handleFillUpdated"
 
 
 class Browser:
@@ -79,6 +81,8 @@ class Browser:
 
     def _note(self, event: dict[str, Any]) -> None:
         name, params = event.get("method"), event.get("params", {})
+        if OWN in json.dumps(params):
+            return
         if name == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(params["exceptionDetails"])[:800])
         elif name == "Runtime.consoleAPICalled" and params["type"] == "error":

@@ -56,11 +56,6 @@ def opened(page: Browser, url: str, **settings: object) -> Browser:
     return page
 
 
-def errors(page: Browser) -> list[str]:
-    """Console errors but one of marimo's own, when its sidebar is drawn again while it is being mounted."""
-    return [error for error in page.errors if "handleFillUpdated" not in error]
-
-
 def click(page: Browser, words: str) -> None:
     page.wait(f"({DEEP})('button').some(b => b.textContent.includes({json.dumps(words)}) && !b.disabled)", LONG)
     page.js(f"({DEEP})('button').find(b => b.textContent.includes({json.dumps(words)})).click()")
@@ -113,7 +108,7 @@ def test_a_stored_stop_shows_its_own_verdict(page: Browser, url: str) -> None:
         page.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)
         assert gate.outcome in learn_tile(page)
         slide(page, BETA, 1)
-    assert not errors(page)
+    assert not page.errors
 
 
 def test_train_reload_cancel(page: Browser, url: str, out: Path) -> None:
@@ -133,7 +128,7 @@ def test_train_reload_cancel(page: Browser, url: str, out: Path) -> None:
     assert not list(out.glob("*/rounds/0/stops/*/.tmp*"))
     home = views.home_of(open_run(EXAMPLE), out)
     assert find_stop(home, Ask(10.0)) is None and "not trained yet" in page.text()
-    assert not errors(page)
+    assert not page.errors
 
 
 def test_two_viewers_see_what_a_direct_call_gives_while_a_training_runs(page: Browser, url: str, mini: LM) -> None:
@@ -149,7 +144,7 @@ def test_two_viewers_see_what_a_direct_call_gives_while_a_training_runs(page: Br
         wanted = views.sample(subject, text, c, seed)["text"].to_list()
         tab.wait("document.querySelectorAll('.ws-text').length >= 3", LONG)
         assert samples(tab) == wanted
-        assert not errors(tab)
+        assert not tab.errors
     assert "left" in job(page), f"the training must outlast this, or it shows nothing: {job(page)}"
     for tab in tabs:
         leave(page, tab)
@@ -176,7 +171,7 @@ def test_viewers_come_move_and_leave_nothing_behind(page: Browser, url: str, min
         while samples(tab) != wanted:
             assert time.monotonic() < end, f"viewer {i} never saw its own samples"
             time.sleep(0.3)
-        assert not errors(tab)
+        assert not tab.errors
         leave(page, tab)
     end = time.monotonic() + LONG
     while server.num_threads() > before:
