@@ -22,8 +22,8 @@ $(STAMP): requirements.txt pyproject.toml
 run: $(STAMP)  ## the whole experiment on the embedded model (ARGS="--rounds 2 ..." goes to ws run)
 	@$(BIN)/ws run $(ARGS)
 
-test: $(STAMP)  ## all tests (ARGS="-k name" goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## all tests, two files at a time (ARGS="-k name" goes to pytest)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, marimo check
 	@$(BIN)/ruff check src tests nbs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browsing import address_of, browser, requests_of
+from tests.browser import CHROMIUM, Browser
 from tests.hostile import ATTACK, PLACES, attack, poison
 from tests.small import ending_lm, small_config
 from ws.cli import main
@@ -274,9 +274,7 @@ def test_ids_of_two_charts_stay_apart(example_page: str) -> None:
         assert used in ids
 
 
-def test_interactive_without_a_notebook_says_so(
-    done: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interactive_without_a_notebook_says_so(done: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "NOTEBOOKS", ("nowhere.py",))
     with pytest.raises(UserError, match=r"--interactive exports a notebook \(nowhere.py\)"):
         write_journal(done, tmp_path / "journal", tmp_path / "J.md", interactive=True)
@@ -305,28 +303,40 @@ def test_the_command(done: Run, tmp_path: Path, capsys: pytest.CaptureFixture[st
 # In a browser
 
 
+SHOWN = pytest.mark.skipif(
+    CHROMIUM is None, reason="NO CHROMIUM: THE JOURNAL PAGE IS NOT OPENED (apt-get install chromium)"
+)
+
+
+def outside(page: Browser) -> list[str]:
+    """Every address beyond this machine's files that the page asked for."""
+    return [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))]
+
+
 @pytest.mark.browser
+@SHOWN
 def test_the_page_opens_from_disk_without_network(tmp_path: Path) -> None:
     run = open_run(EXAMPLE)
     written = write_journal(run, tmp_path / "journal", tmp_path / "J.md")
-    with browser() as driver:
-        driver.get(address_of(written.page))
-        shown = driver.find_element("tag name", "body").text
-        healed = run.arms(run.best).filter(run.arms(run.best)["arm"] == "healed")["d_target"][0]
+    healed = run.arms(run.best).filter(run.arms(run.best)["arm"] == "healed")["d_target"][0]
+    with Browser() as page:
+        page.open(written.page.resolve().as_uri())
+        shown = page.text()
         assert f"{healed:.2f}" in shown
         assert run.env["fingerprint"] in shown
-        assert driver.execute_script("return document.documentElement.scrollWidth") <= 1280
-        assert all(svg.size["width"] > 100 for svg in driver.find_elements("tag name", "svg"))
-        assert requests_of(driver) == []
-        assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+        assert page.js("document.documentElement.scrollWidth") <= 1280
+        assert page.js("[...document.querySelectorAll('svg')].every(e => e.getBoundingClientRect().width > 100)")
+        assert outside(page) == []
+        assert page.errors == []
 
 
 @pytest.mark.browser
+@SHOWN
 def test_a_hostile_page_does_nothing_in_a_browser(done: Run, tmp_path: Path) -> None:
     run = poison(done.path, tmp_path / "run")
     written = write_journal(run, tmp_path / "journal", tmp_path / "J.md")
-    with browser() as driver:
-        driver.get(address_of(written.page))
-        assert driver.title.startswith("[axis name]")
-        assert driver.find_elements("css selector", "iframe, script, img, marimo-table") == []
-        assert requests_of(driver) == []
+    with Browser() as page:
+        page.open(written.page.resolve().as_uri())
+        assert page.js("document.title").startswith("[axis name]")
+        assert page.js("document.querySelectorAll('iframe, script, img, marimo-table').length") == 0
+        assert outside(page) == []
