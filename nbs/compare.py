@@ -6,14 +6,13 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="ws: arms compared")
 
 with app.setup:
-    from pathlib import Path
-
     import marimo as mo
     import polars as pl
 
     from ws.charts import pareto_chart
     from ws.choosing import comparable_runs
     from ws.comparing import MIN_SEEDS, arms_table, common_shift, equal_shift, instruments, points_frame
+    from ws.serving import AppSettings
     from ws.showing import arms_shown, diary_table, equal_shown, verdicts_table
     from ws.trajectory import diary_frame
 
@@ -34,7 +33,7 @@ def _():
 
 @app.cell
 def _():
-    out = Path(str(mo.cli_args().get("out") or "out"))
+    out = AppSettings.from_args(mo.cli_args().to_dict()).out
     return (out,)
 
 

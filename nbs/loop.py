@@ -6,14 +6,13 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="ws: round after round")
 
 with app.setup:
-    from pathlib import Path
-
     import marimo as mo
     import polars as pl
 
     from ws.charts import gauges_chart, plane_chart, zigzag_chart
     from ws.choosing import chosen_run, looped, run_choices
     from ws.gating import judge_rounds
+    from ws.serving import AppSettings
     from ws.showing import diary_table, rounds_table, verdict_text
     from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
@@ -36,7 +35,7 @@ def _():
 
 @app.cell
 def _():
-    out = Path(str(mo.cli_args().get("out") or "out"))
+    out = AppSettings.from_args(mo.cli_args().to_dict()).out
     return (out,)
 
 
