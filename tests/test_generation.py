@@ -13,6 +13,7 @@ import torch
 from tests.test_models import gemma3_with_vision
 from tests.test_steering import direction, hooks_left
 from tests.tiny import GEMMA, tiny_lm
+from ws import stepping
 from ws.batching import pad
 from ws.decoding import Rollout, decode, identity
 from ws.errors import UserError
@@ -88,6 +89,21 @@ def test_forced_tokens_have_the_same_log_probabilities_in_every_batch(arch_lm: L
         for i, row in enumerate(many):
             assert row.token_ids == said
             assert np.allclose(row.logp, alone[i % 4].logp, atol=TIE)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 2.0])
+def test_rows_that_sleep_change_nothing_for_those_awake(
+    arch_lm: LM, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are made smaller at each end (0), now and then, or never (2): the numbers are those of a row alone."""
+    monkeypatch.setattr(stepping, "ASLEEP", share)
+    v, rows, end = direction(arch_lm, scale=0.5), prompts(arch_lm), next(iter(arch_lm.eos_ids))
+    said = [[65, 70, 33, 90, 71, 64, 99, 40][:n] + [end] for n in (1, 8, 3, 5)]
+    together = decode(arch_lm, rows, direction=v, c=0.4, forced=said, max_new_tokens=20)
+    for row, ids, done in zip(rows, said, together, strict=True):
+        alone = decode(arch_lm, [row], direction=v, c=0.4, forced=[ids], max_new_tokens=20)[0]
+        assert done.token_ids == alone.token_ids == ids and done.finished
+        assert np.allclose(done.logp, alone.logp, atol=TIE)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

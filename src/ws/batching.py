@@ -6,7 +6,6 @@ columns are copied to the rows, and the tails run behind them. Position ids come
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from ws.caching import fork, new_cache
 from ws.models import LM, positions
 
 __all__ = ["Prefix", "by_length", "pad", "share", "starts_of"]
@@ -51,8 +51,7 @@ class Prefix:
 
     def rows(self) -> tuple[DynamicCache, Tensor]:
         """(cache, mask (B, P)) with one entry per row; the heads' own cache stays as it is."""
-        cache = copy.copy(self.cache)
-        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        cache = fork(self.cache)
         cache.batch_select_indices(self.index)
         return cache, self.mask[self.index]
 
@@ -61,7 +60,7 @@ def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = 
     """Run the different heads once, left-padded and unsteered, through `forward` (the body); no head may be empty."""
     different = {tuple(head): i for i, head in enumerate(dict.fromkeys(map(tuple, heads)))}
     ids, mask = pad(list(different), lm.pad_id, lm.device, left=True)
-    cache = DynamicCache(config=lm.model.config)
+    cache = new_cache(lm)
     kw = {"attention_mask": mask, "position_ids": positions(mask), "past_key_values": cache, "use_cache": True}
     (forward or lm.body)(input_ids=ids, **kw)
     return Prefix(cache, mask, torch.tensor([different[tuple(head)] for head in heads], device=lm.device))

@@ -12,15 +12,17 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from ws.batching import by_length, pad, share
+from ws.caching import new_cache
 from ws.models import LM, positions
 from ws.rollout import Plan, Rollout
 from ws.sampling import choose, row_keys
 from ws.steering import Steering, steered
 
 __all__ = ["run"]
+
+ASLEEP = 1 / 8  # share of a batch that may sleep before it is made smaller: each time copies the cache of all others
 
 
 def run(lm: LM, plan: Plan, rows: list[Rollout], size: int, notify: Callable[[int], None]) -> None:
@@ -35,10 +37,14 @@ def run(lm: LM, plan: Plan, rows: list[Rollout], size: int, notify: Callable[[in
 
 
 class Batch:
-    """Rows that share a cache. With backtracking each has a shadow at c = 0 behind the rows, fed the same tokens."""
+    """Rows that share a cache. slots: who sits in which row of it; None sleeps: it ended and still takes its place.
+
+    With backtracking each row has a shadow at c = 0 behind the rows, fed the same tokens.
+    """
 
     def __init__(self, lm: LM, plan: Plan, rows: list[Rollout], stack: ExitStack) -> None:
         self.lm, self.plan, self.rows = lm, plan, rows
+        self.slots: list[Rollout | None] = list(rows)
         self.copies = 2 if plan.backtrack else 1
         self.steps = torch.tensor([len(row.token_ids) for row in rows], device=lm.device)
         self.dice = torch.tensor([[_int64(row.prompt), row.sample] for row in rows], device=lm.device)
@@ -52,20 +58,37 @@ class Batch:
     def play(self, notify: Callable[[int], None]) -> list[Rollout]:
         """Until no row is left; returns those that rolled back."""
         rolled: list[Rollout] = []
-        while self.rows:
+        while True:
             tokens = self._step()
-            broken = [row for row in self.rows if self.plan.backtrack and row.collapsed(self.plan.backtrack)]
-            keep = [i for i, row in enumerate(self.rows) if not row.done and row not in broken]
-            notify(len(self.rows) - len(keep) - len(broken))
-            for row in broken:
-                assert self.plan.backtrack
-                row.roll_back(self.plan.backtrack)
-            rolled += broken
-            if len(keep) < len(self.rows):
-                tokens = tokens[self._keep(keep)]
-            if self.rows:
-                self.hidden = self._forward(tokens.repeat(self.copies)[:, None])[:, -1]
-        return rolled
+            rolled += self._retire(notify)
+            awake = [i for i, row in enumerate(self.slots) if row is not None]
+            if not awake:
+                return rolled
+            if len(self.slots) - len(awake) >= ASLEEP * len(self.slots):
+                tokens = tokens[self._keep(awake)]
+            fed = tokens.repeat(self.copies)[:, None]
+            self.hidden = self._forward(fed, self._attended())[:, -1]
+
+    def _retire(self, notify: Callable[[int], None]) -> list[Rollout]:
+        """Let rows that ended or broke sleep; returns those that broke, rolled back."""
+        rule, broken, ended = self.plan.backtrack, [], 0
+        for i, row in enumerate(self.slots):
+            if row is not None and rule and row.collapsed(rule):
+                row.roll_back(rule)
+                broken.append(row)
+                self.slots[i] = None
+            elif row is not None and row.done:
+                ended += 1
+                self.slots[i] = None
+        notify(ended)
+        return broken
+
+    def _attended(self) -> Tensor | None:
+        """(B, 1) mask of the next column: 0 in rows that sleep, whose positions stay; None where all are awake."""
+        if None not in self.slots:
+            return None
+        awake = torch.tensor([row is not None for row in self.slots], dtype=torch.long, device=self.lm.device)
+        return awake.repeat(self.copies)[:, None]
 
     def read(self, notify: Callable[[int], None]) -> list[Rollout]:
         """Exactly plan.exact tokens in every row, then each row's suffix, whose states are kept."""
@@ -97,7 +120,7 @@ class Batch:
             self.cache, self.mask = heads.rows()
             ids, columns = [i[s:] for i, s in zip(ids, starts, strict=True)], [self.mask.shape[1]] * len(rows)
         else:
-            self.cache = DynamicCache(config=self.lm.model.config)
+            self.cache = new_cache(self.lm)
             self.mask = torch.zeros(len(rows), 0, dtype=torch.long, device=self.lm.device)
             columns = [max(map(len, ids)) - len(i) + s for i, s in zip(ids, starts, strict=True)]
         self._steer(stack, columns)
@@ -134,13 +157,15 @@ class Batch:
     def _step(self) -> Tensor:
         """Draw one token per row (B,) and write it down."""
         logits = self.lm.head(self.hidden).float()
-        tokens = self._draw(logits[: len(self.rows)])
+        tokens = self._draw(logits[: len(self.slots)])
         picked = logits.gather(1, tokens.repeat(self.copies)[:, None])[:, 0] - logits.logsumexp(-1)
         logps = picked.tolist()
-        for i, (row, token) in enumerate(zip(self.rows, tokens.tolist(), strict=True)):
+        for i, (row, token) in enumerate(zip(self.slots, tokens.tolist(), strict=True)):
+            if row is None:
+                continue
             row.token_ids.append(token)
             row.logp.append(logps[i])
-            row.watched += logps[len(self.rows) + i :][:1]
+            row.watched += logps[len(self.slots) + i :][:1]
             if self.plan.keep_states:
                 row.states.append(self.hidden[i])
             row.finished = token in self.lm.eos_ids and len(row.token_ids) >= max(self.plan.min_new, len(row.forced))
@@ -162,8 +187,8 @@ class Batch:
     def _keep(self, keep: list[int]) -> Tensor:
         """Let go of all other rows: in the cache, the mask, the dice and the steering."""
         index = torch.tensor(keep, dtype=torch.long, device=self.lm.device)
-        whole = torch.cat([index + len(self.rows) * copy for copy in range(self.copies)])
-        self.rows = [self.rows[i] for i in keep]
+        whole = torch.cat([index + len(self.slots) * copy for copy in range(self.copies)])
+        self.slots = [self.slots[i] for i in keep]
         self.steps, self.dice, self.mask = self.steps[index], self.dice[index], self.mask[whole]
         self.forced = None if self.forced is None else self.forced[index]
         self.cache.batch_select_indices(whole)

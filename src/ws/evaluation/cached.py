@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from ws.batching import pad
+from ws.caching import fork, new_cache
 from ws.models import LM, check_length
 from ws.storing import digest
 
@@ -36,7 +36,7 @@ class Cached:
         context."""
         check_length(lm, max(rows, key=len), room)
         self.lm = lm
-        self.cache = DynamicCache(config=lm.model.config.get_text_config())
+        self.cache = new_cache(lm)
         self.mask = torch.zeros(len(rows), 0, dtype=torch.long, device=lm.device)
         self._run(*pad(rows, lm.pad_id, lm.device, left=True))
 
@@ -71,8 +71,7 @@ class Cached:
     def fork(self) -> Cached:
         """An independent copy: what runs on one does not show in the other."""
         other = copy.copy(self)
-        other.cache = copy.copy(self.cache)  # layers are never written in place: what grows is a new tensor
-        other.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        other.cache = fork(self.cache)
         return other
 
     @property
