@@ -25,6 +25,7 @@ from ws.gating.advice import ADVICE
 from ws.gating.frames import DRIFT, FOUNDATIONS, ROUNDS, arms_frame
 from ws.gating.gate import near_end
 from ws.gating.instrument import headroom_text
+from ws.gating.witness import WITNESSES, Clue
 
 TRAIT = Trait("Authority", {"Authority": -1, "Care": 1})
 
@@ -630,3 +631,48 @@ def test_evidence_names_the_samples() -> None:
     gate = judge_filter(told, grid(), seeds=3)
     assert gate.outcome == "narration leaks"
     assert gate.evidence.endswith("; samples p41#0 at c 0.5, p42#0 at c 0.5, p43#0 at c 0.5")
+
+
+# Evidence by id
+
+
+def witnesses(*rows: tuple[str, str, str, float | None, bool]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=WITNESSES, orient="row")
+
+
+SEEN = witnesses(
+    ("steer", "row", "item-a", 2.0, False), ("steer", "row", "item-b", 0.1, False),
+    ("steer", "row", "item-c", 1.0, False), ("steer", "row", "item-d", 3.0, False),
+    ("healed", "row", "item-e", 9.0, False),
+    ("steer", "sample", "fine#0", 2.0, False), ("steer", "sample", "babble#1", 90.0, True),
+    ("steer", "exam", "How much is 2 + 2?", None, True), ("steer", "exam", "How much is 1 + 1?", None, False),
+)  # fmt: skip
+
+
+def test_evidence_names_the_rows_and_samples_that_it_rests_on() -> None:
+    gate = judge_steer(grid(), arms_frame(steer()), TRAIT, witnesses=SEEN)
+    assert gate.outcome == "good knee"
+    assert "rows that moved most: item-d +3.00, item-a +2.00, item-c +1.00; least: item-b +0.10" in gate.evidence
+    assert "samples: fine#0 2.00" in gate.evidence
+    assert "babble" not in gate.evidence and "item-e" not in gate.evidence
+
+
+def test_a_broken_dose_names_its_broken_samples_and_lost_answers() -> None:
+    arms = steer(coherence=0.9, capability=0.5, capability_low=0.4, capability_high=0.6)
+    found = {c[0]: c[3] for c in judge_steer(grid(), arms_frame(arms), TRAIT, witnesses=SEEN).checks}
+    assert found["too strong"].endswith("broken samples: babble#1 90.00")
+    assert found["capability cliff"].endswith("lost answers: How much is 2 + 2?")
+    assert "item" not in found["too weak"]  # not seen: figures only
+
+
+def test_rows_that_are_not_finite_are_named_and_never_ranked() -> None:
+    told = witnesses(("steer", "row", "item-nan", math.nan, True), ("steer", "row", "item-a", 0.5, False))
+    gate = judge_instrument(arms_frame(steer(nonfinite=1)), TRAIT, witnesses=told)
+    assert gate.outcome == "non-finite rows"
+    assert "rows of steer: item-nan" in gate.evidence
+    assert "item-nan" not in Clue("row", "steer", "most", "rows").said(told)
+
+
+def test_unpaired_arms_are_named() -> None:
+    gate = judge_instrument(arms_frame(swap(steer(), "persona", identity="other")), TRAIT)
+    assert gate.evidence.endswith("not on base's: persona")

@@ -144,6 +144,12 @@ class Run:
         notes = self.notes(round) | {str(gate): text}
         write_json(self.path / "rounds" / str(round) / "notes.json", {k: v for k, v in notes.items() if v})
 
+    def witnesses(self, round: int = 0) -> pl.DataFrame:
+        """The rows and samples of the round's reports by id, as the gates' evidence names them (ws.witnesses)."""
+        from ws.witnesses import witness_frame
+
+        return witness_frame(self.frame("eval", round))
+
     def samples(self, round: int = 0) -> list[tuple[str, pl.DataFrame]]:
         """(title, completions) of everything that was written in a round: doses, report arms, training data."""
         found = []
@@ -182,6 +188,8 @@ class Facts:
     texts: pl.DataFrame | None
     curve: pl.DataFrame | None
     drift: pl.DataFrame | None
+    witnesses: pl.DataFrame | None
+    """the rows and samples that the evidence names; None where the reports are not stored"""
     trait: Trait
     beta: float
     min_keep: int
@@ -202,6 +210,7 @@ def read_facts(run: Run, round: int | None = None) -> Facts:
         texts=run.marked(number) if run.has("completions.parquet", number) else None,
         curve=run.frame("heal", number) if run.has("healed.parquet", number) else None,
         drift=run.frame("drift", number) if run.has("drift.parquet", number) else None,
+        witnesses=run.witnesses(number) if run.has("eval.parquet", number) else None,
         trait=Trait(run.axis["target"], dict(run.axis["intended"])),
         beta=float(run.get("heal.json", number)["beta"]) if run.has("heal.json", number) else 0.0,
         min_keep=run.config.heal.min_rows,

@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import polars as pl
+
+from ws.gating.witness import Clue
+
 Check = tuple[str, bool, bool, str]  # outcome, measured, seen, evidence
 Finding = tuple[bool | None, str]  # seen (None: not measured), evidence
 F = TypeVar("F")
@@ -142,16 +146,30 @@ class Row(Generic[F]):
     """the gate is red when this is seen, whatever the figures say"""
     yellow: bool = False
     """the gate is at best yellow when this is seen"""
+    shows: tuple[Clue, ...] = ()
+    """rows and samples to name when this is seen"""
+
+    def read(self, facts: F, witnesses: pl.DataFrame | None) -> Finding:
+        """Whether it is seen, and the evidence: figures, then the ids that they rest on."""
+        seen, text = self.look(facts)
+        if not seen or witnesses is None:
+            return seen, text
+        return seen, text + "".join(clue.said(witnesses) for clue in self.shows)
 
 
-def decide(table: Sequence[Row[F]], facts: F, otherwise: Row[F]) -> tuple[Row[F], list[Check], list[Row[F]]]:
-    """The first deciding row that is seen (or `otherwise`), all checks with it in front, and every row seen."""
-    found = [(row, *row.look(facts)) for row in table]
+def decide(
+    table: Sequence[Row[F]], facts: F, otherwise: Row[F], witnesses: pl.DataFrame | None = None
+) -> tuple[Row[F], list[Check], list[Row[F]]]:
+    """The first deciding row that is seen (or `otherwise`), all checks with it in front, and every row seen.
+
+    witnesses: the rows and samples to name in the evidence (columns WITNESSES).
+    """
+    found = [(row, *row.read(facts, witnesses)) for row in table]
     seen = [row for row, is_seen, _ in found if is_seen]
     primary = next((row for row in seen if row.decides), otherwise)
     checks: list[Check] = [(row.outcome, s is not None, bool(s), text) for row, s, text in found]
     if primary is otherwise:
-        checks.insert(0, (otherwise.outcome, True, True, otherwise.look(facts)[1]))
+        checks.insert(0, (otherwise.outcome, True, True, otherwise.read(facts, witnesses)[1]))
     checks.sort(key=lambda check: check[0] != primary.outcome)
     return primary, checks, seen
 

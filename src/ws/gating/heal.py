@@ -26,6 +26,7 @@ from ws.gating.gate import (
     verdict,
     worst,
 )
+from ws.gating.witness import babble, lost, moved, readable, unfinite
 
 SHOULD = "retain near 1, coherence >= 0.95 and nearer base's than the steered model's, samples on-trait"
 
@@ -293,24 +294,26 @@ def _part(f: HealFacts) -> Finding:
 
 
 TABLE: tuple[Row[HealFacts], ...] = (
-    Row("non-finite rows", _nonfinite, red=True),
-    Row("broken", _broken, red=True),
+    Row("non-finite rows", _nonfinite, red=True, shows=unfinite("healed")),
+    Row("broken", _broken, red=True, shows=babble("healed")),
     Row("frozen adapter", _frozen, red=True),
-    Row("barrier too strong", _too_strong, red=True),
+    Row("barrier too strong", _too_strong, red=True, shows=moved("healed")),
     Row("nothing to learn", _nothing, red=True),
-    Row("undo", _undo, red=True),
-    Row("memorised", _memorised, yellow=True),
-    Row("lost capability", _capability, yellow=True),
+    Row("undo", _undo, red=True, shows=moved("healed") + readable("healed")),
+    Row("memorised", _memorised, yellow=True, shows=readable("healed")),
+    Row("lost capability", _capability, yellow=True, shows=lost("healed")),
     Row("broad after heal", _broad, red=True),
     Row("barrier inert", _inert, yellow=True),
     Row("mean dilution", _dilution, yellow=True),
-    Row("heal", _heal),
-    Row("part heal", _part, yellow=True),
+    Row("heal", _heal, shows=moved("healed") + readable("healed")),
+    Row("part heal", _part, yellow=True, shows=moved("healed") + readable("healed")),
     Row("seed noise", _seeds, decides=False, yellow=True),
     Row("the bet holds", _bet, decides=False),
     Row("just trades", _trades, decides=False),
 )
-OTHERWISE: Row[HealFacts] = Row("unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"))
+OTHERWISE: Row[HealFacts] = Row(
+    "unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"), shows=moved("healed") + babble("healed")
+)
 
 
 def judge_heal(
@@ -321,10 +324,14 @@ def judge_heal(
     beta: float = 0.0,
     seeds: int = 1,
     drift: pl.DataFrame | None = None,
+    witnesses: pl.DataFrame | None = None,
 ) -> Gate:
-    """Gate 3 from the arms of the report set, the training curve and the drift. value: retain with its interval."""
+    """Gate 3 from the arms of the report set, the training curve and the drift. value: retain with its interval.
+
+    witnesses: rows and samples to name in the evidence.
+    """
     f = HealFacts(arms, curve, trait, limits or Thresholds(), beta, drift)
-    primary, checks, seen = decide(TABLE, f, OTHERWISE)
+    primary, checks, seen = decide(TABLE, f, OTHERWISE, witnesses)
     h = f.healed
     colour = verdict(
         f.shift,

@@ -13,6 +13,7 @@ from ws.gating.advice import ADVICE
 from ws.gating.facts import num, one
 from ws.gating.frames import Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end
+from ws.gating.witness import Clue, moved, readable, unfinite
 
 SHOULD = "base and every arm on the same rows, headroom for the target, an even readout, all rows finite"
 
@@ -45,10 +46,9 @@ def _unpaired(f: InstrumentFacts) -> Finding:
     kinds = f.arms.filter(pl.col("split") == f.base["split"])["identity"].drop_nulls().unique()
     if not kinds.len():
         return None, "reports carry no identity"
-    return (
-        kinds.len() > 1,
-        f"{f.arms.height} arms on {kinds.len()} set(s) of items and settings, {f.base['n_items']} rows each",
-    )
+    text = f"{f.arms.height} arms on {kinds.len()} set(s) of items and settings, {f.base['n_items']} rows each"
+    others = f.arms.filter(pl.col("identity") != f.base["identity"])["arm"].unique(maintain_order=True)
+    return kinds.len() > 1, text + (f"; not on base's: {', '.join(others)}" if others.len() else "")
 
 
 def _off_list(f: InstrumentFacts) -> Finding:
@@ -106,21 +106,23 @@ def _blind(f: InstrumentFacts) -> Finding:
 
 
 TABLE: tuple[Row[InstrumentFacts], ...] = (
-    Row("non-finite rows", _nonfinite, red=True),
+    Row("non-finite rows", _nonfinite, red=True, shows=unfinite("base", "steer", "healed")),
     Row("unpaired rows", _unpaired, red=True),
-    Row("answers off the list", _off_list, red=True),
+    Row("answers off the list", _off_list, red=True, shows=(Clue("list", "base", "least", "rows furthest off"),)),
     Row("dead or saturated axis", _headroom, yellow=True),
-    Row("readout biased", _order, yellow=True),
+    Row("readout biased", _order, yellow=True, shows=(Clue("order", "base", "most", "rows with the widest gap"),)),
     Row("think budget", _think, yellow=True),
-    Row("probe blind", _blind, yellow=True),
+    Row("probe blind", _blind, yellow=True, shows=moved("steer") + readable("steer")),
 )
 OTHERWISE: Row[InstrumentFacts] = Row("sane", lambda f: (True, _unpaired(f)[1] + "; " + _headroom(f)[1]))
 
 
-def judge_instrument(arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None) -> Gate:
-    """Gate 0 from the arms of the report set."""
+def judge_instrument(
+    arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, witnesses: pl.DataFrame | None = None
+) -> Gate:
+    """Gate 0 from the arms of the report set. witnesses: rows and samples to name in the evidence."""
     f = InstrumentFacts(arms, trait, limits or Thresholds())
-    primary, checks, seen = decide(TABLE, f, OTHERWISE)
+    primary, checks, seen = decide(TABLE, f, OTHERWISE, witnesses)
     colour = "green" if primary is OTHERWISE else "yellow"
     if any(row.red for row in seen):
         colour = "red"

@@ -11,6 +11,7 @@ from ws.gating.advice import ADVICE
 from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one, self_caveat
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
+from ws.gating.witness import babble, lost, moved, readable, unfinite
 
 SHOULD = "the target moves by 0.3 nat or more as intended, at coherence >= 0.95, and a random direction does not"
 
@@ -210,35 +211,45 @@ def _good_knee(f: SteerFacts) -> Finding:
 
 TABLE: tuple[Row[SteerFacts], ...] = (
     Row("stale direction", _stale, red=True),
-    Row("non-finite rows", _nonfinite, red=True),
-    Row("collapse posing as signal", _collapse, red=True),
-    Row("format alive, text dead", _format_alive),
-    Row("too strong", _too_strong, yellow=True),
-    Row("wrong sign", _wrong_sign, red=True),
-    Row("saddle", _saddle, red=True),
-    Row("non-specific disruption", _random, red=True),
-    Row("coherence to spare", _small_and_spare),
+    Row("non-finite rows", _nonfinite, red=True, shows=unfinite("steer")),
+    Row("collapse posing as signal", _collapse, red=True, shows=babble("steer")),
+    Row("format alive, text dead", _format_alive, shows=babble("steer")),
+    Row("too strong", _too_strong, yellow=True, shows=babble("steer")),
+    Row("wrong sign", _wrong_sign, red=True, shows=moved("steer")),
+    Row("saddle", _saddle, red=True, shows=moved("steer")),
+    Row("non-specific disruption", _random, red=True, shows=moved("steer")),
+    Row("coherence to spare", _small_and_spare, shows=moved("steer") + readable("steer")),
     Row("knee missed", _knee_missed),
     Row("bad pareto", _bad_pareto),
-    Row("too weak", _too_weak),
+    Row("too weak", _too_weak, shows=moved("steer") + readable("steer")),
     Row("imprecise", _imprecise),
-    Row("good knee", _good_knee),
+    Row("good knee", _good_knee, shows=moved("steer") + readable("steer")),
     Row("one-sided", _one_sided, decides=False),
-    Row("capability cliff", _capability, decides=False, yellow=True),
+    Row("capability cliff", _capability, decides=False, yellow=True, shows=lost("steer")),
     Row("prompting wins", _prompting_wins, decides=False),
     Row("prompting ties", _prompting_ties, decides=False),
     Row("coherence to spare", _spare, decides=False),
-    Row("coherence rose", _coherence_rose, decides=False),
+    Row("coherence rose", _coherence_rose, decides=False, shows=readable("steer")),
 )
-OTHERWISE: Row[SteerFacts] = Row("unclear", lambda f: (True, f"{f.target_text}; {f.coherence_text}"))
+OTHERWISE: Row[SteerFacts] = Row(
+    "unclear", lambda f: (True, f"{f.target_text}; {f.coherence_text}"), shows=moved("steer") + babble("steer")
+)
 
 
 def judge_steer(
-    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, seeds: int = 1
+    grid: pl.DataFrame,
+    arms: pl.DataFrame,
+    trait: Trait,
+    limits: Thresholds | None = None,
+    seeds: int = 1,
+    witnesses: pl.DataFrame | None = None,
 ) -> Gate:
-    """Gate 1 from two arms frames: the dose grid (select set) and the arms of the report set."""
+    """Gate 1 from two arms frames: the dose grid (select set) and the arms of the report set.
+
+    witnesses: rows and samples to name in the evidence.
+    """
     f = SteerFacts(grid, arms, trait, limits or Thresholds())
-    primary, checks, seen = decide(TABLE, f, OTHERWISE)
+    primary, checks, seen = decide(TABLE, f, OTHERWISE, witnesses)
     s = f.steer
     colour = verdict(
         f.shift,
