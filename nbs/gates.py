@@ -145,8 +145,10 @@ def _(run, subject):
         label="coefficient c",
         full_width=True,
         debounce=subject.model != "mini",
+        show_value=True,
     )
-    return (c,)
+    c_knob, last_dose = mo.vstack([c]), _steps[-1]
+    return c, c_knob, last_dose
 
 
 @app.cell
@@ -157,8 +159,10 @@ def _(run):
         value=views.nearest(link().get("beta"), _steps, views.learned.usual_beta(run, _steps)),
         label="KL beta",
         full_width=True,
+        show_value=True,
     )
-    return (beta,)
+    beta_knob = mo.vstack([beta])
+    return beta, beta_knob
 
 
 @app.cell
@@ -167,10 +171,12 @@ def _(run):
     tail = mo.ui.slider(
         steps=_steps,
         value=views.nearest(link().get("tail"), _steps, views.usual_tail(run)),
-        label="filter threshold: tail perplexity",
+        label="filter threshold: keep below this tail perplexity",
         full_width=True,
+        show_value=True,
     )
-    return (tail,)
+    tail_knob = mo.vstack([tail])
+    return tail, tail_knob
 
 
 @app.cell
@@ -205,7 +211,8 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(axis, band, beta, c, layers, method, persona, run, seed, subject, tail):
+def _(axis, band, beta_knob, c_knob, last_dose, layers, method, persona, run, seed, subject, tail_knob):
+    # the knobs come boxed: a cell that names a slider runs at each of its moves, and the whole sidebar would be redrawn
     _controls = mo.vstack(
         [
             mo.Html(f"<b>Settings</b><div class='ws-note'>model: {views.escaped(subject.model)}</div>"),
@@ -214,13 +221,10 @@ def _(axis, band, beta, c, layers, method, persona, run, seed, subject, tail):
             method,
             layers,
             seed,
-            mo.Html(f"<b>c = {c.value:.4g}</b>"),
-            c,
-            mo.Html(charts.band_chart(band, c.steps[-1], c.value)),
-            mo.Html(f"<b>beta = {beta.value:.4g}</b>"),
-            beta,
-            mo.Html(f"<b>keep below {tail.value:.4g}</b>"),
-            tail,
+            c_knob,
+            mo.Html(charts.band_chart(band, last_dose)),
+            beta_knob,
+            tail_knob,
             mo.Html(f"<div class='ws-note'>Shown: {views.escaped(views.about(run, subject))}</div>"),
         ],
         gap=0.4,

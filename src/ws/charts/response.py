@@ -189,13 +189,12 @@ def _costs(grid: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
     return [error, lines]
 
 
-def band_chart(band: tuple[float, float], most: float, c: float, unit: str = "") -> str:
-    """The slider's own axis as a strip of HTML: the coherent band shaded, a tick at c."""
-    low, high, here = (100 * min(1.0, max(0.0, value / most)) for value in (*band, c))
+def band_chart(band: tuple[float, float], most: float, unit: str = "") -> str:
+    """The slider's own axis as a strip of HTML: the coherent band shaded."""
+    low, high = (100 * min(1.0, max(0.0, value / most)) for value in band)
     return (
         f'<div class="ws-axis" title="coherent doses: {band[0]:g} to {band[1]:g}{unit}">'
-        f'<div class="ws-band" style="left:{low:.2f}%;width:{high - low:.2f}%"></div>'
-        f'<div class="ws-tick" style="left:{here:.2f}%"></div></div>'
+        f'<div class="ws-band" style="left:{low:.2f}%;width:{high - low:.2f}%"></div></div>'
         f'<div class="ws-axis-ends"><span>0</span><span>coherent up to {band[1]:g}{unit}</span>'
         f"<span>{most:g}{unit}</span></div>"
     )
