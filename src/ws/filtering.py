@@ -164,6 +164,14 @@ def borderline(df: pl.DataFrame, k: int = 5, **limits: Unpack[Limits]) -> pl.Dat
     return pl.concat(sides)
 
 
+def tally(marked: pl.DataFrame) -> pl.DataFrame:
+    """Per dose, how many rows of a frame with `dropped` are kept and how many each first reason dropped: columns c,
+    kept and one for each reason that is there."""
+    named = sorted(marked["dropped"].drop_nulls().unique())
+    counts = {"kept": pl.col("dropped").is_null().sum()} | {name: (pl.col("dropped") == name).sum() for name in named}
+    return marked.group_by("c").agg(**counts).sort("c")
+
+
 def tail_limit(df: pl.DataFrame, quantile: float = 0.99) -> float:
     """The quantile of tail_ppl in a scored frame, usually the base's; NaN where a row has none."""
     _need(df, ("tail_ppl",))
