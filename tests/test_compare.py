@@ -29,7 +29,6 @@ from ws.errors import UserError
 from ws.evaluation.comparison import compare, summary
 from ws.exampling import EXAMPLE_ROUNDS, ROUNDS, cut_down
 from ws.loop import run as whole_run
-from ws.models import LM
 from ws.runs import Run, open_run
 from ws.showing import arms_shown, diary_table, equal_shown, rounds_table, verdicts_table
 from ws.storing import read_json, write_json

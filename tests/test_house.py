@@ -210,7 +210,7 @@ def test_modules_that_the_code_speaks_of_exist() -> None:
 
 
 def test_a_document_that_names_nothing_real_is_noticed() -> None:
-    text = "`nbs/gone.py`, `ws nonsense --nowhere`, `make gone`, `ws.gating.gone`\n\n```sh\nws run --lost 1  # --kept\n```\n"
+    text = "`nbs/gone.py`, `ws nonsense --nowhere`, `make gone`\n\n```sh\nws run --lost 1  # --kept\n```\n"
     assert [name for name in named_files(text) if not is_there(name)] == ["nbs/gone.py"]
     assert named_commands(text) == ({"nonsense", "run"}, {"gone"})
     assert named_options(text) == {"--nowhere", "--lost"}

@@ -83,7 +83,7 @@ def _trimmed(run: Run, to: Path) -> None:
 
 
 def cut_down(run: Run, to: Path) -> None:
-    """The parts of a finished run that the loop's pictures need, in the new folder `to`; `stamp.json`: made from what."""
+    """The parts of a finished run that the loop's pictures need, in the new folder `to`."""
     to.mkdir(parents=True)
     for name in ("config.json", "axis.json"):
         shutil.copyfile(run.path / name, to / name)
@@ -97,7 +97,7 @@ def cut_down(run: Run, to: Path) -> None:
 
 
 def _describe(run: Run, to: Path, name: str, made: dict[str, Any]) -> None:
-    """The copy's environment and summary under a name of its own. made: in place of what only this machine knows."""
+    """The environment and the summary of a copy with a name of its own. made: in place of what the run's own says."""
     write_json(to / "env.json", run.env | made)
     write_json(to / "summary.json", run.summary | {"run": name})
 

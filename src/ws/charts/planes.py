@@ -1,7 +1,7 @@
 """Models as points of a plane: coherence against the target, one foundation against another, each with 95 % intervals.
 
-`planes_chart` shows one round: base, the chosen dose and every beta (ws.views.learned.points). `plane_chart` shows where
-a run of several rounds goes, step by step (ws.trajectory.steps_frame).
+`planes_chart` shows one round: base, the chosen dose and every beta (ws.views.learned.points). `plane_chart` shows
+where a run of several rounds goes, step by step (ws.trajectory.steps_frame).
 """
 
 from __future__ import annotations

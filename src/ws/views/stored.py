@@ -9,7 +9,6 @@ from pathlib import Path
 import polars as pl
 
 from ws.comparing import finished_runs
-from ws.errors import UserError
 from ws.exampling import EXAMPLE
 from ws.gating import Thresholds
 from ws.models import load_model
