@@ -1,8 +1,8 @@
 """What notebooks show, as plain functions of stored frames and of one shared model: no widgets, no state of a viewer.
 
 settings: what a page is about, read from its link. stored: runs behind it. live: samples. texts, samples, tiles, prose:
-safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: base, steered, healed. measuring: settings
-without a run. journal: the run's page.
+safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: base, steered, healed. measuring:
+settings without a run. journal: the run's page.
 """
 
 from ws.views import learned, measuring
