@@ -30,7 +30,6 @@ from ws.views.live import stored_sample
 ROOT = Path(__file__).parent.parent
 
 
-
 @pytest.fixture
 def example(tmp_path: Path) -> Run:
     """A copy of the shipped example in a runs folder."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ws.axes import Axis
     from ws.models import LM
 
-__all__ = ["SCORES", "Limits", "borderline", "keep", "reasons", "score", "separation", "tail_limit"]
+__all__ = ["SCORES", "Limits", "borderline", "keep", "reasons", "score", "separation", "tail_limit", "tally"]
 
 SCORES: dict[str, Any] = {
     "n_tokens": pl.Int32, "tail_ppl": pl.Float64, "rep": pl.Float64, "distinct3": pl.Float64, "bite": pl.Float64,

@@ -233,9 +233,7 @@ JOBS = Jobs()
 atexit.register(JOBS.close)
 
 
-def watch(
-    key: str, push: Push, over: Push, viewer: threading.Thread, *, jobs: Jobs = JOBS, every: float = 0.3
-) -> None:
+def watch(key: str, push: Push, over: Push, viewer: threading.Thread, *, jobs: Jobs = JOBS, every: float = 0.3) -> None:
     """Push the views of the jobs of a key, whoever starts them, at most every `every` seconds, while a viewer looks.
 
     The target of a page's mo.Thread. It ends when the cell that made it runs again (`should_exit`), and when `viewer`,
