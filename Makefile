@@ -53,7 +53,7 @@ shots: $(STAMP)  ## screenshots of the app's views into docs/img (needs chromium
 	@$(BIN)/python docs/screenshots.py
 
 example-rounds: $(STAMP)  ## make the shipped run of three rounds again (about 10 minutes on two cores)
-	@$(BIN)/python -m ws.example_rounds $(ARGS)
+	@$(BIN)/python -m ws.exampling rounds $(ARGS)
 
 bench: $(STAMP)  ## time the vignette evaluator against batches of 8 (ARGS="--runs 1 --think 16")
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evaluator.py $(ARGS)

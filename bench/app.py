@@ -18,10 +18,8 @@ import time
 import urllib.parse
 from pathlib import Path
 
-import psutil
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.browser import DEEP, Browser, serving
+from tests.browser import DEEP, Browser, server_of, serving
 
 SLIDER = """
   const host = deep('marimo-slider').find(e => (e.dataset.label || '').includes(LABEL));
@@ -99,12 +97,6 @@ def doses(page: Browser, url: str, moves: int, text: str) -> list[float]:
         if len(times) == before:
             break
     return times
-
-
-def server_of(url: str) -> psutil.Process:
-    """The app's server process, by its port."""
-    port = url.rsplit(":", 1)[1]
-    return next(p for p in psutil.process_iter(["cmdline"]) if {port, "ws.hosting"} <= set(p.info["cmdline"] or []))
 
 
 def memory(page: Browser, url: str, viewers: int) -> list[float]:

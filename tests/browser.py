@@ -1,4 +1,4 @@
-"""A headless Chromium over its own DevTools protocol: no driver, no package beyond websockets. And the app's server.
+"""A headless Chromium over its own DevTools protocol, without a driver; and the app's server.
 
 with serving(["--", "--out", str(tmp)]) as url, Browser() as page:
     page.open(url); page.wait("document.querySelector('.ws-tiles')")
@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from websockets.sync.client import connect
 
 ROOT = Path(__file__).parent.parent
@@ -154,6 +155,17 @@ def until(ready: Any, seconds: float, message: str) -> Any:
         time.sleep(0.05)
 
 
+def slide(page: Browser, label: str, steps: int) -> None:
+    """Move a slider with the arrow keys."""
+    found = page.js(f"""(() => {{
+      const host = ({DEEP})('marimo-slider').find(e => (e.dataset.label || '').includes({json.dumps(label)}));
+      const thumb = ({DEEP})('[role=slider]', host.shadowRoot || host)[0]; thumb.focus(); return true; }})()""")
+    assert found
+    name, code = ("ArrowRight", 39) if steps > 0 else ("ArrowLeft", 37)
+    for _ in range(abs(steps)):
+        page.key(name, code)
+
+
 def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -178,6 +190,12 @@ def serving(
         finally:
             process.terminate()
             process.wait(30)
+
+
+def server_of(url: str) -> psutil.Process:
+    """The app's server process, by its port."""
+    port = url.rsplit(":", 1)[1]
+    return next(p for p in psutil.process_iter(["cmdline"]) if {port, "ws.hosting"} <= set(p.info["cmdline"] or []))
 
 
 def _answers(url: str) -> bool:

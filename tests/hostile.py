@@ -16,6 +16,11 @@ ATTACK = (
     '<img src=x onerror="document.title=1"><marimo-table data-data="[]"></marimo-table></td></style>'
     "**bold** [link](javascript:alert(1)) $\\frac{1}{2}$ \\(x\\) `code` | cell | {{ x }}"
 )
+# every kind of break-out at once, as a viewer or a model could write it; a page that reads it sets window.hit
+HOSTILE = (
+    '<img src=x onerror="window.hit=1"><script>window.hit=1</script><iframe srcdoc="<script>parent.hit=1</script>">'
+    "</iframe><marimo-md></marimo-md> $\\frac{1}{2}$ **bold** \"quoted\" 'single' \u202e"
+)
 PLACES = ("sample", "prompt", "axis name", "persona", "note", "model", "axis path", "command", "error", "branch")
 
 

@@ -13,10 +13,11 @@ import pytest
 
 import ws.views.live
 import ws.views.sieve
+from tests.hostile import HOSTILE
 from ws import views
 from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
-from ws.exampling import EXAMPLE, stale
+from ws.exampling import EXAMPLE
 from ws.filtering import KEY
 from ws.jobs import Jobs, View
 from ws.models import LM
@@ -27,10 +28,6 @@ from ws.storing import read_json, write_json
 from ws.views.live import stored_sample
 
 ROOT = Path(__file__).parent.parent
-HOSTILE = (
-    '<img src=x onerror="window.hit=1"><script>window.hit=1</script><iframe srcdoc="<script>parent.hit=1</script>">'
-    "</iframe><marimo-md></marimo-md> $\\frac{1}{2}$ **bold** \"quoted\" 'single' \u202e"
-)
 
 
 @pytest.fixture
@@ -47,24 +44,6 @@ def local(tmp_path: Path) -> AppSettings:
 
 
 # The example
-
-
-def test_the_example_is_not_stale(mini: LM) -> None:
-    assert stale() == [], "the example is stale: make example"
-
-
-def test_a_stale_example_is_noticed(example: Run, mini: LM) -> None:
-    write_json(example.path / "env.json", example.env | {"fingerprint": "0" * 16})
-    write_json(example.path / "config.json", read_json(example.path / "config.json") | {"rounds": 2})
-    write_json(example.path / "status.json", example.status | {"format": 99})
-    found = " ".join(stale(example.path))
-    assert "fingerprint" in found and "another recipe" in found and "format 99" in found
-
-
-def test_the_example_is_small_and_names_no_machine() -> None:
-    files = [path for path in EXAMPLE.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 3.5 * 2**20
-    assert not [path for path in files if path.suffix == ".json" and "/tmp" in path.read_text()]
 
 
 def test_stored_samples_are_what_a_live_call_gives(mini: LM) -> None:

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
-import psutil
 import pytest
 from websockets.sync.client import connect
 
-from tests.browser import CHROMIUM, DEEP, Browser, serving
-from tests.test_browser import slide
+from tests.browser import CHROMIUM, DEEP, Browser, server_of, serving, slide
 from ws import views
 from ws.exampling import EXAMPLE
 from ws.models import LM
@@ -90,11 +88,6 @@ def another(page: Browser) -> Browser:
 def leave(page: Browser, tab: Browser) -> None:
     page.call("Target.closeTarget", targetId=tab.target)  # type: ignore[attr-defined]
     tab.socket.close()
-
-
-def server_of(url: str) -> psutil.Process:
-    port = url.rsplit(":", 1)[1]
-    return next(p for p in psutil.process_iter(["cmdline"]) if {port, "ws.hosting"} <= set(p.info["cmdline"] or []))
 
 
 def test_a_stored_stop_shows_its_own_verdict(page: Browser, url: str) -> None:

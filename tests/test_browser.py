@@ -11,8 +11,8 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from tests.browser import CHROMIUM, DEEP, Browser, serving, until
-from tests.test_app import HOSTILE
+from tests.browser import CHROMIUM, DEEP, Browser, serving, slide, until
+from tests.hostile import HOSTILE
 from ws.exampling import EXAMPLE
 from ws.storing import read_json, write_frame, write_json
 
@@ -77,17 +77,6 @@ def plant(path: Path) -> None:
     write_json(path / "rounds/0/notes.json", {"1": HOSTILE})
     gates = (path / "rounds/0/gates.json").read_text()
     write_json(path / "rounds/0/gates.json", json.loads(gates.replace("65 rows each", json.dumps(HOSTILE)[1:-1])))
-
-
-def slide(page: Browser, label: str, steps: int) -> None:
-    """Move a slider with the arrow keys."""
-    found = page.js(f"""(() => {{
-      const host = ({DEEP})('marimo-slider').find(e => (e.dataset.label || '').includes({json.dumps(label)}));
-      const thumb = ({DEEP})('[role=slider]', host.shadowRoot || host)[0]; thumb.focus(); return true; }})()""")
-    assert found
-    name, code = ("ArrowRight", 39) if steps > 0 else ("ArrowLeft", 37)
-    for _ in range(abs(steps)):
-        page.key(name, code)
 
 
 def texts(page: Browser) -> list[str]:

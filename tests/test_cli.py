@@ -37,7 +37,6 @@ def tiny_models(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
         return ending_lm() if name == "tiny-ending" else real(name, **kw)
 
     monkeypatch.setattr(ws.models, "load_model", load)
-    monkeypatch.setattr(ws.loop, "load_model", load)
 
 
 def flags(config: RunConfig) -> list[str]:

@@ -27,9 +27,8 @@ from ws.comparing import (
 from ws.differing import headline_diff, settings_diff, verdict_diff
 from ws.errors import UserError
 from ws.evaluation.comparison import compare, summary
-from ws.example_rounds import EXAMPLE, ROUNDS, cut_down, is_stale
+from ws.exampling import EXAMPLE_ROUNDS, ROUNDS, cut_down
 from ws.loop import run as whole_run
-from ws.models import LM
 from ws.runs import Run, open_run
 from ws.showing import arms_shown, diary_table, equal_shown, rounds_table, verdicts_table
 from ws.storing import read_json, write_json
@@ -285,7 +284,7 @@ def test_the_command(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_steps_cosines_and_diary_of_the_example() -> None:
-    run = open_run(EXAMPLE)
+    run = open_run(EXAMPLE_ROUNDS)
     steps, rounds = steps_frame(run), rounds_frame(run)
     assert steps["at"].to_list() == [0.0, *(n + part for n in range(ROUNDS) for part in (0.5, 1.0))]
     healed = steps.filter(pl.col("kind") == "healed")
@@ -306,7 +305,7 @@ def test_a_run_of_one_round_has_steps_too(runs: list[Run]) -> None:
 
 
 def test_every_picture_can_be_drawn_with_units_on_its_axes(runs: list[Run]) -> None:
-    run = open_run(EXAMPLE)
+    run = open_run(EXAMPLE_ROUNDS)
     steps = steps_frame(run)
     charts = [zigzag_chart(steps), plane_chart(steps), gauges_chart(rounds_frame(run), cosines_frame(run)),
               profile_chart(run.arms()), pareto_chart(points_frame(runs))]  # fmt: skip
@@ -317,30 +316,13 @@ def test_every_picture_can_be_drawn_with_units_on_its_axes(runs: list[Run]) -> N
 
 
 def test_what_notebooks_show(runs: list[Run]) -> None:
-    run = open_run(EXAMPLE)
+    run = open_run(EXAMPLE_ROUNDS)
     arms = arms_table(points_frame(runs))
     assert rounds_table(rounds_frame(run)).height == ROUNDS
     assert diary_table(diary_frame(run)).columns == ["model", "prompt", "tail_ppl", "readable", "text"]
     assert arms_shown(arms)["#"].to_list() == list(range(arms.height))
     assert equal_shown(equal_shift(arms, 0.1)).height > 0
     assert verdicts_table(run).height == len(run.gates(run.best))
-
-
-def test_the_example_is_small_whole_and_of_this_machine_nothing(tmp_path: Path) -> None:
-    files = [p for p in EXAMPLE.rglob("*") if p.is_file()]
-    assert sum(p.stat().st_size for p in files) < 1_000_000
-    run = open_run(EXAMPLE)
-    assert (run.rounds, run.finished) == (ROUNDS, True)
-    assert run.env["argv"] == ["ws", "run", "--rounds", str(ROUNDS)]
-    for file in files:
-        if file.suffix == ".json":
-            assert str(Path.home()) not in file.read_text()
-            assert "/tmp/" not in file.read_text()
-
-
-def test_the_example_is_not_stale(mini: LM) -> None:
-    assert not is_stale(mini.fingerprint), "the embedded model, the recipe or a stage has changed: make example-rounds"
-    assert is_stale("0" * 16)
 
 
 def test_cutting_down_keeps_what_the_loop_shows(runs: list[Run], tmp_path: Path) -> None:

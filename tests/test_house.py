@@ -1,8 +1,12 @@
-"""The house: pins that anybody can install, commands that set up once, public names, code that stays readable."""
+"""The house: pins that anybody can install, commands that set up once, public names, code that stays readable, and
+documents whose commands, files and modules exist."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib
+import io
 import re
 import shutil
 import subprocess
@@ -13,9 +17,14 @@ from pathlib import Path
 import pytest
 
 import ws
+from ws.cli import COMMANDS, main
+from ws.exampling import EXAMPLE
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench/README.md"]
+PLACES = (ROOT, ROOT / "src/ws", EXAMPLE, EXAMPLE / "rounds/0")  # a run's files are named without its folder
+ENDINGS = ("py", "md", "json", "toml", "txt", "parquet", "safetensors", "png", "svg")
 
 
 def test_pins_are_exact_and_portable() -> None:
@@ -57,8 +66,7 @@ def test_functions_stay_under_sixty_lines() -> None:
 
 
 def test_the_library_knows_no_notebook() -> None:
-    users = [p.name for p in SOURCES if re.search(r"^\s*(import|from) marimo", p.read_text(), re.MULTILINE)]
-    assert users in ([], ["jobs.py"], ["views.py"]), "marimo is imported in one module for jobs and views only"
+    assert not [p.name for p in SOURCES if re.search(r"^\s*(import|from) marimo", p.read_text(), re.MULTILINE)]
 
 
 @pytest.mark.parametrize("target", ["run", "test", "lint"])
@@ -106,3 +114,104 @@ def test_notebooks_pass_marimos_own_check() -> None:
     command = [sys.executable, "-m", "marimo", "check", "--strict", "nbs/"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def code_of(text: str) -> list[str]:
+    """Every line of the code blocks of a Markdown text, without its comment, and every piece of code in its prose."""
+    fence = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in fence.findall(text) for line in block.splitlines()]
+    return lines + [" ".join(piece.split()) for piece in re.findall(r"`([^`]+)`", fence.sub("", text))]
+
+
+def is_there(name: str) -> bool:
+    """A file or folder of the repository, a module of the library, or a file of a run."""
+    found = [place / name for place in PLACES] + [ROOT / f"src/ws/{name}.py"]
+    return any(path.exists() for path in found)
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module of ws, or something in one."""
+    parts = name.split(".")
+    for i in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:i]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[i:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def named_files(text: str) -> list[str]:
+    """Files and folders that a document's code names; what a reader or a run makes (my_..., out/) is left out."""
+    words = [word.strip("\"'(),;:") for piece in code_of(text) for word in piece.split()]
+    path = re.compile(rf"[A-Za-z_][\w.-]*(/[\w.-]+)*(\.({'|'.join(ENDINGS)})|/)")
+    return [word for word in words if path.fullmatch(word) and not word.startswith(("my_", "out/"))]
+
+
+def named_commands(text: str) -> tuple[set[str], set[str]]:
+    """(commands of ws, targets of make) that begin a line or a piece of code."""
+    found = [re.match(r"(ws|make) ([a-z][a-z-]*)", piece) for piece in code_of(text)]
+    pairs = {(m.group(1), m.group(2)) for m in found if m}
+    return {name for tool, name in pairs if tool == "ws"}, {name for tool, name in pairs if tool == "make"}
+
+
+def named_options(text: str) -> set[str]:
+    """Long options of ws that a document's code names; other programs' lines are left out."""
+    own = [piece for piece in code_of(text) if not re.match(r"\(?(marimo|umask|pip|python)\b", piece)]
+    return {option for piece in own for option in re.findall(r"(?<![\w-])--[a-z][\w.-]*", piece)}
+
+
+@pytest.fixture(scope="module")
+def options() -> set[str]:
+    """Every long option of every command, as its help shows them."""
+    shown = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown):
+        patch.setenv("COLUMNS", "300")  # so that no option is broken over two lines
+        for name in COMMANDS:
+            main([name, "--help"])
+    return set(re.findall(r"--[a-z][\w.-]*", shown.getvalue()))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_document_names_exists(document: Path, options: set[str]) -> None:
+    text = document.read_text()
+    commands, targets = named_commands(text)
+    assert commands <= set(COMMANDS)
+    assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert not [name for name in named_files(text) if not is_there(name)]
+    assert not [link for link in re.findall(r"\]\(([^):]+)\)", text) if not (document.parent / link).exists()]
+    assert not named_options(text) - options
+    dotted = {name for piece in code_of(text) for name in re.findall(r"\bws(?:\.[A-Za-z_]\w*)+", piece)}
+    assert not [name for name in dotted if not resolves(name)]
+
+
+def test_the_readme_says_where_modules_are() -> None:
+    text = (ROOT / "README.md").read_text()
+    section = text[text.index("## Where things are") :]
+    bare = {piece.rstrip("/") for piece in code_of(section) if re.fullmatch(r"[a-z_]+/?", piece)}
+    assert {"axes", "rounds", "views"} < bare
+    assert not [name for name in bare if not is_there(name)]
+
+
+def test_modules_that_the_code_speaks_of_exist() -> None:
+    """Docstrings and comments outlive what they name."""
+    named = {
+        (path.name, name)
+        for path in SOURCES
+        for name in re.findall(r"(?<![\w.])ws(?:\.[A-Za-z_]\w*)+", path.read_text())
+        if name != "ws.json"  # a file's name
+    }
+    assert len(named) > 100
+    assert not [pair for pair in named if not resolves(pair[1])]
+
+
+def test_a_document_that_names_nothing_real_is_noticed() -> None:
+    text = "`nbs/gone.py`, `ws nonsense --nowhere`, `make gone`\n\n```sh\nws run --lost 1  # --kept\n```\n"
+    assert [name for name in named_files(text) if not is_there(name)] == ["nbs/gone.py"]
+    assert named_commands(text) == ({"nonsense", "run"}, {"gone"})
+    assert named_options(text) == {"--nowhere", "--lost"}
+    assert not resolves("ws.gating.gone") and not resolves("ws.gone") and resolves("ws.gating.Thresholds")

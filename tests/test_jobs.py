@@ -142,7 +142,8 @@ class Watcher(threading.Thread):
         self.leave = threading.Event()
         self.viewer = threading.Thread(target=self.leave.wait)
         self.viewer.start()
-        super().__init__(target=watch, args=(jobs, "k", self.seen.append, self.viewer, over, 0.01))
+        often = {"jobs": jobs, "every": 0.01}
+        super().__init__(target=watch, args=("k", self.seen.append, over, self.viewer), kwargs=often)
         self.start()
 
 

@@ -16,7 +16,7 @@ from tests.hostile import ATTACK, PLACES, attack, poison
 from tests.small import ending_lm, small_config
 from ws.cli import main
 from ws.errors import UserError
-from ws.example_rounds import EXAMPLE
+from ws.exampling import EXAMPLE_ROUNDS
 from ws.journaling import export, page_of, write_journal
 from ws.journaling.entry import code
 from ws.journaling.html import Html, tag, text
@@ -70,7 +70,7 @@ def poisoned(done: Run, tmp_path_factory: pytest.TempPathFactory) -> Reader:
 
 @pytest.fixture(scope="module")
 def example_page() -> str:
-    return page_of(open_run(EXAMPLE))
+    return page_of(open_run(EXAMPLE_ROUNDS))
 
 
 def test_the_page_holds_identity_verdicts_tables_and_charts(done: Run, page: str) -> None:
@@ -103,7 +103,7 @@ def html_text(said: str) -> str:
 
 def test_a_run_of_rounds_shows_the_loop(example_page: str) -> None:
     shown = Reader(example_page).text
-    run = open_run(EXAMPLE)
+    run = open_run(EXAMPLE_ROUNDS)
     assert "steered 2" in shown  # the zigzag's axis
     assert "healed, round 2" in shown  # the diary
     assert run.gates(run.best)[-1].outcome in shown
@@ -283,10 +283,10 @@ def test_interactive_without_a_notebook_says_so(done: Run, tmp_path: Path, monke
 
 @pytest.mark.slow
 def test_interactive_writes_marimos_export_once(tmp_path: Path) -> None:
-    written = export.write_interactive(open_run(EXAMPLE), tmp_path / "run.interactive.html")
+    written = export.write_interactive(open_run(EXAMPLE_ROUNDS), tmp_path / "run.interactive.html")
     assert "marimo" in written.read_text()
     stamp = written.stat().st_mtime_ns
-    assert export.write_interactive(open_run(EXAMPLE), written).stat().st_mtime_ns == stamp
+    assert export.write_interactive(open_run(EXAMPLE_ROUNDS), written).stat().st_mtime_ns == stamp
 
 
 def test_the_command(done: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +316,7 @@ def outside(page: Browser) -> list[str]:
 @pytest.mark.browser
 @SHOWN
 def test_the_page_opens_from_disk_without_network(tmp_path: Path) -> None:
-    run = open_run(EXAMPLE)
+    run = open_run(EXAMPLE_ROUNDS)
     written = write_journal(run, tmp_path / "journal", tmp_path / "J.md")
     healed = run.arms(run.best).filter(run.arms(run.best)["arm"] == "healed")["d_target"][0]
     with Browser() as page:

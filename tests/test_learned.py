@@ -15,6 +15,7 @@ from ws.errors import UserError
 from ws.exampling import EXAMPLE
 from ws.jobs import Jobs, View
 from ws.loop import run as whole_run
+from ws.models import load_configured
 from ws.runs import Run, open_run
 from ws.serving import AppSettings
 from ws.stops import BETAS, PHASES, Ask, find_stop, stops_of
@@ -48,7 +49,7 @@ def test_every_arm_has_its_place_on_the_planes() -> None:
     healed = points.filter(pl.col("arm") == "healed")
     for name in ("d_target", "coherence", "retain", "capability", "coh_cost"):
         assert (healed[f"{name}_low"] <= healed[f"{name}_high"]).all()
-    own = healed.filter(pl.col("beta") == run.config.heal.resolved(learned.run_model(run)).beta).row(0, named=True)
+    own = healed.filter(pl.col("beta") == run.config.heal.resolved(load_configured(run.config)).beta).row(0, named=True)
     assert own["retain"] == run.summary["heal"]["retain"]
 
 

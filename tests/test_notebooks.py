@@ -15,7 +15,7 @@ import pytest
 from tests.hostile import poison
 from ws.choosing import chosen_run, run_choices
 from ws.errors import UserError
-from ws.example_rounds import EXAMPLE, ROUNDS
+from ws.exampling import EXAMPLE_ROUNDS, ROUNDS
 from ws.runs import Run
 
 ROOT = Path(__file__).parent.parent
@@ -39,13 +39,13 @@ def shown(outputs: Any) -> str:
 @pytest.fixture
 def hostile_out(tmp_path: Path) -> Path:
     """A folder of runs whose only run is an attack, by its name too."""
-    poison(EXAMPLE, tmp_path / "out" / "runs" / "20260101T000000Z-<img src=x onerror=alert(1)>")
+    poison(EXAMPLE_ROUNDS, tmp_path / "out" / "runs" / "20260101T000000Z-<img src=x onerror=alert(1)>")
     return tmp_path / "out"
 
 
 def test_loop_shows_the_example_where_there_is_no_run(tmp_path: Path) -> None:
     outputs, defs = notebook("loop").app.run(defs={"out": tmp_path})
-    assert defs["run"].path == EXAMPLE
+    assert defs["run"].path == EXAMPLE_ROUNDS
     assert defs["steps"].height == 2 * ROUNDS + 1
     assert "Gate 4 loop" in shown(outputs)
     assert len([o for o in outputs if type(o).__module__.startswith("altair")]) == 3
@@ -77,12 +77,12 @@ def test_a_folder_that_was_not_offered_is_refused(tmp_path: Path) -> None:
     choices, _ = run_choices(tmp_path)
     with pytest.raises(UserError, match="none of the runs offered"):
         chosen_run(str(tmp_path / ".." / "secret"), choices)
-    assert chosen_run(str(EXAMPLE), choices) == Run(EXAMPLE)
+    assert chosen_run(str(EXAMPLE_ROUNDS), choices) == Run(EXAMPLE_ROUNDS)
 
 
 def test_labels_cannot_hide_one_run_behind_another(tmp_path: Path) -> None:
-    poison(EXAMPLE, tmp_path / "out/runs/one")
-    poison(EXAMPLE, tmp_path / "out/runs/two")
+    poison(EXAMPLE_ROUNDS, tmp_path / "out/runs/one")
+    poison(EXAMPLE_ROUNDS, tmp_path / "out/runs/two")
     choices, _ = run_choices(tmp_path / "out")
     assert len(choices) == 3
     assert next(iter(choices.values())).endswith("two")  # the newest name first, the example last

@@ -10,7 +10,7 @@ from scipy import stats
 
 from ws import sampling
 from ws.errors import UserError
-from ws.sampling import check_settings, choose, gumbel, gumbel_at, row_keys
+from ws.sampling import check_settings, choose, gumbel_at, row_keys
 
 N = 60_000
 LOGITS = torch.tensor([1.2, -0.3, 0.0, 2.1, -4.0, 0.7, -1.5, 1.9])
@@ -19,6 +19,12 @@ LOGITS = torch.tensor([1.2, -0.3, 0.0, 2.1, -4.0, 0.7, -1.5, 1.9])
 def rows(n: int, *, vary: str = "step") -> dict[str, torch.Tensor]:
     still = torch.full((n,), 3, dtype=torch.int64)
     return {name: torch.arange(n) if name == vary else still for name in ("prompts", "samples", "step")}
+
+
+def gumbel(seed: int, vocab: int, device: str = "cpu", **parts: torch.Tensor) -> torch.Tensor:
+    """Noise (B, vocab) of the whole vocabulary."""
+    keys = row_keys(seed, **{name: part.to(device) for name, part in parts.items()})
+    return gumbel_at(keys, torch.arange(vocab, device=device))
 
 
 def chi2(counts: torch.Tensor, probability: torch.Tensor) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ws.comparing import finished_runs
 from ws.errors import UserError
-from ws.example_rounds import EXAMPLE
+from ws.exampling import EXAMPLE_ROUNDS
 from ws.runs import Run, open_run
 
 __all__ = ["chosen_run", "comparable_runs", "looped", "run_choices"]
@@ -16,7 +16,7 @@ def run_choices(out: Path, asked: object = None) -> tuple[dict[str, str], list[s
     """Label -> folder: the run that was asked for on the command line, then runs of several rounds, newest first, the
     shipped example, runs of one round; and a line for every folder that cannot be read. UserError without any run."""
     runs, skipped = finished_runs(out)
-    shipped = [open_run(EXAMPLE)] if EXAMPLE.is_dir() else []
+    shipped = [open_run(EXAMPLE_ROUNDS)] if EXAMPLE_ROUNDS.is_dir() else []
     several = [run for run in reversed(runs) if looped(run)]
     first = [open_run(Path(str(asked)))] if asked else []
     # an example of a loop says more about one than a run without a second round
@@ -55,4 +55,4 @@ def comparable_runs(out: Path) -> tuple[dict[str, Run], list[str]]:
     if runs:
         return runs, said
     said.append(f"No finished run under {out}/runs yet: this is the shipped example, one run. `ws run` adds to it.")
-    return {EXAMPLE.name: open_run(EXAMPLE)}, said
+    return {EXAMPLE_ROUNDS.name: open_run(EXAMPLE_ROUNDS)}, said

@@ -118,7 +118,7 @@ def show(args: cli.ShowArgs) -> None:
 
 def gates(args: cli.GatesArgs) -> None:
     """Every outcome of every gate, measured or not."""
-    from ws.gating import judge_rounds
+    from ws.summary import gates_of
 
     found = _run_at(args.run, args.out)
     number = found.best if args.round is None else args.round
@@ -128,10 +128,7 @@ def gates(args: cli.GatesArgs) -> None:
         if args.gate is None:
             raise UserError("A note belongs to one gate: say which with --gate.")
         found.note(args.gate, args.note, number)
-    gates = found.gates(number)
-    if args.round is None:  # the loop is judged over all rounds, whichever is the best
-        loop = [gate.with_note(found.notes(number).get("4", "")) for gate in judge_rounds(found)]
-        gates = [gate for gate in gates if gate.gate != 4] + loop
+    gates = gates_of(found) if args.round is None else found.gates(number)
     chosen = [gate for gate in gates if args.gate in (None, gate.gate)]
     if not chosen:
         raise UserError(f"Round {number} has no gate {args.gate}.")
@@ -257,13 +254,12 @@ def judge(args: cli.JudgeArgs) -> None:
 
 def _stack(found: Run, round: int | None) -> tuple[Any, list[Any], int]:
     """The run's model and its adapters up to a round. UserError where a round was not healed."""
-    from ws.models import load_model
+    from ws.models import load_configured
 
     last = found.best if round is None else round
     if not found.has("adapter", last):
         raise UserError(f"Round {last} of {found.path} has no adapter: it was not healed.")
-    config = found.config
-    lm = load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+    lm = load_configured(found.config)
     return lm, [found.get("adapter", number) for number in range(last + 1)], last
 
 

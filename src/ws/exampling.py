@@ -1,84 +1,177 @@
-"""The example that ships with the package: one finished run of the quick recipe, for pages to show before any work.
+"""The two runs that ship with the package, finished runs of the quick recipe, for pages to show before any work.
 
-`make example` (python -m ws.exampling) runs it afresh and replaces src/ws/data/example/; a test fails when it is stale.
+    make example            # python -m ws.exampling: one round, whole, with its stops; the app opens on it
+    make example-rounds     # python -m ws.exampling rounds [OUT]: three rounds, cut down to what a loop's pictures need
+
+Kept of the run that is cut down: arms, doses, directions, heal curve, drift, verdicts, and the first sample of a few
+probe prompts. Left out: training data, adapters, item answers. A test fails when one of the two is `stale`.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import dataclasses
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from ws.config import RunConfig, from_dict, mini_quick, to_dict
 from ws.runs import FORMAT, Run
 from ws.stops import SHIPPED, Ask, find_stop, make_stops
-from ws.storing import read_json, write_atomic, write_json
+from ws.storing import digest, read_json, write_atomic, write_frame, write_json
 
-__all__ = ["EXAMPLE", "NAME", "make_example", "stale"]
+__all__ = ["EXAMPLE", "EXAMPLE_ROUNDS", "ROUNDS", "cut_down", "make_example", "make_example_rounds", "recipe", "stale"]
 
-NAME = "example"
-EXAMPLE = Path(__file__).parent / "data" / NAME
+DATA = Path(__file__).parent / "data"
+EXAMPLE = DATA / "example"
+EXAMPLE_ROUNDS = DATA / "example_rounds" / "care_over_authority"
 COMMAND = ["python", "-m", "ws.exampling"]
 DOUBLE = ("steer.parquet", "healed.parquet")  # eval.parquet holds both
+ROUNDS = 3
+PROMPTS = 12  # probe prompts whose texts are kept of a run that is cut down
+KEPT = ("direction.safetensors", "dose.parquet", "knee.json", "heal.json", "heal.parquet", "drift.parquet",
+        "arms.parquet", "gates.json")  # fmt: skip
+HEAVY = ("token_ids", "logp_steered", "logp_base", "kl_drift")
 
 
-def recipe() -> RunConfig:
-    """What the example runs; read back from its JSON form, so that it compares equal with a stored one."""
-    return from_dict(to_dict(mini_quick()))
+def recipe(rounds: int = 1) -> RunConfig:
+    """What the examples run; read back from its JSON form, so that it compares equal with a stored one."""
+    return from_dict(to_dict(dataclasses.replace(mini_quick(), rounds=rounds)))
 
 
 def make_example(target: Path = EXAMPLE) -> Path:
-    """Run the recipe in a temporary folder and put the trimmed run in place of `target`."""
-    from rich.console import Console
-
-    import ws
-    from ws.progress import bars
-
-    with tempfile.TemporaryDirectory() as folder, bars(Console(stderr=True)) as listen:
-        run = ws.run(recipe(), listen, out=Path(folder) / "out", new=True)
-        write_atomic(target, lambda place: _trimmed(run, place))
+    """Run the recipe in a temporary folder and put the run, less what is stored twice, and its stops in place of
+    `target`."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = _made(recipe(), Path(folder))
+        write_atomic(target, lambda place: _trimmed(made, place))
     make_stops(Run(target))
     (target / ".lock").unlink(missing_ok=True)
     return target
 
 
-def _trimmed(run: Run, target: Path) -> None:
-    """A copy without what is stored twice, and without what only this machine knows."""
-    shutil.copytree(run.path, target, ignore=shutil.ignore_patterns(*DOUBLE, ".lock", ".tmp-*"))
-    write_json(target / "env.json", run.env | {"argv": COMMAND, "stages": versions()})
-    write_json(target / "summary.json", run.summary | {"run": NAME})
+def make_example_rounds(target: Path = EXAMPLE_ROUNDS, out: Path | None = None) -> Path:
+    """Run three rounds, or find them finished under `out`, and put the run, cut down, in place of `target`."""
+    with contextlib.ExitStack() as stack:
+        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        made = _made(recipe(ROUNDS), folder)
+        write_atomic(target, lambda place: cut_down(made, place))
+    return target
 
 
-def versions() -> dict[str, int]:
-    """The versions of the stages that made the numbers."""
+def _made(config: RunConfig, out: Path) -> Run:
+    """A finished run of that recipe under `out`."""
+    from rich.console import Console
+
+    import ws
+    from ws.progress import bars
+
+    with bars(Console(stderr=True)) as listen:
+        return ws.run(config, listen, out=out)
+
+
+def _trimmed(run: Run, to: Path) -> None:
+    """A copy of a run without what is stored twice."""
+    shutil.copytree(run.path, to, ignore=shutil.ignore_patterns(*DOUBLE, ".lock", ".tmp-*"))
+    _describe(run, to, EXAMPLE.name, {"argv": COMMAND, "stages": _versions()})
+
+
+def cut_down(run: Run, to: Path) -> None:
+    """The parts of a finished run that the loop's pictures need, in the new folder `to`."""
+    to.mkdir(parents=True)
+    for name in ("config.json", "axis.json"):
+        shutil.copyfile(run.path / name, to / name)
+    write_json(to / "status.json", run.status)
+    made = {"argv": ["ws", "run", "--rounds", str(ROUNDS)], "branch": None, "platform": None}
+    _describe(run, to, EXAMPLE_ROUNDS.name, made)
+    stamp = {"recipe": digest(to_dict(recipe(ROUNDS))), "versions": _versions()}
+    write_json(to / "stamp.json", {"fingerprint": run.env["fingerprint"]} | stamp)
+    for number in range(run.rounds):
+        _cut_round(run, number, to / "rounds" / str(number))
+
+
+def _describe(run: Run, to: Path, name: str, made: dict[str, Any]) -> None:
+    """The environment and the summary of a copy with a name of its own. made: in place of what the run's own says."""
+    write_json(to / "env.json", run.env | made)
+    write_json(to / "summary.json", run.summary | {"run": name})
+
+
+def _cut_round(run: Run, number: int, to: Path) -> None:
+    """A round's small files, and the reports of base, the judged dose and the healed model, cut."""
+    to.mkdir(parents=True)
+    for name in KEPT:
+        shutil.copyfile(run.path / "rounds" / str(number) / name, to / name)
+        (to / name).chmod(0o644)
+    judged = pl.col("chosen") & (pl.col("arm") == "steer")
+    reports = run.frame("eval", number).filter(judged | pl.col("arm").is_in(["base", "healed"]))
+    cut = reports.with_columns(
+        pl.Series("text", [_few(texts) for texts in reports["text"].to_list()], dtype=reports.schema["text"]),
+        *(pl.col(name).list.head(0) for name in ("per_row", "exam", "dilemmas")),
+    )
+    write_frame(to / "eval.parquet", cut)
+    write_frame(to / "healed.parquet", cut.filter(pl.col("arm") == "healed"))
+
+
+def _few(texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first sample of evenly spaced prompts, token by token values left out."""
+    first = [row for row in texts if row["sample"] == 0]
+    step = max(1, len(first) // PROMPTS)
+    return [row | {name: [] for name in HEAVY} for row in first[::step][:PROMPTS]]
+
+
+def _versions() -> dict[str, int]:
+    """The versions of the stages that make the numbers."""
     from ws.rounds import VERSIONS
 
     return dict(VERSIONS)
 
 
-def stale(path: Path = EXAMPLE) -> list[str]:
-    """Why the example does not show what this version would compute; empty where it does."""
-    from ws.axes import load_axis
-    from ws.loop import identity_of
-    from ws.models import load_model
-
-    run, config = Run(path), recipe()
-    lm = load_model(config.model)
-    now = identity_of(lm, load_axis(config.axis).on(lm), config) | {"stages": versions()}
-    env = run.env
-    found = [
-        f"{name}: made with {env.get(name)}, now {now[name]}"
-        for name in ("fingerprint", "axis", "items", "stages")
-        if env.get(name) != now[name]
-    ]
+def stale(path: Path = EXAMPLE, rounds: int = 1) -> list[str]:
+    """Why a shipped run of so many rounds does not show what this version would compute; empty where it does."""
+    run, config = Run(path), recipe(rounds)
+    now, made = _now(config), _made_from(run)
+    found = [f"{name}: made with {made.get(name)}, now {now[name]}" for name in now if made.get(name) != now[name]]
     if run.status.get("format") != FORMAT or not run.finished:
         found.append(f"format {run.status.get('format')}, state {run.status.get('state')}")
     if read_json(path / "config.json") != to_dict(config):
         found.append("another recipe")
-    found += [f"no stop at beta {beta:g}" for beta in SHIPPED if find_stop(run, Ask(beta)) is None]
-    return found
+    betas = SHIPPED if rounds == 1 else ()
+    return found + [f"no stop at beta {beta:g}" for beta in betas if find_stop(run, Ask(beta)) is None]
+
+
+def _now(config: RunConfig) -> dict[str, Any]:
+    """What the numbers of a recipe would depend on in this version."""
+    from ws.axes import load_axis
+    from ws.loop import identity_of
+    from ws.models import load_model
+
+    lm = load_model(config.model)
+    identity = identity_of(lm, load_axis(config.axis).on(lm), config)
+    return {name: identity[name] for name in ("fingerprint", "axis", "items")} | {"stages": _versions()}
+
+
+def _made_from(run: Run) -> dict[str, Any]:
+    """What the numbers of a shipped run depend on; one that was cut down keeps its stages in its stamp."""
+    stamp = run.path / "stamp.json"
+    return run.env | ({"stages": read_json(stamp)["versions"]} if stamp.exists() else {})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make one of the two runs and say where it lies. argv: nothing, or "rounds" and a folder for the whole run."""
+    parser = argparse.ArgumentParser(prog="python -m ws.exampling", description=__doc__)
+    parser.add_argument("which", nargs="?", choices=("one", "rounds"), default="one")
+    parser.add_argument("out", nargs="?", type=Path, help="where the whole run of several rounds is kept, or found")
+    asked = parser.parse_args(argv)
+    made = make_example() if asked.which == "one" else make_example_rounds(out=asked.out)
+    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+    sys.stdout.write(f"{made}: {size / 1e3:.0f} kB\n")
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{make_example()}\n")
+    main()

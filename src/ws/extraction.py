@@ -64,7 +64,7 @@ def extract(
     chosen = tuple(layers) if layers is not None else default_layers(lm)
     if contrast not in ("pair", "base"):
         raise UserError(f"contrast must be 'pair' (against the negative pole) or 'base' (neutral), not {contrast!r}.")
-    positive, negative = _systems(lm, axis, contrast)
+    positive, negative = _systems(axis, contrast)
     quota = pairs if pairs is not None else PAIRS_MINI if lm.is_mini else PAIRS
     drawn = pairs_of(axis.contexts, positive, negative, quota)
     with lm.lock, adapted(lm, adapters):
@@ -169,7 +169,7 @@ def _pole(lm: LM, items: Sequence[tuple[Context, str | None]], layers: Sequence[
     return {k: x.reshape(len(items), len(lm.forms), -1).mean(1) for k, x in states.items()}
 
 
-def _systems(lm: LM, axis: Axis, contrast: str) -> tuple[Sequence[str | None], Sequence[str | None]]:
+def _systems(axis: Axis, contrast: str) -> tuple[Sequence[str | None], Sequence[str | None]]:
     """System prompts of both poles; the second of "base" is neutral, in the personas' length if the axis has such."""
     if contrast == "pair":
         return axis.positive, axis.negative

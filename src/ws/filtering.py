@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ws.axes import Axis
     from ws.models import LM
 
-__all__ = ["SCORES", "Limits", "borderline", "keep", "reasons", "score", "separation", "tail_limit"]
+__all__ = ["SCORES", "Limits", "borderline", "keep", "reasons", "score", "separation", "tail_limit", "tally"]
 
 SCORES: dict[str, Any] = {
     "n_tokens": pl.Int32, "tail_ppl": pl.Float64, "rep": pl.Float64, "distinct3": pl.Float64, "bite": pl.Float64,
@@ -162,6 +162,14 @@ def borderline(df: pl.DataFrame, k: int = 5, **limits: Unpack[Limits]) -> pl.Dat
     dropped = near.filter(pl.col("dropped").is_in(NUMERIC)).sort("margin", descending=True, maintain_order=True)
     sides = [side.head(k).with_columns(side=pl.lit(name)) for name, side in (("kept", kept), ("dropped", dropped))]
     return pl.concat(sides)
+
+
+def tally(marked: pl.DataFrame) -> pl.DataFrame:
+    """Per dose, how many rows of a frame with `dropped` are kept and how many each first reason dropped: columns c,
+    kept and one for each reason that is there."""
+    named = sorted(marked["dropped"].drop_nulls().unique())
+    counts = {"kept": pl.col("dropped").is_null().sum()} | {name: (pl.col("dropped") == name).sum() for name in named}
+    return marked.group_by("c").agg(**counts).sort("c")
 
 
 def tail_limit(df: pl.DataFrame, quantile: float = 0.99) -> float:

@@ -2,7 +2,7 @@
 
     job = JOBS.start(key, "heal at beta 1", work)     # the same key is the same job, whoever asks
     job.view()                                        # state, rows of progress, message: a snapshot
-    watch(JOBS, key, set_view, viewer)                # target of a mo.Thread: pushes snapshots while the viewer looks
+    watch(key, set_view, set_over, viewer)            # target of a mo.Thread: pushes snapshots while the viewer looks
 
 work(tell, cancel): tell(row) reports progress, cancel is an Event that it obeys by raising ws.errors.Cancelled. It
 stores its own result, atomically; a job only knows that it is done. One job runs at a time, the others wait in a queue
@@ -27,7 +27,7 @@ from ws.attaching import private_copy
 from ws.errors import Cancelled, UserError
 from ws.models import LM
 
-__all__ = ["JOBS", "Job", "Jobs", "View", "background", "watch"]
+__all__ = ["JOBS", "Job", "Jobs", "Push", "View", "background", "watch"]
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Tell = Callable[[dict[str, Any]], None]
@@ -54,6 +54,9 @@ class View:
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self.state in ("done", "failed", "cancelled")
+
+
+Push = Callable[[View], object]
 
 
 class Job:
@@ -168,6 +171,12 @@ class Jobs:
         with self._lock:
             return self._jobs.get(key)
 
+    def cancel(self, key: str) -> None:
+        """Ask the job of this key to stop; nothing happens where there is none."""
+        job = self.get(key)
+        if job is not None:
+            job.cancel()
+
     def active(self) -> list[Job]:
         """Jobs that run or wait, in order."""
         with self._lock:
@@ -224,19 +233,12 @@ JOBS = Jobs()
 atexit.register(JOBS.close)
 
 
-def watch(
-    jobs: Jobs,
-    key: str,
-    push: Callable[[View], object],
-    viewer: threading.Thread,
-    over: Callable[[View], object] = lambda view: None,
-    every: float = 0.3,
-) -> None:
+def watch(key: str, push: Push, over: Push, viewer: threading.Thread, *, jobs: Jobs = JOBS, every: float = 0.3) -> None:
     """Push the views of the jobs of a key, whoever starts them, at most every `every` seconds, while a viewer looks.
 
-    The target of a mo.Thread. It ends when the cell that made it runs again (`should_exit`), and when `viewer`, the
-    thread that this viewer's cells run in, has ended: a page that is closed does not set should_exit. over: called once
-    for each job that ends while it is watched.
+    The target of a page's mo.Thread. It ends when the cell that made it runs again (`should_exit`), and when `viewer`,
+    the thread that this viewer's cells run in, has ended: a page that is closed does not set should_exit. over: called
+    once for each job that ends while it is watched.
     """
     thread, seen = threading.current_thread(), None
     while viewer.is_alive() and not getattr(thread, "should_exit", False):

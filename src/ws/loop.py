@@ -24,7 +24,7 @@ from ws.config import RunConfig
 from ws.errors import Cancelled, UserError
 from ws.evaluation.items import ItemSet, load_items
 from ws.ledger import append_result
-from ws.models import LM, load_model
+from ws.models import LM, load_configured
 from ws.progress import Listener, Reporter, say
 from ws.recording import RunFolder, open_for_writing
 from ws.rounds import Round
@@ -50,7 +50,7 @@ def run(
     cancel: set it to stop between steps. UserError: no coherent dose, starvation, a locked or foreign folder, a full
     disk; what is finished stays.
     """
-    lm = lm or load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+    lm = lm or load_configured(config)
     axis = load_axis(config.axis).on(lm)
     out = Path(out)
     with _threads(config.threads):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,13 @@ from ws.chat import Chat, chat_of
 from ws.errors import UserError
 from ws.loading import read_model, source_of
 
-__all__ = ["LM", "NEUTRAL", "check_length", "load_model", "positions", "refuse_moe", "unload_models", "wrap_model"]
+if TYPE_CHECKING:
+    from ws.config import RunConfig
+
+__all__ = [
+    "LM", "NEUTRAL", "check_length", "load_configured", "load_model", "positions", "refuse_moe", "unload_models",
+    "wrap_model",
+]  # fmt: skip
 
 NEUTRAL = "You are a helpful assistant."
 
@@ -191,6 +197,11 @@ def load_model(
             model, tok = read_model(source)
             _LOADED[key] = wrap_model(model, tok, name, layers_path=layers_path, is_mini=source.is_mini)
         return _LOADED[key]
+
+
+def load_configured(config: RunConfig) -> LM:
+    """The model of a run's configuration, where and as it says; errors as in `load_model`."""
+    return load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
 
 
 def unload_models() -> None:

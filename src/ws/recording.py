@@ -151,6 +151,10 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _new_status() -> dict[str, Any]:
+    return {"format": FORMAT, "version": __version__, "state": "running", "started": now(), "stages": {}}
+
+
 def _prepare(out: Path, config: RunConfig, identity: dict[str, Any], new: bool) -> Path:
     """The folder to write: the unfinished or finished one of the same key, or a fresh one."""
     key = run_key(config, identity)
@@ -163,7 +167,7 @@ def _prepare(out: Path, config: RunConfig, identity: dict[str, Any], new: bool) 
         if not path.exists():
             break
         time.sleep(0.2)
-    status = {"format": FORMAT, "version": __version__, "state": "running", "started": now(), "stages": {}}
+    status = _new_status()
     write_json(path / "config.json", to_dict(config))
     write_json(path / "status.json", status)
     return path
@@ -197,7 +201,7 @@ def _recover_status(path: Path, config: RunConfig, say: Say) -> dict[str, Any]:
         status = read_json(path / "status.json")
     except UserError:
         say(f"{path / 'status.json'} is {_set_aside(path / 'status.json')}; its stages are computed again.")
-        status = {"format": FORMAT, "version": __version__, "state": "running", "started": now(), "stages": {}}
+        status = _new_status()
     check_format(path, status)
     try:
         same = read_json(path / "config.json") == to_dict(config)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ws.evaluation.definitions import DEFINITIONS
-from ws.filtering import borderline
+from ws.filtering import borderline, tally
 from ws.gating import Gate
 from ws.gating.facts import num
 from ws.gating.frames import FOUNDATIONS
@@ -29,20 +29,6 @@ __all__ = ["print_diff", "print_gates", "print_run", "print_samples", "readable"
 COLOURS = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 MARKS = {"green": "GREEN", "yellow": "YELLOW", "red": "RED"}
 BARS = "▁▂▃▄▅▆▇█"
-ORDER = {
-    "base": 0,
-    "student": 1,
-    "persona": 2,
-    "persona_engineered": 3,
-    "anti_persona": 4,
-    "random": 5,
-    "steer": 6,
-    "healed": 7,
-    "healed_seed": 8,
-    "healed_persona": 9,
-    "sft": 10,
-    "sft_base": 11,
-}
 NAMES = {
     "base": "base", "student": "student, unsteered", "persona": "persona as system prompt",
     "persona_engineered": "engineered system prompt", "anti_persona": "opposite persona",
@@ -51,8 +37,7 @@ NAMES = {
     "sft": "trained without barrier",
     "sft_base": "trained on unsteered text",
 }  # fmt: skip
-
-
+ORDER = {arm: place for place, arm in enumerate(NAMES)}
 RANKED = 3  # seeds before arms are ranked
 TRAINED = ("healed", "healed_seed", "healed_persona", "sft", "sft_base")
 
@@ -221,20 +206,17 @@ def print_text(label: str, text: str, console: Console, note: str = "") -> None:
 def print_filter(run: Run, number: int, console: Console) -> None:
     """Counts by dose and reason, two just-kept and two just-dropped texts."""
     texts = run.marked(number).filter(pl.col("split") != "base")
-    counts = texts.group_by("c", pl.col("dropped").fill_null("kept")).len().sort("c")
-    reasons = ["kept", *sorted(set(counts["dropped"]) - {"kept"})]
+    counts = tally(texts)
     console.print(Text("\nFilter (a view of the stored completions)", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("c")
-    for reason in reasons:
-        table.add_column(reason, justify="right")
-    for (c,), part in counts.group_by("c", maintain_order=True):
-        by_reason = dict(part.select("dropped", "len").rows())
-        table.add_row(f"{c:+.3g}", *[str(by_reason.get(reason, 0)) for reason in reasons])
+    for name in counts.columns:
+        table.add_column(name, justify="left" if name == "c" else "right")
+    for c, *numbers in counts.rows():
+        table.add_row(f"{c:+.3g}", *map(str, numbers))
     console.print(table)
     for row in borderline(texts.drop("dropped"), k=2, **run.limits(number)).rows(named=True):
-        console_note = f"c {row['c']:+.3g}, tail_ppl {figure(row['tail_ppl'], 1)}, rep {figure(row['rep'])}"
-        print_text(f"just {row['side']}", row["text"], console, note=console_note)
+        note = f"c {row['c']:+.3g}, tail_ppl {figure(row['tail_ppl'], 1)}, rep {figure(row['rep'])}"
+        print_text(f"just {row['side']}", row["text"], console, note=note)
 
 
 def print_heal(run: Run, number: int, console: Console) -> None:

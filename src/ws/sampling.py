@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ws.errors import UserError
 
-__all__ = ["check_settings", "choose", "gumbel", "gumbel_at", "row_keys"]
+__all__ = ["check_settings", "choose", "gumbel_at", "row_keys"]
 
 WORD = (1 << 64) - 1
 CHUNK = 1 << 22  # noise values held at once: 32 MB of float64
@@ -58,14 +58,6 @@ def row_keys(seed: int, prompts: Tensor, samples: Tensor, step: Tensor) -> Tenso
 def gumbel_at(keys: Tensor, tokens: Tensor) -> Tensor:
     """float64 noise of the given token ids; keys (B,), tokens (K,) or (B, K) -> (B, K)."""
     return _noise(_mix(keys[:, None] + tokens * GOLDEN))
-
-
-def gumbel(
-    seed: int, prompts: Tensor, samples: Tensor, step: Tensor, vocab: int, device: torch.device | str = "cpu"
-) -> Tensor:
-    """float64 (B, vocab) Gumbel(0, 1) noise for rows (prompts, samples, step), each int64 (B,)."""
-    keys = row_keys(seed, prompts.to(device), samples.to(device), step.to(device))
-    return gumbel_at(keys, torch.arange(vocab, device=device))
 
 
 def check_settings(temperature: float, top_k: int, top_p: float) -> None:

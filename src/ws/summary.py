@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ws.gating import Gate, Thresholds, judge_rounds
 from ws.gating.facts import num
 from ws.gating.gate import clean
 
 if TYPE_CHECKING:
     from ws.runs import Run
 
-__all__ = ["best_round", "ledger_row", "summarise"]
+__all__ = ["best_round", "gates_of", "ledger_row", "seconds_of", "summarise"]
 
 STEER = {"d_target": "d_target", "low": "d_target_low", "high": "d_target_high"}
 
 
 def summarise(run: Run) -> dict[str, Any]:
-    """contracts.md, `ws run --json`: every round, and the best round's steer, filter, heal and gates again outside."""
+    """What `ws run --json` prints: every round, and the best round's steer, filter, heal and gates again outside."""
     rounds = [_round(run, number) for number in range(run.rounds)]
     plain = {
         "run": str(run.path),
-        "seconds": round(sum(stage["seconds"] for stage in run.status["stages"].values()), 1),
+        "seconds": round(seconds_of(run), 1),
         "seeds": list(run.config.seeds),
         "rounds": rounds,
     }
@@ -31,13 +32,24 @@ def summarise(run: Run) -> dict[str, Any]:
     return plain | {name: best.get(name, {}) for name in ("steer", "filter", "heal")} | {"gates": best.get("gates", [])}
 
 
+def seconds_of(run: Run) -> float:
+    """Seconds over all stages; 0 for stages that were taken from another run."""
+    return sum(float(stage["seconds"]) for stage in run.status["stages"].values())
+
+
+def gates_of(run: Run) -> list[Gate]:
+    """The best round's gates; gate 4 over all rounds, with the note that belongs to it."""
+    gates = [gate for gate in run.gates(run.best) if gate.gate != 4]
+    return gates + [gate.with_note(run.notes(run.best).get("4", "")) for gate in judge_rounds(run)]
+
+
 def best_round(summary: dict[str, Any]) -> int:
-    """The coherent round (0.95 or more) whose healed model moved furthest; without one, the most coherent round."""
+    """The coherent round whose healed model moved furthest; without one, the most coherent round."""
 
     def rank(entry: dict[str, Any]) -> tuple[bool, float]:
         heal = entry["heal"]
         coherence, moved = _number(heal.get("coherence")), _number(heal.get("d_target"))
-        return (True, moved) if coherence >= 0.95 else (False, coherence)
+        return (True, moved) if coherence >= Thresholds().coherent else (False, coherence)
 
     entries = summary["rounds"]
     return max(range(len(entries)), key=lambda i: rank(entries[i])) if entries else 0

@@ -6,8 +6,7 @@ from ws.charts.gauges import gauges_chart
 from ws.charts.ladder import ladder_chart
 from ws.charts.pareto import pareto_chart
 from ws.charts.picture import picture
-from ws.charts.plane import plane_chart
-from ws.charts.planes import planes_chart
+from ws.charts.planes import plane_chart, planes_chart
 from ws.charts.profile import profile_chart
 from ws.charts.response import band_chart, response_chart
 from ws.charts.sieve import points_chart, roc_chart, shares_chart

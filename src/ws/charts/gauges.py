@@ -8,10 +8,11 @@ import altair as alt
 import polars as pl
 
 from ws.charts.style import BLUE, GREY, ORANGE, quiet
+from ws.gating import Thresholds
 
 __all__ = ["gauges_chart"]
 
-WANDERS = 0.5  # cos_v0 under this: ws.gating.Thresholds.cosine
+WANDERS = Thresholds().cosine
 LINES = {"to round 0": BLUE, "to base (cumulative)": BLUE, "to the round before": ORANGE}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from ws.errors import UserError
+from ws.gating import Thresholds
 
 __all__ = [
     "BLUE", "COHERENT", "DASHES", "GREEN", "GREY", "OFF", "ORANGE", "PURPLE", "RULE", "STATES", "embedded",
@@ -23,7 +24,7 @@ STATES = {
     "kept": BLUE, "tail_ppl": "#d55e00", "rep": "#e6b020", "narrates": PURPLE, "refuses": "#7a6fb0",
     "unfinished": "#8a8f98", "distinct3": "#a0703c", "bite": "#5fb0a8", "not finite": "#555b66",
 }  # fmt: skip
-COHERENT = 0.95
+COHERENT = Thresholds().coherent
 SUFFIXES = (".svg", ".png", ".html", ".json")
 
 

@@ -10,9 +10,10 @@ from urllib.parse import quote
 from ws.gating import Gate
 from ws.journaling.html import TRICKS
 from ws.journaling.identity import command_of, day_of, name_of, question_of
-from ws.journaling.sections import HEADLINE, figure_of, gates_of, round_cells
+from ws.journaling.sections import HEADLINE, figure_of, round_cells
 from ws.runs import Run
 from ws.storing import write_text
+from ws.summary import gates_of
 
 __all__ = ["append_entry", "code", "entry_of"]
 

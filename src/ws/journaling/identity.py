@@ -10,8 +10,9 @@ from typing import Any
 from ws.config import flat, to_dict
 from ws.errors import UserError
 from ws.runs import Run
+from ws.summary import seconds_of
 
-__all__ = ["command_of", "day_of", "facts_of", "name_of", "question_of", "seconds_of", "settings_of"]
+__all__ = ["command_of", "day_of", "facts_of", "name_of", "question_of", "settings_of"]
 
 LONGEST = 120  # characters of a file's name
 
@@ -43,11 +44,6 @@ def question_of(run: Run) -> str:
 def command_of(run: Run) -> str:
     """The command line that made the run."""
     return shlex.join(str(word) for word in run.env.get("argv", []))
-
-
-def seconds_of(run: Run) -> float:
-    """Seconds over all stages; 0 for stages that were taken from another run."""
-    return sum(float(stage["seconds"]) for stage in run.status["stages"].values())
 
 
 def facts_of(run: Run) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ws.journaling.html import Html, join, tag
-from ws.journaling.identity import command_of, day_of, question_of, seconds_of
+from ws.journaling.identity import command_of, day_of, question_of
 from ws.journaling.pictures import Pictures
 from ws.journaling.sections import (
     diary,
     filtered,
-    gates_of,
     headline,
     identity,
     loop,
@@ -19,6 +18,7 @@ from ws.journaling.sections import (
 )
 from ws.journaling.style import CSS
 from ws.runs import Run
+from ws.summary import gates_of, seconds_of
 
 __all__ = ["page_of"]
 

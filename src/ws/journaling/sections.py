@@ -9,8 +9,8 @@ import polars as pl
 from ws.charts import dose_chart, drift_chart, gauges_chart, plane_chart, profile_chart, zigzag_chart
 from ws.charts.zigzag import FLOOR
 from ws.evaluation.definitions import DEFINITIONS
-from ws.filtering import borderline
-from ws.gating import Gate, judge_rounds
+from ws.filtering import borderline, tally
+from ws.gating import Gate
 from ws.gating.gate import span, span_of
 from ws.journaling.html import Html, join, tag
 from ws.journaling.identity import facts_of, settings_of
@@ -25,7 +25,6 @@ __all__ = [
     "HEADLINE",
     "diary",
     "filtered",
-    "gates_of",
     "headline",
     "identity",
     "loop",
@@ -45,12 +44,6 @@ HEADLINE = (
     "round", "dose c", "steered (nat)", "steered coherence", "kept", "healed (nat)", "healed coherence", "retain",
 )  # fmt: skip
 EDGE = 5  # just kept and just dropped texts of each side
-
-
-def gates_of(run: Run) -> list[Gate]:
-    """The best round's gates; gate 4 over all rounds, with the note that belongs to it."""
-    gates = [gate for gate in run.gates(run.best) if gate.gate != 4]
-    return gates + [gate.with_note(run.notes(run.best).get("4", "")) for gate in judge_rounds(run)]
 
 
 def figure_of(gate: Gate) -> str:
@@ -136,16 +129,12 @@ def _definitions() -> Html:
 def filtered(run: Run, number: int) -> Html:
     """Counts by dose and reason, and the texts just kept and just dropped."""
     texts = run.marked(number).filter(pl.col("split") != "base")
-    counts = texts.group_by("c", pl.col("dropped").fill_null("kept")).len().sort("c", "dropped")
-    reasons = ["kept", *sorted(set(counts["dropped"]) - {"kept"})]
-    rows = []
-    for (c,), part in counts.group_by("c", maintain_order=True):
-        found = dict(part.select("dropped", "len").iter_rows())
-        rows.append([f"{c:+.3g}", *(str(found.get(reason, 0)) for reason in reasons)])
+    counts = tally(texts)
+    rows = [[f"{c:+.3g}", *map(str, numbers)] for c, *numbers in counts.rows()]
     limits = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
                        for name, value in run.limits(number).items())  # fmt: skip
     says = f"Completions kept and dropped, by dose and first reason. Limits: {limits}"
-    tally = table(["c", *reasons], rows, numbers=range(len(reasons) + 1), caption=says, narrow=True)
+    counted = table(counts.columns, rows, numbers=range(counts.width), caption=says, narrow=True)
     edge = borderline(texts.drop("dropped"), k=EDGE, **run.limits(number)).rows(named=True)
     lines = [
         (f"just {row['side']}", f"{row['c']:+.3g}", figure(row["tail_ppl"], 1), figure(row["rep"]), said(row["text"]))
@@ -154,7 +143,7 @@ def filtered(run: Run, number: int) -> Html:
     border = table(
         ("", "c", "tail_ppl", "rep", "text"), lines, numbers=(1, 2, 3), caption="On both sides of the threshold"
     )
-    return join([tally, border])
+    return join([counted, border])
 
 
 def said(words: object) -> Html:

@@ -1,11 +1,12 @@
 """What notebooks show, as plain functions of stored frames and of one shared model: no widgets, no state of a viewer.
 
 settings: what a page is about, read from its link. stored: runs behind it. live: samples. texts, samples, tiles, prose:
-safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: base, steered, healed.
+safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: base, steered, healed. measuring:
+settings without a run. journal: the run's page.
 """
 
 from ws.views import learned, measuring
-from ws.views.keeping import write_page
+from ws.views.journal import write_page
 from ws.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
 from ws.views.live import near_sample, ready, sample, warm
 from ws.views.prose import border_table, counts_html, labels_html, note_html, row_title
@@ -30,7 +31,6 @@ from ws.views.stored import (
     about,
     coherent_band,
     dose_steps,
-    finished_runs,
     home_of,
     opened,
     prompts,
@@ -47,7 +47,7 @@ from ws.views.tiles import tiles
 __all__ = [
     "ACTS", "COHERENT", "CUSTOM", "FOUNDATIONS", "METHODS", "Persona", "Subject", "about", "agreement", "axis_names",
     "bands", "border_rows", "border_table", "cards", "coherent_band", "completion_html", "completions", "counts",
-    "counts_html", "dose_steps", "escaped", "filter_gate", "finished_runs", "home_of", "label_of",
+    "counts_html", "dose_steps", "escaped", "filter_gate", "home_of", "label_of",
     "labels_html", "layers_of", "learned", "marked", "measuring", "near_sample", "nearest", "note_html", "opened",
     "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample",
     "sample_cards", "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps",

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from ws.errors import UserError
-from ws.filtering import KEY, MIN_LABELS, separation
+from ws.filtering import KEY, MIN_LABELS
 from ws.runs import Run
 from ws.serving import AppSettings
 from ws.storing import folder_lock, read_frame, write_frame
 from ws.views.stored import home_of
 
-__all__ = ["ACTS", "COHERENT", "LABELS", "agreement", "best_limits", "label_of", "read_labels", "roc", "save_label",
+__all__ = ["ACTS", "COHERENT", "LABELS", "agreement", "label_of", "read_labels", "roc", "save_label",
            "store_label"]  # fmt: skip
 
 LABELS: dict[str, Any] = {
@@ -102,8 +102,3 @@ def roc(frame: pl.DataFrame, labels: pl.DataFrame, name: str = "tail_ppl") -> pl
             "tpr": [float((k & good).sum() / good.sum()) for k in kept],
         }
     )
-
-
-def best_limits(frame: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """`ws.filtering.separation` of the labelled rows. UserError with fewer than 20 labels."""
-    return separation(frame, labels)

@@ -1,4 +1,4 @@
-"""What the Learn section shows: where base, steered and healed stand, their texts, the live curve; and its one verb.
+"""What the Learn section shows: where base, steered and healed stand, their texts, the live curve; and its trainings.
 
 start_training(run, Ask(1.0), access)             # a job that every viewer shares
 points(run, stops)                                # base, steered, healed per beta: where each stands
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
 
 from ws.errors import UserError
-from ws.jobs import JOBS, Job, Jobs, Tell, View, background, watch
-from ws.models import LM, load_model
+from ws.jobs import JOBS, Job, Jobs, Push, Tell, View, background, watch
+from ws.models import LM, load_configured
 from ws.runs import Run
 from ws.serving import AppSettings
 from ws.stops import (
@@ -65,37 +65,22 @@ def start_training(
 
     def work(tell: Tell, cancel: threading.Event) -> None:
         home = home_of(run, access.out, create=True)
-        train_stop(home, ask, background(lm or run_model(run)), round=round, tell=tell, cancel=cancel)
+        train_stop(home, ask, background(lm or load_configured(run.config)), round=round, tell=tell, cancel=cancel)
 
     title = f"training at beta {ask.beta:g}"
     return jobs.start(job_key(run, ask, round), title, work, access.max_jobs, again=not stored)
 
 
-def run_model(run: Run) -> LM:
-    """The model of a run, loaded once per process."""
-    config = run.config
-    return load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
-
-
 def cancel_training(run: Run, ask: Ask, access: AppSettings, round: int = 0, jobs: Jobs = JOBS) -> None:
     """Stop the training of this stop, for every viewer; nothing of it is stored. UserError: a read-only app."""
     access.check_write("Cancelling a training")
-    job = jobs.get(job_key(run, ask, round))
-    if job is not None:
-        job.cancel()
+    jobs.cancel(job_key(run, ask, round))
 
 
-def follow(
-    run: Run | None,
-    ask: Ask,
-    push: Callable[[View], object],
-    over: Callable[[View], object],
-    viewer: threading.Thread,
-    jobs: Jobs = JOBS,
-) -> None:
-    """The target of a page's mo.Thread: push the training of this stop, whoever started it, while the page is open."""
+def follow(run: Run | None, ask: Ask, push: Push, over: Push, viewer: threading.Thread) -> None:
+    """Watch the training of this stop; nothing where no run is shown."""
     if run is not None:
-        watch(jobs, job_key(run, ask), push, viewer, over)
+        watch(job_key(run, ask), push, over, viewer)
 
 
 def live_curve(view: View | None) -> pl.DataFrame:
@@ -117,14 +102,19 @@ def tau_of(run: Run, round: int = 0) -> float | None:
 
 def beta_steps(run: Run | None) -> list[float]:
     """Stops of the beta slider: the grid, and the run's own beta."""
-    own = own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
+    own = _own_beta(run)
     return sorted({*BETAS, *([float(own)] if own is not None else [])})
 
 
 def usual_beta(run: Run | None, steps: Sequence[float]) -> float:
     """Where the slider starts: the run's own beta."""
-    own = own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
+    own = _own_beta(run)
     return min(steps, key=lambda step: abs(step - (0.3 if own is None else own)))
+
+
+def _own_beta(run: Run | None) -> float | None:
+    """The beta that the run healed with; None where it did not come to that."""
+    return own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
 
 
 def left(view: View, expected: dict[str, float]) -> tuple[str, float, float]:

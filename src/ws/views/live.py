@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import lru_cache
 
 import polars as pl
@@ -10,6 +11,7 @@ import torch
 
 from ws.axes import Axis
 from ws.directions import Direction
+from ws.errors import UserError
 from ws.extraction import extract
 from ws.filtering import SCORES, score
 from ws.generation import SCHEMA, generate
@@ -45,10 +47,6 @@ def warm(subject: Subject) -> threading.Thread:
 
 
 def _quietly(subject: Subject) -> None:
-    from contextlib import suppress
-
-    from ws.errors import UserError
-
     with suppress(UserError):  # the page says it where it needs the direction
         ready(subject)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import html
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
-from ws.jobs import JOBS, Job, Jobs, Tell, View, background, watch
+from ws.jobs import JOBS, Job, Jobs, Push, Tell, View, background, watch
 from ws.loop import run as whole
 from ws.models import LM, load_model
 from ws.progress import Event
@@ -18,7 +17,8 @@ from ws.serving import AppSettings
 from ws.storing import digest
 from ws.views.settings import Subject
 
-__all__ = ["asked_config", "cancel_measuring", "follow_measuring", "measuring_html", "start_measuring"]
+__all__ = ["asked_config", "cancel_measuring", "follow_measuring", "measuring_html", "measuring_key",
+           "start_measuring"]  # fmt: skip
 
 
 def asked_config(subject: Subject, seed: int) -> RunConfig:
@@ -55,21 +55,12 @@ def start_measuring(
 def cancel_measuring(subject: Subject, seed: int, access: AppSettings, jobs: Jobs = JOBS) -> None:
     """Stop it between two steps, for every viewer; the stages that are done stay. UserError: a read-only app."""
     access.check_write("Cancelling a measurement")
-    job = jobs.get(measuring_key(subject, seed))
-    if job is not None:
-        job.cancel()
+    jobs.cancel(measuring_key(subject, seed))
 
 
-def follow_measuring(
-    subject: Subject,
-    seed: int,
-    push: Callable[[View], object],
-    over: Callable[[View], object],
-    viewer: threading.Thread,
-    jobs: Jobs = JOBS,
-) -> None:
-    """The target of a page's mo.Thread: push the measurement of these settings while the page is open."""
-    watch(jobs, measuring_key(subject, seed), push, viewer, over)
+def follow_measuring(subject: Subject, seed: int, push: Push, over: Push, viewer: threading.Thread) -> None:
+    """Watch the measurement of these settings."""
+    watch(measuring_key(subject, seed), push, over, viewer)
 
 
 def measuring_html(view: View | None) -> str:

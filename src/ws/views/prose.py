@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 
 from ws.errors import UserError
+from ws.filtering import separation
 from ws.gating import Gate
-from ws.views.labels import agreement, best_limits
+from ws.views.labels import agreement
 from ws.views.sieve import counts
 from ws.views.texts import escaped
 
@@ -48,7 +49,7 @@ def labels_html(marked: pl.DataFrame, labels: pl.DataFrame) -> str:
     for name in ("precision", "recall"):
         lines.append(f"{name} of keeping: {'-' if math.isnan(a[name]) else format(a[name], '.2f')}")
     try:
-        for row in best_limits(marked, labels).rows(named=True):
+        for row in separation(marked, labels).rows(named=True):
             best = f"best limit {row['threshold']:.3g} (precision {row['precision']:.2f}, recall {row['recall']:.2f})"
             lines.append(f"{row['score']}: AUC {row['auc']:.2f}, {best}")
     except UserError:

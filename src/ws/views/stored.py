@@ -8,17 +8,18 @@ from pathlib import Path
 
 import polars as pl
 
-from ws.errors import UserError
+from ws.comparing import finished_runs
 from ws.exampling import EXAMPLE
+from ws.gating import Thresholds
 from ws.models import load_model
-from ws.runs import Run, folder_status, open_run
+from ws.runs import Run, open_run
 from ws.serving import AppSettings, run_named
 from ws.storing import checksum, write_atomic
 from ws.views.settings import Subject
 
 MAX_NOTE = 4000  # characters of a note
 
-__all__ = ["about", "coherent_band", "dose_steps", "finished_runs", "home_of", "opened",
+__all__ = ["about", "coherent_band", "dose_steps", "home_of", "offered_runs", "opened",
            "prompts", "run_for", "save_note", "subject_of", "unmeasured", "usual_dose", "usual_tail"]  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def opened(name: str | None, out: Path, model: str = "mini") -> Run:
     UserError for a name that is no run directly in the runs folder.
     """
     if not name or name == EXAMPLE.name:
-        runs = finished_runs(out) if model != "mini" and not name else []
+        runs = offered_runs(out) if model != "mini" and not name else []
         return next((run for run in runs if run.config.model == model), home_of(open_run(EXAMPLE), out))
     return open_run(run_named(out, name))
 
@@ -46,18 +47,10 @@ def home_of(run: Run, out: Path, create: bool = False) -> Run:
     return open_run(copy) if copy.exists() else run
 
 
-def finished_runs(out: Path) -> list[Run]:
+def offered_runs(out: Path) -> list[Run]:
     """Finished runs under `out`, newest first, the example last. A folder that cannot be read is left out."""
-    found = []
-    for path in sorted((out / "runs").glob("*/config.json"), reverse=True):
-        if folder_status(path.parent).get("state") == "finished" and not path.parent.is_symlink():
-            try:
-                run = open_run(path.parent)
-                subject_of(run)
-            except UserError:
-                continue
-            found.append(run)
-    return [*found, home_of(open_run(EXAMPLE), out)]
+    runs, _ = finished_runs(out)
+    return [*(run for run in reversed(runs) if not run.path.is_symlink()), home_of(open_run(EXAMPLE), out)]
 
 
 def subject_of(run: Run) -> Subject:
@@ -68,7 +61,7 @@ def subject_of(run: Run) -> Subject:
 
 def run_for(subject: Subject, seed: int, out: Path, prefer: Run | None = None) -> Run | None:
     """The preferred run where it has these settings, else the newest finished one that has; None: not measured yet."""
-    runs = [*([prefer] if prefer is not None else []), *finished_runs(out)]
+    runs = [*([prefer] if prefer is not None else []), *offered_runs(out)]
     fits = (run for run in runs if subject_of(run) == subject and run.config.seeds[0] == seed and run.rounds)
     return next(fits, None)
 
@@ -98,7 +91,7 @@ def unmeasured(subject: Subject, seed: int) -> str:
     )
 
 
-def coherent_band(run: Run, round: int = 0, floor: float = 0.95) -> tuple[float, float]:
+def coherent_band(run: Run, round: int = 0, floor: float = Thresholds().coherent) -> tuple[float, float]:
     """Doses from 0 to the last one before coherence first falls under the floor, on the dose grid; (0, 0): none."""
     doses = run.frame("dose", round).filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
     high = 0.0
