@@ -368,8 +368,8 @@ def _(access, measure, seed, set_measured, set_progress_of_run, stop_measuring, 
         unmeasurable = str(error)
     set_progress_of_run(None)
     _page = threading.current_thread()
-    _args = (subject, seed.value, set_progress_of_run, set_measured, _page)
-    mo.Thread(target=views.measuring.follow_measuring, args=_args, daemon=True).start()
+    _key = views.measuring.measuring_key(subject, seed.value)
+    mo.Thread(target=views.watch, args=(_key, set_progress_of_run, set_measured, _page), daemon=True).start()
     return (unmeasurable,)
 
 
@@ -592,7 +592,9 @@ def _(access, ask, cancel, run, set_progress, set_trained, train):
         refused = str(error)
     set_progress(None)
     _page = threading.current_thread()
-    mo.Thread(target=views.learned.follow, args=(run, ask, set_progress, set_trained, _page), daemon=True).start()
+    if run:
+        _key = views.learned.job_key(run, ask)
+        mo.Thread(target=views.watch, args=(_key, set_progress, set_trained, _page), daemon=True).start()
     return (refused,)
 
 

@@ -5,6 +5,7 @@ safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: b
 settings without a run. journal: the run's page.
 """
 
+from ws.jobs import watch
 from ws.views import learned, measuring
 from ws.views.journal import write_page
 from ws.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
@@ -52,5 +53,5 @@ __all__ = [
     "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample",
     "sample_cards", "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps",
     "telling_prompt", "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail",
-    "warm", "write_page",
+    "warm", "watch", "write_page",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from ws.errors import UserError
-from ws.jobs import JOBS, Job, Jobs, Push, Tell, View, background, watch
+from ws.jobs import JOBS, Job, Jobs, Tell, View, background
 from ws.models import LM, load_configured
 from ws.runs import Run
 from ws.serving import AppSettings
@@ -39,7 +39,7 @@ from ws.views.stored import home_of
 from ws.views.texts import text_block
 
 __all__ = [
-    "Ask", "beta_steps", "cancel_training", "find_stop", "follow", "job_key", "key_of", "left", "live_curve",
+    "Ask", "beta_steps", "cancel_training", "find_stop", "job_key", "key_of", "left", "live_curve",
     "plane_axes", "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html",
     "stops_of", "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
 ]  # fmt: skip
@@ -75,12 +75,6 @@ def cancel_training(run: Run, ask: Ask, access: AppSettings, round: int = 0, job
     """Stop the training of this stop, for every viewer; nothing of it is stored. UserError: a read-only app."""
     access.check_write("Cancelling a training")
     jobs.cancel(job_key(run, ask, round))
-
-
-def follow(run: Run | None, ask: Ask, push: Push, over: Push, viewer: threading.Thread) -> None:
-    """Watch the training of this stop; nothing where no run is shown."""
-    if run is not None:
-        watch(job_key(run, ask), push, over, viewer)
 
 
 def live_curve(view: View | None) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
-from ws.jobs import JOBS, Job, Jobs, Push, Tell, View, background, watch
+from ws.jobs import JOBS, Job, Jobs, Tell, View, background
 from ws.loop import run as whole
 from ws.models import LM, load_model
 from ws.progress import Event
@@ -17,8 +17,7 @@ from ws.serving import AppSettings
 from ws.storing import digest
 from ws.views.settings import Subject
 
-__all__ = ["asked_config", "cancel_measuring", "follow_measuring", "measuring_html", "measuring_key",
-           "start_measuring"]  # fmt: skip
+__all__ = ["asked_config", "cancel_measuring", "measuring_html", "measuring_key", "start_measuring"]
 
 
 def asked_config(subject: Subject, seed: int) -> RunConfig:
@@ -56,11 +55,6 @@ def cancel_measuring(subject: Subject, seed: int, access: AppSettings, jobs: Job
     """Stop it between two steps, for every viewer; the stages that are done stay. UserError: a read-only app."""
     access.check_write("Cancelling a measurement")
     jobs.cancel(measuring_key(subject, seed))
-
-
-def follow_measuring(subject: Subject, seed: int, push: Push, over: Push, viewer: threading.Thread) -> None:
-    """Watch the measurement of these settings."""
-    watch(measuring_key(subject, seed), push, over, viewer)
 
 
 def measuring_html(view: View | None) -> str:
