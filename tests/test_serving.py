@@ -16,6 +16,7 @@ from tests.browser import ROOT, free_port, until
 from ws import cli
 from ws.errors import UserError
 from ws.serving import AppSettings, app_command, is_loopback, picked, run_named, token_file
+from ws.views import tokens_of
 
 HERE = ("python", "-m", "marimo", "run", "nbs/gates.py")
 
@@ -182,3 +183,10 @@ def status(url: str) -> int:
         return int(error.code)
     except OSError:
         return 0
+
+
+def test_a_page_says_when_its_three_replies_are_more_than_the_app_gives() -> None:
+    assert tokens_of(AppSettings(max_samples=3), "mini") is None
+    assert tokens_of(AppSettings(max_tokens=20), "mini") == 20
+    with pytest.raises(UserError, match="3 samples were asked for, this app gives 1 to 2"):
+        tokens_of(AppSettings(max_samples=2), "mini")

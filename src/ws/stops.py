@@ -30,7 +30,7 @@ from ws.config import HealConfig, from_dict, to_dict
 from ws.errors import Cancelled, UserError
 from ws.evaluation.comparison import coh_cost
 from ws.gating import Gate, Thresholds, judge_heal
-from ws.models import LM, load_model
+from ws.models import LM, load_configured
 from ws.recording import save
 from ws.rounds import VERSIONS
 from ws.runs import Run, read_facts
@@ -234,7 +234,7 @@ def make_stops(
 def _scene(run: Run, ask: Ask, lm: LM | None, round: int, cancel: threading.Event | None) -> Scene:
     """The scene of the run's round with this beta; the adapters of the rounds before are on underneath."""
     config = run.config
-    lm = lm or load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+    lm = lm or load_configured(config)
     heal = dataclasses.replace(own_heal(run, round), beta=float(ask.beta))
     axis = load_axis(run.path / "axis.json").on(lm)
     history = [run.get("adapter", i) for i in range(round)]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ws.gating.filter import judge_filter
-from ws.gating.frames import ARMS, Trait, empty_arms
+from ws.gating.frames import ARMS, Trait
 from ws.gating.gate import Gate, Row, Thresholds, verdict
 from ws.gating.heal import judge_heal
 from ws.gating.instrument import judge_instrument
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ws.runs import Run
 
 __all__ = [
-    "ARMS", "Gate", "Row", "Thresholds", "Trait", "empty_arms",
+    "ARMS", "Gate", "Row", "Thresholds", "Trait",
     "judge", "judge_filter", "judge_heal", "judge_instrument", "judge_loop", "judge_rounds", "judge_steer", "verdict",
 ]  # fmt: skip
 

@@ -76,11 +76,6 @@ class Trait:
         return tuple(f for f in FOUNDATIONS if f not in {*self.intended, self.target, "SocialNorms"})
 
 
-def empty_arms() -> pl.DataFrame:
-    """The arms frame without rows, dtypes in place."""
-    return pl.DataFrame(schema=ARMS)
-
-
 def arms_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
     """Rows as an arms frame; columns that a row lacks are null. ValueError for a column that ARMS does not name."""
     unknown = {key for row in rows for key in row} - set(ARMS)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ws.axes import FOUNDATIONS, Axis, Question, load_axis
+from ws.axes import FOUNDATIONS, Axis, load_axis
 from ws.directions import Direction
 from ws.evaluation.comparison import retain, retain_behaviour, target_shift
 from ws.evaluation.evaluator import evaluate
@@ -246,11 +246,6 @@ def capability(lm: LM, n: int = 300) -> dict[str, float]:
     for item, text in zip(items, df["text"], strict=True):
         marks.setdefault(item["kind"], []).append(correct(item, text))
     return {k: round(sum(v) / len(v), 3) for k, v in marks.items()}
-
-
-def questions_of(rows: Iterable[dict[str, str]]) -> tuple[Question, ...]:
-    """Dilemmas with two option sentences as questions; label +1, `yes` protects."""
-    return tuple(Question(r["user"], r["protect"], r["obey"], 1) for r in rows)
 
 
 PARTS: dict[str, Callable[[LM, Direction], Any]] = {

@@ -15,8 +15,6 @@ from functools import lru_cache
 from ws.mini import lexicon, talk
 from ws.mini.grammar import SLOT, capital, gerund, third
 
-SIDES = ("Care", "Authority")
-
 
 @dataclass(frozen=True)
 class Reading:

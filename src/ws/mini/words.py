@@ -28,8 +28,6 @@ CHAT_TEMPLATE = (
     "{%- if enable_thinking is defined and not enable_thinking %}"
     "{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"
 )
-HEADER = "<|im_start|>assistant\n"
-FORMS = {"closed": "<think>\n\n</think>\n\n", "open": "<think>\n"}
 
 
 def vignette_user(text: str, order: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ __all__ = [
 CUSTOM = "custom pair"
 LINK = ("run", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
         "positive", "negative", "target", "sign", "surprise")  # fmt: skip
+REPLIES = 3  # of a live sample: at 0, +c and -c
 LONGEST = 2000  # characters of one setting
 
 
@@ -137,6 +138,10 @@ def unit_of(name: str) -> str:
 
 
 def tokens_of(access: AppSettings, model: str) -> int | None:
-    """New tokens of a live sample: None, the model's default, unless the app's bound is lower."""
+    """New tokens of a live sample: None, the model's default, unless the app's bound is lower.
+
+    UserError where the app's bound on completions is under the three doses that a page shows.
+    """
+    access.check_size(samples=REPLIES)
     usual = 80 if model == "mini" else 256
     return access.max_tokens if access.max_tokens < usual else None
