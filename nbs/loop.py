@@ -11,7 +11,7 @@ with app.setup:
     import marimo as mo
     import polars as pl
 
-    from ws.charts import gauges_chart, plane_chart, zigzag_chart
+    from ws.charts import embedded, gauges_chart, plane_chart, zigzag_chart
     from ws.choosing import chosen_run, first_run, looped, run_choices
     from ws.gating import judge_rounds
     from ws.linking import read_link, write_link
@@ -113,7 +113,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(steps):
-    zigzag_chart(steps)
+    embedded(zigzag_chart(steps))
     return
 
 
@@ -132,7 +132,7 @@ def _(run):
 
 @app.cell(hide_code=True)
 def _(run, steps):
-    plane_chart(steps, *plane_of(run), size=380)
+    embedded(plane_chart(steps, *plane_of(run), size=380))
     return
 
 
@@ -151,7 +151,7 @@ def _():
 @app.cell(hide_code=True)
 def _(run):
     rounds = rounds_frame(run)
-    gauges_chart(rounds, cosines_frame(run)) if rounds.height else mo.md("No round of this run was healed.")
+    embedded(gauges_chart(rounds, cosines_frame(run))) if rounds.height else mo.md("No round of this run was healed.")
     return (rounds,)
 
 

@@ -17,6 +17,6 @@ from ws.charts.zigzag import zigzag_chart
 
 __all__ = [
     "band_chart", "clicked_arm", "dose_chart", "drift_chart", "embedded", "gauges_chart", "ladder_chart",
-    "pareto_chart", "picture", "plane_chart", "planes_chart", "points_chart", "profile_chart", "response_chart", "roc_chart",
-    "save", "shares_chart", "training_chart", "zigzag_chart",
+    "pareto_chart", "picture", "plane_chart", "planes_chart", "points_chart", "profile_chart", "response_chart",
+    "roc_chart", "save", "shares_chart", "training_chart", "zigzag_chart",
 ]  # fmt: skip

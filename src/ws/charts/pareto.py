@@ -35,7 +35,7 @@ def pareto_chart(points: pl.DataFrame, chosen: str | None = None, width: int = 5
         "d_target:Q", title="shift of the target (nats, + as intended)", scale=alt.Scale(zero=False), axis=quiet()
     )
     y = alt.Y("coherence:Q", title="coherence (share, 1 = as base)", scale=alt.Scale(zero=False), axis=quiet())
-    tips = ["label:N", "seed:N", *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ENDS)]
+    tips = [alt.Tooltip("label:N", title="arm"), "seed:N", *(alt.Tooltip(f"{n}:Q", format=".3f") for n in ENDS)]
     across = base.mark_rule(cursor="pointer").encode(x="d_target_low:Q", x2="d_target_high:Q", y=y)
     up = base.mark_rule(cursor="pointer").encode(y="coherence_low:Q", y2="coherence_high:Q", x=x)
     dots = base.mark_point(filled=True, cursor="pointer").encode(
