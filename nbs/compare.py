@@ -17,7 +17,7 @@ with app.setup:
     from ws.showing import arms_shown, diary_table, equal_shown, verdicts_table
     from ws.trajectory import diary_frame
 
-    PLAIN = {"show_download": False, "show_search": False, "show_data_types": False}
+    PLAIN = dict.fromkeys(("show_download", "show_search", "show_data_types", "show_column_summaries"), False)
 
 
 @app.function
@@ -184,7 +184,8 @@ def _(arms, at):
 
 @app.cell(hide_code=True)
 def _(chosen):
-    mo.vstack([mo.md("## The runs behind the selected arm"), mo.plain_text(chosen["label"])])
+    _says = "The verdicts of the round that the run delivers, and what its models say, round after round."
+    mo.vstack([mo.md(f"## The runs behind the selected arm\n\n{_says}"), mo.plain_text(chosen["label"])])
     return
 
 

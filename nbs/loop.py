@@ -20,7 +20,7 @@ with app.setup:
     from ws.showing import diary_table, rounds_table, verdict_text
     from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
-    PLAIN = {"show_download": False, "show_search": False, "show_data_types": False}
+    PLAIN = dict.fromkeys(("show_download", "show_search", "show_data_types", "show_column_summaries"), False)
     KINDS = {"green": "success", "yellow": "warn", "red": "danger"}
 
 
