@@ -9,14 +9,22 @@ with app.setup:
     import marimo as mo
     import polars as pl
 
-    from ws.charts import pareto_chart
-    from ws.choosing import comparable_runs
-    from ws.comparing import MIN_SEEDS, arms_table, common_shift, equal_shift, instruments, points_frame
-    from ws.serving import AppSettings
+    from ws.charts import clicked_arm, pareto_chart
+    from ws.choosing import chosen_arm, comparable_runs, first_arm
+    from ws.comparing import MIN_SEEDS, arms_table, equal_shift, instruments, points_frame, shift_steps
+    from ws.linking import nearest, read_link, write_link
+    from ws.serving import AppSettings, picked
     from ws.showing import arms_shown, diary_table, equal_shown, verdicts_table
     from ws.trajectory import diary_frame
 
-    PLAIN = {"show_download": False, "show_search": False, "show_data_types": False}
+    PLAIN = dict.fromkeys(("show_download", "show_search", "show_data_types", "show_column_summaries"), False)
+
+
+@app.function
+def link():
+    """The settings in the page's address; a script has none."""
+    names = ("instrument", "arm", "at", "run")
+    return read_link(mo.query_params().to_dict(), names) if mo.app_meta().mode in ("run", "edit") else {}
 
 
 @app.cell(hide_code=True)
@@ -44,16 +52,24 @@ def _(out):
     return every, runs, skipped
 
 
+@app.cell
+def _(every):
+    first, missing = first_arm(every, link())
+    return first, missing
+
+
 @app.cell(hide_code=True)
-def _(skipped):
-    mo.callout(mo.plain_text("\n".join(skipped)), kind="warn") if skipped else None
+def _(missing, skipped):
+    _said = [*skipped, *missing]
+    mo.callout(mo.plain_text("\n".join(_said)), kind="warn") if _said else None
     return
 
 
 @app.cell
-def _(every):
+def _(every, first):
     _found = instruments(every)
-    instrument = mo.ui.dropdown(_found, value=next(iter(_found)), allow_select_none=False, label="axis and instrument")
+    _label = next(label for label, name in _found.items() if name == first["instrument"])
+    instrument = mo.ui.dropdown(_found, value=_label, allow_select_none=False, label="axis and instrument")
     instrument
     return (instrument,)
 
@@ -65,23 +81,41 @@ def _(every, instrument):
     return arms, points
 
 
+@app.cell
+def _(first):
+    # one choice for two controls: the table and the chart set it, both are drawn from it, the last one used wins
+    arm, set_arm = mo.state(first["arm"])
+    return arm, set_arm
+
+
+@app.cell
+def _(arm, arms):
+    chosen = chosen_arm(arms, arm())
+    return (chosen,)
+
+
 @app.cell(hide_code=True)
 def _():
     mo.md("""
     ## The arms
 
     Mean over seeds, with the seeds' own 95 % intervals averaged, and the spread (sd) where there are several seeds.
-    Select an arm: it stands out in the chart, and the runs behind it open below.
+    Select an arm here or click one of its points below: it stands out in both, and the runs behind it open at the end.
     """)
     return
 
 
 @app.cell
-def _(arms):
+def _(arms, chosen, set_arm):
+    def _selected(rows):
+        # an arm is always chosen: the mark that is taken off its row comes back
+        set_arm(arms["arm"][rows["#"][0]] if len(rows) else chosen["arm"])
+
     table = mo.ui.table(
         arms_shown(arms),
         selection="single",
-        initial_selection=[0],
+        initial_selection=[chosen["#"]],
+        on_change=_selected,
         wrapped_columns=["arm", "note"],
         pagination=False,
         **PLAIN,
@@ -90,27 +124,29 @@ def _(arms):
     return (table,)
 
 
-@app.cell
-def _(arms, table):
-    chosen = arms.row(table.value["#"][0] if len(table.value) else 0, named=True)
-    return (chosen,)
-
-
 @app.cell(hide_code=True)
 def _():
     mo.md("""
     ## Shift against coherence
 
     One mark per seed, with 95 % intervals; right and up is better. The dashed line is 0.95: what lies
-    under it is not coherent.
+    under it is not coherent. The arm that is selected is drawn large, the others are faint.
     """)
     return
 
 
 @app.cell(hide_code=True)
-def _(chosen, points):
-    pareto_chart(points, chosen["arm"])
-    return
+def _(chosen, points, set_arm):
+    def _clicked(_):
+        found = clicked_arm(chart.selections)
+        if found not in (None, chosen["arm"]):  # a click beside the points changes nothing
+            set_arm(found)
+
+    chart = mo.ui.altair_chart(
+        pareto_chart(points, chosen["arm"]), chart_selection=False, legend_selection=False, on_change=_clicked
+    )
+    chart
+    return (chart,)
 
 
 @app.cell(hide_code=True)
@@ -125,14 +161,13 @@ def _():
 
 
 @app.cell
-def _(arms):
-    _reached = arms["d_target"].drop_nulls()
-    _top = max(0.1, round(1.2 * _reached.max(), 1)) if _reached.len() else 1.0
-    _start = common_shift(arms)
-    _middle = _reached.median() if _reached.len() else 0.5
+def _(arms, instrument):
+    _steps, _usual = shift_steps(arms)
+    # a shift belongs to its instrument: another one starts where its own arms can be compared
+    _asked = link().get("at") if link().get("instrument", instrument.value) == instrument.value else None
     at = mo.ui.slider(
-        0.0, _top, step=0.01, value=round(min(_top, max(0.0, _middle if _start is None else _start)), 2),
-        show_value=True, full_width=True, label="shift of the target (nats)",
+        steps=_steps, value=nearest(_asked, _steps, _usual), show_value=True, full_width=True,
+        label="shift of the target (nats)",
     )  # fmt: skip
     at
     return (at,)
@@ -149,13 +184,15 @@ def _(arms, at):
 
 @app.cell(hide_code=True)
 def _(chosen):
-    mo.vstack([mo.md("## The runs behind the selected arm"), mo.plain_text(chosen["label"])])
+    _says = "The verdicts of the round that the run delivers, and what its models say, round after round."
+    mo.vstack([mo.md(f"## The runs behind the selected arm\n\n{_says}"), mo.plain_text(chosen["label"])])
     return
 
 
 @app.cell
 def _(chosen):
-    behind = mo.ui.dropdown(chosen["runs"], value=chosen["runs"][-1], allow_select_none=False, label="run")
+    _run = picked(link().get("run"), chosen["runs"], chosen["runs"][-1])
+    behind = mo.ui.dropdown(chosen["runs"], value=_run, allow_select_none=False, label="run")
     behind
     return (behind,)
 
@@ -175,6 +212,14 @@ def _(behind, runs):
         diary_table(diary_frame(runs[behind.value])),
         selection=None, wrapped_columns=["prompt", "text"], page_size=9, **PLAIN,
     )  # fmt: skip
+    return
+
+
+@app.cell
+def _(at, behind, chosen, instrument):
+    if mo.app_meta().mode == "run":
+        _shown = {"instrument": instrument.value, "arm": chosen["arm"], "at": f"{at.value:g}", "run": behind.value}
+        write_link(mo.query_params(), _shown)
     return
 
 

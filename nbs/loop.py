@@ -6,18 +6,29 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="ws: round after round")
 
 with app.setup:
+    from pathlib import Path
+
     import marimo as mo
     import polars as pl
 
-    from ws.charts import gauges_chart, plane_chart, zigzag_chart
-    from ws.choosing import chosen_run, looped, run_choices
+    from ws.charts import embedded, gauges_chart, plane_chart, zigzag_chart
+    from ws.choosing import chosen_run, first_run, looped, run_choices
     from ws.gating import judge_rounds
+    from ws.linking import read_link, write_link
     from ws.serving import AppSettings
+    from ws.serving import picked as one_of
     from ws.showing import diary_table, rounds_table, verdict_text
     from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
-    PLAIN = {"show_download": False, "show_search": False, "show_data_types": False}
+    PLAIN = dict.fromkeys(("show_download", "show_search", "show_data_types", "show_column_summaries"), False)
     KINDS = {"green": "success", "yellow": "warn", "red": "danger"}
+
+
+@app.function
+def link():
+    """The settings in the page's address; a script has none."""
+    names = ("run", "prompt")
+    return read_link(mo.query_params().to_dict(), names) if mo.app_meta().mode in ("run", "edit") else {}
 
 
 @app.cell(hide_code=True)
@@ -53,14 +64,21 @@ def _(asked, out):
 
 @app.cell
 def _(choices):
-    picked = mo.ui.dropdown(choices, value=next(iter(choices)), allow_select_none=False, label="run", full_width=True)
+    first, missing = first_run(choices, link())
+    return first, missing
+
+
+@app.cell
+def _(choices, first):
+    picked = mo.ui.dropdown(choices, value=first, allow_select_none=False, label="run", full_width=True)
     picked
     return (picked,)
 
 
 @app.cell(hide_code=True)
-def _(skipped):
-    mo.callout(mo.plain_text("Not readable:\n" + "\n".join(skipped)), kind="warn") if skipped else None
+def _(missing, skipped):
+    _said = [*missing, *(["Not readable:"] if skipped else []), *skipped]
+    mo.callout(mo.plain_text("\n".join(_said)), kind="warn") if _said else None
     return
 
 
@@ -95,7 +113,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(steps):
-    zigzag_chart(steps)
+    embedded(zigzag_chart(steps))
     return
 
 
@@ -114,7 +132,7 @@ def _(run):
 
 @app.cell(hide_code=True)
 def _(run, steps):
-    plane_chart(steps, *plane_of(run), size=380)
+    embedded(plane_chart(steps, *plane_of(run), size=380))
     return
 
 
@@ -133,7 +151,7 @@ def _():
 @app.cell(hide_code=True)
 def _(run):
     rounds = rounds_frame(run)
-    gauges_chart(rounds, cosines_frame(run)) if rounds.height else mo.md("No round of this run was healed.")
+    embedded(gauges_chart(rounds, cosines_frame(run))) if rounds.height else mo.md("No round of this run was healed.")
     return (rounds,)
 
 
@@ -173,12 +191,9 @@ def _(run):
 
 @app.cell
 def _(texts):
-    prompt = mo.ui.dropdown(
-        texts["prompt"].unique(maintain_order=True).to_list(),
-        value=texts["prompt"][0] if texts.height else None,
-        label="prompt",
-        full_width=True,
-    )
+    _prompts = texts["prompt"].unique(maintain_order=True).to_list()
+    _first = one_of(link().get("prompt"), _prompts, _prompts[0] if _prompts else None)
+    prompt = mo.ui.dropdown(_prompts, value=_first, label="prompt", full_width=True)
     prompt
     return (prompt,)
 
@@ -189,6 +204,13 @@ def _(prompt, texts):
         diary_table(texts.filter(pl.col("prompt") == prompt.value)),
         selection=None, wrapped_columns=["text"], pagination=False, **PLAIN,
     )  # fmt: skip
+    return
+
+
+@app.cell
+def _(picked, prompt):
+    if mo.app_meta().mode == "run":
+        write_link(mo.query_params(), {"run": Path(picked.value).name, "prompt": prompt.value or ""})
     return
 
 

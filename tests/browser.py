@@ -122,6 +122,24 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
+    def click(self, element: str) -> None:
+        """A real click on the middle of an element, given as an expression; it is scrolled into view first."""
+        self.click_at(*self.middle(element))
+
+    def middle(self, element: str) -> tuple[float, float]:
+        """Where the middle of an element is, in pixels of the window, once it is scrolled into view."""
+        self.js(f"({element}).scrollIntoView({{block: 'center'}})")
+        box = self.js(f"({element}).getBoundingClientRect().toJSON()")
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def move_to(self, element: str) -> None:
+        x, y = self.middle(element)
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def click_at(self, x: float, y: float) -> None:
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
     def screenshot(self, path: Path, height: int | None = None) -> Path:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=bool(height))
         path.write_bytes(base64.b64decode(shot["data"]))
@@ -174,15 +192,16 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(
-    args: list[str], notebook: str = "gates", log: Path | None = None, options: Sequence[str] = ()
+    args: list[str], notebook: str = "gates", log: Path | None = None, options: Sequence[str] = (), cwd: Path = ROOT
 ) -> Iterator[str]:
     """`marimo run` of a notebook on loopback; its address. options: marimo's own. It is ended on the way out."""
     port = free_port()
-    command = [sys.executable, "-m", "ws.hosting", "run", f"nbs/{notebook}.py", "--headless", "--port", str(port)]
+    place = str(ROOT / "nbs" / f"{notebook}.py")
+    command = [sys.executable, "-m", "ws.hosting", "run", place, "--headless", "--port", str(port)]
     command += ["--show-tracebacks", *options, "--", *args]
     env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(log or os.devnull, "w") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=subprocess.STDOUT)
         try:
             url = f"http://127.0.0.1:{port}"
             until(lambda: _answers(url), 200, "the server did not start")

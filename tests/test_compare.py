@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from tests.small import ending_lm, small_config
-from ws.charts import gauges_chart, pareto_chart, plane_chart, profile_chart, zigzag_chart
+from ws.charts import clicked_arm, gauges_chart, pareto_chart, plane_chart, profile_chart, zigzag_chart
+from ws.choosing import chosen_arm, first_arm
 from ws.cli import main
 from ws.comparing import (
     MIN_SEEDS,
@@ -23,6 +24,7 @@ from ws.comparing import (
     finished_runs,
     instruments,
     points_frame,
+    shift_steps,
 )
 from ws.differing import headline_diff, settings_diff, verdict_diff
 from ws.errors import UserError
@@ -155,6 +157,57 @@ def test_the_common_shift_lies_in_every_range() -> None:
 def test_missing_figures_stay_out_of_the_comparison() -> None:
     arms = arms_table(frame(point("f", 0.3, 0, 1.0, 0.9) | {"coherence": None}))
     assert equal_shift(arms, 1.0).height == 0
+
+
+@pytest.mark.parametrize("top", [0.02, 0.94, 3.2])
+def test_a_page_opens_at_a_shift_that_every_family_reached(top: float) -> None:
+    a, b = line("a", ((0.0, 0.9), (top, 0.9)), 1), line("b", ((top / 2, 0.9), (top, 0.9)), 1)
+    arms = arms_table(frame(*a, *b))
+    steps, start = shift_steps(arms)
+    assert steps[0] == 0.0 and top <= steps[-1] <= 1.2 * top + 0.1
+    assert start == min(steps, key=lambda step: abs(step - 0.75 * top))
+    lost = arms.with_columns(d_target=pl.lit(None, pl.Float64))
+    assert shift_steps(lost) == ([i / 100 for i in range(101)], 0.5)
+
+
+# What a link or a click asks for
+
+
+def test_a_page_of_arms_opens_with_what_its_link_names() -> None:
+    rows = [point("f", 0.3, 0, 1.0, 0.9), point("f", 0.3, 1, 1.0, 0.9), point("f", 3.0, 0, 1.0, 0.9)]
+    points = frame(*rows, point("g", 1.0, 0, 2.0, 0.9, instrument="other"))
+    usual = {"instrument": "i", "arm": "f-0.3", "run": "f-0.3-1"}
+    assert first_arm(points, {}) == (usual, [])
+    assert first_arm(points, {"arm": "f-3.0"}) == ({"instrument": "i", "arm": "f-3.0", "run": "f-3.0-0"}, [])
+    given = {"instrument": "other", "arm": "g-1.0", "run": "g-1.0-0"}
+    assert first_arm(points, given) == (given, [])
+    # an arm of another instrument, a run of another arm: not there, and the page says so
+    found, said = first_arm(points, {"arm": "g-1.0", "run": "f-3.0-0"})
+    assert found == usual and len(said) == 2 and "'g-1.0'" in said[0]
+
+
+@pytest.mark.parametrize("asked", [None, "", "../x", 7, ["f-3.0"], "f-9"])
+def test_an_arm_that_is_not_there_is_the_first(asked: Any) -> None:
+    arms = arms_table(frame(point("f", 0.3, 0, 1.0, 0.9), point("f", 3.0, 0, 1.0, 0.9)))
+    assert (chosen_arm(arms, asked)["arm"], chosen_arm(arms, asked)["#"]) == ("f-0.3", 0)
+    assert (chosen_arm(arms, "f-3.0")["arm"], chosen_arm(arms, "f-3.0")["#"]) == ("f-3.0", 1)
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"clicked": {}}, {"clicked": []}, {"clicked": {"arm": []}}, {"clicked": {"arm": "x"}}, [1], None,
+             {"clicked": {"arm": [None]}}, {"clicked": {"arm": [{"x": 1}]}}, {"other": {"arm": ["x"]}}],
+)  # fmt: skip
+def test_a_click_that_names_no_arm_chooses_none(sent: Any) -> None:
+    assert clicked_arm(sent) is None
+    assert clicked_arm({"clicked": {"arm": ["a", "b"], "vlPoint": {"or": [{"arm": "b"}]}}}) == "b"
+
+
+def test_the_chosen_arm_stands_out_and_can_be_clicked() -> None:
+    points = frame(point("f", 0.3, 0, 1.0, 0.9), point("f", 3.0, 0, 1.2, 0.9, d_target_low=float("nan")))
+    spec = pareto_chart(points, "f-3.0").to_dict()
+    assert [p["select"]["fields"] for p in spec["params"]] == [["arm"]]
+    assert json.dumps(spec, allow_nan=False).count("(datum.arm === 'f-3.0')") == 4  # size of dots, opacity of all marks
+    assert "datum.arm" not in json.dumps(pareto_chart(points).to_dict()["layer"][1])
 
 
 # From runs

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, DEEP, Browser, serving, until
 from tests.hostile import ATTACK, PLACES, attack, poison
 from tests.small import ending_lm, small_config
 from ws.cli import main
 from ws.errors import UserError
+from ws.exampling import EXAMPLE as FIRST_SCREEN
 from ws.exampling import EXAMPLE_ROUNDS
 from ws.journaling import export, page_of, write_journal
 from ws.journaling.entry import code
@@ -340,3 +341,52 @@ def test_a_hostile_page_does_nothing_in_a_browser(done: Run, tmp_path: Path) -> 
         assert page.js("document.title").startswith("[axis name]")
         assert page.js("document.querySelectorAll('iframe, script, img, marimo-table').length") == 0
         assert outside(page) == []
+
+
+BUTTON = f"({DEEP})('button').find(b => b.innerText.includes('Write the journal page') && !b.disabled)"
+OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+
+
+@pytest.mark.browser
+@SHOWN
+def test_the_apps_button_writes_a_page_that_opens_offline(tmp_path: Path) -> None:
+    run, folder = open_run(FIRST_SCREEN), tmp_path / "out/journal"
+    arms, mine = run.arms(run.best), (Path(__file__).parent.parent / "RESEARCH_JOURNAL.md").read_bytes()
+    with Browser(height=3000) as page:
+        with serving(["--out", str(tmp_path / "out")], cwd=tmp_path) as url:
+            page.open(url)
+            page.wait(BUTTON, 300)
+            assert not folder.exists()
+            page.click(BUTTON)
+            until(lambda: list(folder.glob("*.html")), 120, "no page was written")
+            page.wait_text(str(folder), 60)
+        page.call("Network.emulateNetworkConditions", **OFFLINE)
+        page.requests.clear()
+        page.errors.clear()
+        written = next(folder.glob("*.html"))
+        page.open(written.as_uri())
+        sections = "[...document.querySelectorAll('section')].map(s => s.innerText)"
+        headline = next(text for text in page.js(sections) if text.startswith("Headline"))
+        for arm in ("steer", "healed"):
+            judged = arms.filter(arms["arm"] == arm, arms["chosen"] if arm == "steer" else True)
+            assert f"{judged['d_target'][0]:.2f}" in headline, arm
+        assert page.js("document.scripts.length") == 0
+        assert [r for r in page.requests if not r.startswith("file:")] == []
+        assert page.errors == []
+    assert (tmp_path / "RESEARCH_JOURNAL.md").read_text().count(written.name) == 1
+    assert (Path(__file__).parent.parent / "RESEARCH_JOURNAL.md").read_bytes() == mine
+
+
+@pytest.mark.browser
+@SHOWN
+def test_what_is_folded_on_screen_is_whole_on_paper(done: Run, tmp_path: Path) -> None:
+    written = write_journal(done, tmp_path / "journal", tmp_path / "J.md")
+    folded = "[...document.querySelectorAll('details:not([open]) > :not(summary)')]"
+    seen = f"{folded}.filter(e => e.checkVisibility() && e.getBoundingClientRect().height > 0).length"
+    with Browser() as page:
+        page.open(written.page.resolve().as_uri())
+        several = page.js(f"{folded}.length")
+        assert several > 3
+        assert page.js(seen) == 0
+        page.call("Emulation.setEmulatedMedia", media="print")
+        assert page.js(seen) == several

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.hostile import poison
-from ws.choosing import chosen_run, run_choices
+from ws.choosing import chosen_run, first_run, run_choices
 from ws.errors import UserError
 from ws.exampling import EXAMPLE_ROUNDS, ROUNDS
 from ws.runs import Run
@@ -78,6 +78,18 @@ def test_a_folder_that_was_not_offered_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of the runs offered"):
         chosen_run(str(tmp_path / ".." / "secret"), choices)
     assert chosen_run(str(EXAMPLE_ROUNDS), choices) == Run(EXAMPLE_ROUNDS)
+
+
+@pytest.mark.parametrize("name", ["../../secret", "..", "/etc", "\x00", "runs/one", "<script>"])
+def test_a_run_of_a_link_is_one_of_the_offered(tmp_path: Path, name: str) -> None:
+    for run in ("one", "two"):
+        poison(EXAMPLE, tmp_path / "out/runs" / run)
+    poison(EXAMPLE, tmp_path / "secret")
+    choices, _ = run_choices(tmp_path / "out")
+    label, said = first_run(choices, {"run": name})
+    assert choices[label].endswith("two") and len(said) == 1
+    label, said = first_run(choices, {"run": "one"})
+    assert choices[label].endswith("one") and said == []
 
 
 def test_labels_cannot_hide_one_run_behind_another(tmp_path: Path) -> None:

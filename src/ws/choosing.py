@@ -1,15 +1,22 @@
-"""Which runs a notebook offers: those under out/, or the shipped example, so that no first screen is empty."""
+"""Which runs a notebook offers: those under out/, or the shipped example, so that no first screen is empty; and which
+of them a page opens with. What a link or a viewer asks for is data: it chooses among the offered and nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ws.comparing import finished_runs
+import polars as pl
+
+from ws.comparing import finished_runs, instruments
 from ws.errors import UserError
 from ws.exampling import EXAMPLE_ROUNDS
+from ws.linking import not_offered
 from ws.runs import Run, open_run
+from ws.serving import picked
 
-__all__ = ["chosen_run", "comparable_runs", "looped", "run_choices"]
+__all__ = ["chosen_arm", "chosen_run", "comparable_runs", "first_arm", "first_run", "looped", "run_choices"]
 
 
 def run_choices(out: Path, asked: object = None) -> tuple[dict[str, str], list[str]]:
@@ -40,6 +47,15 @@ def _label(run: Run, shipped: bool) -> str:
     return f"{name} ({rounds}, {run.axis['name']} on {run.config.model})"
 
 
+def first_run(choices: dict[str, str], given: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The label of the run that a page opens with: the link's, by its folder's name, else the first that is offered;
+    and a line for the reader where the link's is none of them."""
+    names: dict[str, str] = {}
+    for label, folder in choices.items():
+        names.setdefault(Path(folder).name, label)
+    return names.get(given.get("run", ""), next(iter(choices))), not_offered(given, "run", names)
+
+
 def chosen_run(folder: str, allowed: dict[str, str]) -> Run:
     """The run of that folder. UserError for a folder that was not offered: names from outside are data."""
     if folder not in allowed.values():
@@ -56,3 +72,24 @@ def comparable_runs(out: Path) -> tuple[dict[str, Run], list[str]]:
         return runs, said
     said.append(f"No finished run under {out}/runs yet: this is the shipped example, one run. `ws run` adds to it.")
     return {EXAMPLE_ROUNDS.name: open_run(EXAMPLE_ROUNDS)}, said
+
+
+def first_arm(points: pl.DataFrame, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The instrument, the arm and the run (ids and a name) that a page of arms opens with, each of those that the one
+    before leaves: the link's, else the instrument with most runs, its first arm, the newest run behind it; and a line
+    for each of the link's that is not there. points: ws.comparing.points_frame."""
+    found: dict[str, str] = {}
+    said: list[str] = []
+    for name in ("instrument", "arm", "run"):
+        offered = [*instruments(points).values()] if name == "instrument" else [*dict.fromkeys(points[name])]
+        said += not_offered(given, name, offered)
+        found[name] = picked(given.get(name), offered, offered[-1 if name == "run" else 0])
+        points = points.filter(pl.col(name) == found[name])
+    return found, said
+
+
+def chosen_arm(arms: pl.DataFrame, arm: object) -> dict[str, Any]:
+    """The row of that arm (its id), the first row for any other; `#` is its number. arms: ws.comparing.arms_table."""
+    ids = arms["arm"].to_list()
+    number = ids.index(picked(arm, ids, ids[0]))
+    return arms.row(number, named=True) | {"#": number}

@@ -15,12 +15,14 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import polars as pl
 
 from ws.config import flat, to_dict
 from ws.errors import UserError
+from ws.linking import nearest
 from ws.runs import Run, open_run
 from ws.storing import digest
 
@@ -33,6 +35,7 @@ __all__ = [
     "finished_runs",
     "instruments",
     "points_frame",
+    "shift_steps",
 ]
 
 MIN_SEEDS = 3  # fewer than this are shown and not ranked
@@ -204,6 +207,16 @@ def common_shift(arms: pl.DataFrame) -> float | None:
         return None
     low, high = max(shifts[0] for shifts in reached), min(shifts[-1] for shifts in reached)
     return (low + high) / 2 if low <= high else None
+
+
+def shift_steps(arms: pl.DataFrame) -> tuple[list[float], float]:
+    """Shifts (nats) to compare at, every 0.01 to a fifth beyond the largest mean, and the one that a page opens with:
+    a shift that every family has measured, else the middle arm's."""
+    reached = [shift for shift in arms["d_target"].to_list() if shift is not None and math.isfinite(shift)]
+    top = max([0.1, *(1.2 * shift for shift in reached)]) if reached else 1.0
+    steps = [i / 100 for i in range(round(10 * top) * 10 + 1)]
+    common = common_shift(arms)
+    return steps, nearest(median(reached or [0.5]) if common is None else common, steps, 0.0)
 
 
 def _families(arms: pl.DataFrame) -> list[pl.DataFrame]:

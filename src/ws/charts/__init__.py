@@ -4,7 +4,7 @@ from ws.charts.dose import dose_chart
 from ws.charts.drift import drift_chart
 from ws.charts.gauges import gauges_chart
 from ws.charts.ladder import ladder_chart
-from ws.charts.pareto import pareto_chart
+from ws.charts.pareto import clicked_arm, pareto_chart
 from ws.charts.picture import picture
 from ws.charts.planes import plane_chart, planes_chart
 from ws.charts.profile import profile_chart
@@ -15,7 +15,7 @@ from ws.charts.training import training_chart
 from ws.charts.zigzag import zigzag_chart
 
 __all__ = [
-    "band_chart", "dose_chart", "drift_chart", "embedded", "gauges_chart", "ladder_chart", "pareto_chart",
-    "picture", "plane_chart", "planes_chart", "points_chart", "profile_chart", "response_chart", "roc_chart", "save",
-    "shares_chart", "training_chart", "zigzag_chart",
+    "band_chart", "clicked_arm", "dose_chart", "drift_chart", "embedded", "gauges_chart", "ladder_chart",
+    "pareto_chart", "picture", "plane_chart", "planes_chart", "points_chart", "profile_chart", "response_chart",
+    "roc_chart", "save", "shares_chart", "training_chart", "zigzag_chart",
 ]  # fmt: skip

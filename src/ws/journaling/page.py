@@ -77,7 +77,7 @@ def _other_verdicts(run: Run, number: int) -> Html:
     """The verdicts of a round that is not the delivered one, folded."""
     gates = run.gates(number)
     said = "; ".join(f"{g.gate} {g.outcome} ({g.colour})" for g in gates)
-    return tag("details", tag("summary", f"Verdicts of round {number}: {said}"), verdicts(gates), class_="print")
+    return tag("details", tag("summary", f"Verdicts of round {number}: {said}"), verdicts(gates))
 
 
 def _end(run: Run) -> list[Html]:

@@ -235,7 +235,7 @@ def identity(run: Run) -> Html:
     return join([
         _named(facts_of(run), "This run"),
         _named(axis, "Axis"),
-        tag("details", tag("summary", "Whole configuration"), pairs_table(settings_of(run)), class_="print"),
+        tag("details", tag("summary", "Whole configuration"), pairs_table(settings_of(run))),
         tag("details", tag("summary", "Time by stage"), pairs_table(stages)),
     ])  # fmt: skip
 

@@ -47,6 +47,7 @@ dl { font-size: 13px; margin: 0; } dl div { display: flex; gap: 8px; } dt { min-
 @media print { :root { --ink: #000; --dim: #444; --paper: #fff; --panel: #fff; --line: #bbb; --green: #1f7a45;
   --yellow: #8a6100; --red: #b3261e; --on: #fff; } main { max-width: none; padding: 0; } body { font-size: 11px; }
   table { font-size: 9.5px; } .tile, figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
-  .wide { overflow: visible; } details.print::details-content { content-visibility: visible; display: block; }
+  .wide { overflow: visible; } details::details-content { content-visibility: visible; display: block; }
+  summary { list-style: none; font-weight: 600; break-after: avoid; }
   .badge { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ws import linking
 from ws.axes import FOUNDATIONS, Axis, load_axis, shipped_axes
 from ws.errors import UserError
+from ws.linking import nearest
 from ws.methods import NAMES as METHODS
 from ws.methods import method
 from ws.models import LM, load_model
@@ -24,7 +25,6 @@ CUSTOM = "custom pair"
 LINK = ("run", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
         "positive", "negative", "target", "sign", "surprise")  # fmt: skip
 REPLIES = 3  # of a live sample: at 0, +c and -c
-LONGEST = 2000  # characters of one setting
 
 
 @dataclass(frozen=True)
@@ -105,23 +105,8 @@ def layers_of(layers: tuple[int, ...] | None, offered: Mapping[str, tuple[int, .
 
 
 def read_link(params: Mapping[str, Any]) -> dict[str, str]:
-    """The known settings of a link as texts of bounded length; anything else in it is left out."""
-    found = {}
-    for name in LINK:
-        value = params.get(name)
-        value = value[-1] if isinstance(value, list) and value else value
-        if isinstance(value, str) and value.strip():
-            found[name] = value[:LONGEST]
-    return found
-
-
-def nearest(value: object, steps: Sequence[float], default: float) -> float:
-    """The step nearest to a number in a text; the default where it is no finite number. The default must be a step."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return default
-    return min(steps, key=lambda step: abs(step - number)) if math.isfinite(number) else default
+    """The app's own settings in a link as texts of bounded length; anything else in it is left out."""
+    return linking.read_link(params, LINK)
 
 
 def pair_of(typed: Mapping[str, str]) -> Persona | None:
