@@ -83,8 +83,8 @@ def test_a_folder_that_was_not_offered_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../../secret", "..", "/etc", "\x00", "runs/one", "<script>"])
 def test_a_run_of_a_link_is_one_of_the_offered(tmp_path: Path, name: str) -> None:
     for run in ("one", "two"):
-        poison(EXAMPLE, tmp_path / "out/runs" / run)
-    poison(EXAMPLE, tmp_path / "secret")
+        poison(EXAMPLE_ROUNDS, tmp_path / "out/runs" / run)
+    poison(EXAMPLE_ROUNDS, tmp_path / "secret")
     choices, _ = run_choices(tmp_path / "out")
     label, said = first_run(choices, {"run": name})
     assert choices[label].endswith("two") and len(said) == 1
