@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -15,10 +17,12 @@ import ws.views.live
 import ws.views.sieve
 from tests.hostile import HOSTILE
 from ws import views
+from ws.arms import reports_of
 from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
 from ws.exampling import EXAMPLE
 from ws.filtering import KEY
+from ws.gating import judge
 from ws.jobs import Jobs, View
 from ws.models import LM
 from ws.progress import Event
@@ -352,3 +356,18 @@ def test_what_a_measurement_says_is_text() -> None:
     assert "failed" in views.measuring.measuring_html(failed) and "<script>" not in views.measuring.measuring_html(
         failed
     )
+
+
+def test_the_ids_in_the_evidence_are_those_of_the_stored_rows(example: Run) -> None:
+    gates = {gate.gate: gate.evidence for gate in judge(example)}
+    reports = {arm.arm: arm.report for arm in reports_of(example.frame("eval")) if arm.arm != "steer" or arm.chosen}
+    for number, arm in ((1, "steer"), (3, "healed")):
+        most = re.search(r"rows that moved most: (\S+) \+([\d.]+)", gates[number])
+        sample = re.search(r"samples: (\S+)#(\d+) ", gates[number])
+        assert most and sample, gates[number]
+        p = {r["id"]: r["p_Authority"] for r in reports[arm].rows.iter_rows(named=True)}
+        was = {r["id"]: r["p_Authority"] for r in reports["base"].rows.iter_rows(named=True)}
+        assert math.log(was[most[1]] / p[most[1]]) == pytest.approx(float(most[2]), abs=0.006)
+        assert float(most[2]) >= max(math.log(was[i] / p[i]) for i in p) - 0.006
+        texts = reports[arm].text.filter(pl.col("prompt_id") == sample[1], pl.col("sample") == int(sample[2]))
+        assert texts["readable"].to_list() == [True]

@@ -124,6 +124,24 @@ def test_train_reload_cancel(page: Browser, url: str, out: Path) -> None:
     assert not page.errors
 
 
+def test_a_training_that_ends_is_a_stop_for_everybody(page: Browser, url: str, out: Path) -> None:
+    opened(page, url, beta=10)
+    second = another(page)
+    opened(second, url, beta=10)
+    click(page, "Train at beta 10")
+    for viewer in (page, second):
+        stored = f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = 10: stored'))"
+        viewer.wait(stored, 2 * LONG)
+    stop = find_stop(views.home_of(open_run(EXAMPLE), out), Ask(10.0))
+    assert stop is not None and stop.curve.height > 10
+    gate = stop_gate(open_run(EXAMPLE), stop)
+    for viewer in (page, second):
+        viewer.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)
+        assert gate.outcome in learn_tile(viewer)
+        assert not viewer.errors
+    leave(page, second)
+
+
 def test_two_viewers_see_what_a_direct_call_gives_while_a_training_runs(page: Browser, url: str, mini: LM) -> None:
     subject = views.subject_of(open_run(EXAMPLE))
     opened(page, url, beta=0.03)
