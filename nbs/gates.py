@@ -136,8 +136,26 @@ def _(access, first, measured, seed, subject):
     return band, run, trait
 
 
+@app.cell(hide_code=True)
+def _(axis, layers, method, persona, run, seed, subject):
+    # the knobs stand in sidebars of their own cells: a cell that names a slider runs at each of its moves
+    mo.sidebar(
+        [
+            mo.Html(f"<b>Settings</b><div class='ws-note'>model: {views.escaped(subject.model)}</div>"),
+            axis,
+            *persona.elements.values(),
+            method,
+            layers,
+            seed,
+            mo.Html(f"<div class='ws-note'>Shown: {views.escaped(views.about(run, subject))}</div>"),
+        ],
+        width="300px",
+    )
+    return
+
+
 @app.cell
-def _(run, subject):
+def _(band, run, subject):
     _steps = views.dose_steps(run, views.unit_of(subject.method))
     c = mo.ui.slider(
         steps=_steps,
@@ -145,10 +163,9 @@ def _(run, subject):
         label="coefficient c",
         full_width=True,
         debounce=subject.model != "mini",
-        show_value=True,
     )
-    c_knob, last_dose = mo.vstack([c]), _steps[-1]
-    return c, c_knob, last_dose
+    mo.sidebar([c, mo.Html(charts.band_chart(band, _steps[-1]))])
+    return (c,)
 
 
 @app.cell
@@ -159,10 +176,9 @@ def _(run):
         value=views.nearest(link().get("beta"), _steps, views.learned.usual_beta(run, _steps)),
         label="KL beta",
         full_width=True,
-        show_value=True,
     )
-    beta_knob = mo.vstack([beta])
-    return beta, beta_knob
+    mo.sidebar([beta])
+    return (beta,)
 
 
 @app.cell
@@ -173,10 +189,15 @@ def _(run):
         value=views.nearest(link().get("tail"), _steps, views.usual_tail(run)),
         label="filter threshold: keep below this tail perplexity",
         full_width=True,
-        show_value=True,
     )
-    tail_knob = mo.vstack([tail])
-    return tail, tail_knob
+    mo.sidebar([tail])
+    return (tail,)
+
+
+@app.cell(hide_code=True)
+def _(beta, c, tail):
+    mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
+    return
 
 
 @app.cell
@@ -211,29 +232,6 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(axis, band, beta_knob, c_knob, last_dose, layers, method, persona, run, seed, subject, tail_knob):
-    # the knobs come boxed: a cell that names a slider runs at each of its moves, and the whole sidebar would be redrawn
-    _controls = mo.vstack(
-        [
-            mo.Html(f"<b>Settings</b><div class='ws-note'>model: {views.escaped(subject.model)}</div>"),
-            axis,
-            *persona.elements.values(),
-            method,
-            layers,
-            seed,
-            c_knob,
-            mo.Html(charts.band_chart(band, last_dose)),
-            beta_knob,
-            tail_knob,
-            mo.Html(f"<div class='ws-note'>Shown: {views.escaped(views.about(run, subject))}</div>"),
-        ],
-        gap=0.4,
-    )
-    mo.sidebar([_controls], width="300px")
-    return
-
-
-@app.cell(hide_code=True)
 def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail):
     _values = {"axis": axis, "method": method, "layers": layers, "seed": seed, "c": c, "beta": beta, "tail": tail}
     _values |= {"prompt": prompt, "own": own, **persona.elements}
@@ -253,9 +251,21 @@ def _(run, tail):
 
 
 @app.cell
-def _(home, marked, run, stop):
-    gates = [g for g in run.gates() if g.gate == 1] + [views.filter_gate(run, marked)] if run else []
-    gates += [views.learned.stop_gate(home, stop)] if stop else []
+def _(run):
+    steer_gate = [g for g in run.gates() if g.gate == 1] if run else []
+    return (steer_gate,)
+
+
+@app.cell
+def _(home, stop):
+    learn_gate = [views.learned.stop_gate(home, stop)] if stop else []
+    return (learn_gate,)
+
+
+@app.cell
+def _(counted, learn_gate, marked, run, steer_gate):
+    # after the counts, which a hand on the threshold looks at
+    gates = [*steer_gate, *([views.filter_gate(run, marked)] if counted else []), *learn_gate]
     return (gates,)
 
 
@@ -409,8 +419,9 @@ def _():
 
 @app.cell(hide_code=True)
 def _(marked, tail):
-    mo.Html(views.counts_html(marked, tail.value)) if marked is not None else None
-    return
+    counted = marked is not None
+    mo.Html(views.counts_html(marked, tail.value)) if counted else None
+    return (counted,)
 
 
 @app.cell(hide_code=True)

@@ -146,9 +146,9 @@ class Run:
 
     def witnesses(self, round: int = 0) -> pl.DataFrame:
         """The rows and samples of the round's reports by id, as the gates' evidence names them (ws.witnesses)."""
-        from ws.witnesses import witness_frame
+        from ws.witnesses import witnesses_of
 
-        return witness_frame(self.frame("eval", round))
+        return witnesses_of(self.path / "rounds" / str(round) / "eval.parquet")
 
     def samples(self, round: int = 0) -> list[tuple[str, pl.DataFrame]]:
         """(title, completions) of everything that was written in a round: doses, report arms, training data."""

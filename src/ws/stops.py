@@ -36,7 +36,7 @@ from ws.rounds import VERSIONS
 from ws.runs import Run, read_facts
 from ws.scenes import Scene
 from ws.storing import digest, folder_lock, read_frame, read_json, sweep_temporaries, write_atomic
-from ws.witnesses import witness_frame
+from ws.witnesses import witnesses_of
 
 __all__ = [
     "BETAS",
@@ -147,17 +147,9 @@ def stop_gate(run: Run, stop: Stop, round: int = 0, thresholds: Thresholds | Non
     facts = read_facts(run, round)
     others = facts.arms.filter(~pl.col("arm").is_in(["healed", "healed_seed"]))
     arms, drift = pl.concat([others, stop.arm]), stop.drift if stop.drift.height else None
-    witnesses = _witnesses(run.path, round, None if stop.own else stop.path, _stamp(stop.path / "heal.json"))
+    reports = run.path / "rounds" / str(round) / "eval.parquet"
+    witnesses = witnesses_of(reports, None if stop.own else stop.path / "healed.parquet")
     return judge_heal(arms, stop.curve, facts.trait, thresholds, float(stop.facts["beta"]), 1, drift, witnesses)
-
-
-@lru_cache(maxsize=64)
-def _witnesses(folder: Path, round: int, stop: Path | None, stamp: int) -> pl.DataFrame:
-    """The rows and samples of the run's reports, the stop's healed model in place of the run's own."""
-    reports = Run(folder).frame("eval", round)
-    if stop is not None:
-        reports = pl.concat([reports.filter(pl.col("arm") != "healed"), read_frame(stop / "healed.parquet")])
-    return witness_frame(reports)
 
 
 def _stamp(file: Path) -> int:

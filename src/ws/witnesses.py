@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
@@ -9,10 +12,26 @@ from ws.arms import reports_of
 from ws.evaluation.report import Report
 from ws.gating.frames import FOUNDATIONS
 from ws.gating.witness import WITNESSES
+from ws.storing import read_frame
 
-__all__ = ["witness_frame"]
+__all__ = ["witness_frame", "witnesses_of"]
 
 JUDGED = ("base", "steer", "healed")
+
+
+def witnesses_of(reports: Path, healed: Path | None = None) -> pl.DataFrame:
+    """`witness_frame` of a stored file of reports, remembered; healed: a file whose healed model takes the place of
+    theirs."""
+    return _witnesses_of(reports, healed, *(file.stat().st_mtime_ns if file else 0 for file in (reports, healed)))
+
+
+@lru_cache(maxsize=64)
+def _witnesses_of(reports: Path, healed: Path | None, *stamps: int) -> pl.DataFrame:
+    """stamps: files are read again when they were written again."""
+    frame = read_frame(reports)
+    if healed is not None:
+        frame = pl.concat([frame.filter(pl.col("arm") != "healed"), read_frame(healed)])
+    return witness_frame(frame)
 
 
 def witness_frame(reports: pl.DataFrame) -> pl.DataFrame:
