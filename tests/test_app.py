@@ -22,7 +22,6 @@ from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
 from ws.exampling import EXAMPLE
 from ws.filtering import KEY
-from ws.gating import judge
 from ws.jobs import Jobs, View
 from ws.models import LM
 from ws.progress import Event
@@ -359,7 +358,7 @@ def test_what_a_measurement_says_is_text() -> None:
 
 
 def test_the_ids_in_the_evidence_are_those_of_the_stored_rows(example: Run) -> None:
-    gates = {gate.gate: gate.evidence for gate in judge(example)}
+    gates = {gate.gate: gate.evidence for gate in example.gates()}
     reports = {arm.arm: arm.report for arm in reports_of(example.frame("eval")) if arm.arm != "steer" or arm.chosen}
     for number, arm in ((1, "steer"), (3, "healed")):
         most = re.search(r"rows that moved most: (\S+) \+([\d.]+)", gates[number])
