@@ -55,8 +55,7 @@ class Browser:
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             target = next(t for t in json.load(answer) if t["type"] == "page")
-        address = target["webSocketDebuggerUrl"]  # without pings: a page may be left unread for long
-        self.socket = self._open.enter_context(connect(address, max_size=None, ping_interval=None))
+        self.socket = self._open.enter_context(connect(target["webSocketDebuggerUrl"], max_size=None))
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setEmulatedMedia", features=[

@@ -79,8 +79,7 @@ def another(page: Browser) -> Browser:
     port = (Path(page.profile) / "DevToolsActivePort").read_text().split()[0]
     tab = Browser()
     tab.target = page.call("Target.createTarget", url="about:blank")["targetId"]  # type: ignore[attr-defined]
-    address = f"ws://127.0.0.1:{port}/devtools/page/{tab.target}"  # type: ignore[attr-defined]
-    tab.socket = connect(address, max_size=None, ping_interval=None)  # it may be left unread for long
+    tab.socket = connect(f"ws://127.0.0.1:{port}/devtools/page/{tab.target}", max_size=None)  # type: ignore[attr-defined]
     for domain in ("Page", "Runtime", "Log"):
         tab.call(f"{domain}.enable")
     return tab
@@ -127,15 +126,13 @@ def test_train_reload_cancel(page: Browser, url: str, out: Path) -> None:
 
 def test_a_training_that_ends_is_a_stop_for_everybody(page: Browser, url: str, out: Path) -> None:
     opened(page, url, beta=10)
-    second = another(page)
-    opened(second, url, beta=10)
     click(page, "Train at beta 10")
-    for viewer in (page, second):
-        stored = f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = 10: stored'))"
-        viewer.wait(stored, 2 * LONG)
+    stored = f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = 10: stored'))"
+    page.wait(stored, 2 * LONG)
     stop = find_stop(views.home_of(open_run(EXAMPLE), out), Ask(10.0))
     assert stop is not None and stop.curve.height > 10
-    gate = stop_gate(open_run(EXAMPLE), stop)
+    gate, second = stop_gate(open_run(EXAMPLE), stop), another(page)
+    opened(second, url, beta=10)
     for viewer in (page, second):
         viewer.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)
         assert gate.outcome in learn_tile(viewer)
