@@ -673,6 +673,18 @@ def test_rows_that_are_not_finite_are_named_and_never_ranked() -> None:
     assert "item-nan" not in Clue("row", "steer", "most", "rows").said(told)
 
 
+def test_an_outcome_that_is_read_twice_keeps_its_ids() -> None:
+    arms = arms_frame(steer(shift=0.25, coherence=0.995))
+    gate = judge_steer(grid((0.5, 0.1, 0.99), (1.0, 0.25, 0.99)), arms, TRAIT, witnesses=SEEN)
+    assert gate.outcome == "coherence to spare" and "item-d" in gate.evidence
+
+
+def test_arms_of_another_split_are_not_unpaired() -> None:
+    other = steer() + [arm("steer", 0.5, 0.3, split="select", chosen=False, identity="other")]
+    gate = judge_instrument(arms_frame(other), TRAIT)
+    assert gate.outcome == "sane" and "not on base's" not in gate.evidence
+
+
 def test_unpaired_arms_are_named() -> None:
     gate = judge_instrument(arms_frame(swap(steer(), "persona", identity="other")), TRAIT)
     assert gate.evidence.endswith("not on base's: persona")

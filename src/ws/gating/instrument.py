@@ -43,11 +43,12 @@ def _nonfinite(f: InstrumentFacts) -> Finding:
 def _unpaired(f: InstrumentFacts) -> Finding:
     if f.base["arm"] is None:
         return True, "there is no base arm"
-    kinds = f.arms.filter(pl.col("split") == f.base["split"])["identity"].drop_nulls().unique()
+    paired = f.arms.filter(pl.col("split") == f.base["split"])
+    kinds = paired["identity"].drop_nulls().unique()
     if not kinds.len():
         return None, "reports carry no identity"
     text = f"{f.arms.height} arms on {kinds.len()} set(s) of items and settings, {f.base['n_items']} rows each"
-    others = f.arms.filter(pl.col("identity") != f.base["identity"])["arm"].unique(maintain_order=True)
+    others = paired.filter(pl.col("identity") != f.base["identity"])["arm"].unique(maintain_order=True)
     return kinds.len() > 1, text + (f"; not on base's: {', '.join(others)}" if others.len() else "")
 
 

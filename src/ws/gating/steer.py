@@ -228,7 +228,7 @@ TABLE: tuple[Row[SteerFacts], ...] = (
     Row("capability cliff", _capability, decides=False, yellow=True, shows=lost("steer")),
     Row("prompting wins", _prompting_wins, decides=False),
     Row("prompting ties", _prompting_ties, decides=False),
-    Row("coherence to spare", _spare, decides=False),
+    Row("coherence to spare", _spare, decides=False, shows=moved("steer") + readable("steer")),
     Row("coherence rose", _coherence_rose, decides=False, shows=readable("steer")),
 )
 OTHERWISE: Row[SteerFacts] = Row(
