@@ -13,6 +13,7 @@ with app.setup:
     from ws import charts, views
     from ws.errors import UserError
     from ws.gating import Trait
+    from ws.linking import write_link
     from ws.serving import AppSettings, picked
 
 
@@ -237,10 +238,7 @@ def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail)
     _values |= {"prompt": prompt, "own": own, **persona.elements}
     _shown = {name: str(control.value) for name, control in _values.items()} | {"surprise": "on" * surprise.value}
     if mo.app_meta().mode == "run":
-        _params = mo.query_params()
-        for _name, _value in _shown.items():
-            if (_params.get(_name) or "") != _value:
-                _params[_name] = _value or None
+        write_link(mo.query_params(), _shown)
     return
 
 
