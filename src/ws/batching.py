@@ -16,7 +16,7 @@ from transformers import DynamicCache
 from ws.caching import fork, new_cache
 from ws.models import LM, positions
 
-__all__ = ["Prefix", "by_length", "pad", "share", "starts_of"]
+__all__ = ["Prefix", "by_length", "by_tokens", "pad", "share", "starts_of"]
 
 Ids = Sequence[int]
 
@@ -25,6 +25,19 @@ def by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
     """Indices in batches of `size`, longest first and otherwise in order: little padding, and memory peaks at once."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def by_tokens(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Indices in batches that hold at most `most` tokens with their padding (one row at least), longest first."""
+    batches: list[list[int]] = []
+    room = 0
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if room == 0:
+            batches.append([])
+            room = max(1, most // max(1, lengths[i]))
+        batches[-1].append(i)
+        room -= 1
+    return batches
 
 
 def pad(rows: Sequence[Ids], fill: int, device: torch.device, *, left: bool) -> tuple[Tensor, Tensor]:
@@ -49,11 +62,12 @@ class Prefix:
     mask: Tensor
     index: Tensor
 
-    def rows(self) -> tuple[DynamicCache, Tensor]:
-        """(cache, mask (B, P)) with one entry per row; the heads' own cache stays as it is."""
+    def rows(self, some: Sequence[int] | None = None) -> tuple[DynamicCache, Tensor]:
+        """(cache, mask (B, P)) with one entry per row, or for `some` of them; the heads' own cache stays as it is."""
+        index = self.index if some is None else self.index[list(some)]
         cache = fork(self.cache)
-        cache.batch_select_indices(self.index)
-        return cache, self.mask[self.index]
+        cache.batch_select_indices(index)
+        return cache, self.mask[index]
 
 
 def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = None) -> Prefix:

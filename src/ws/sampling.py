@@ -87,11 +87,12 @@ def choose(logits: Tensor, keys: Tensor, temperature: float = 1.0, top_k: int = 
 def _argmax_with_noise(scaled: Tensor, keys: Tensor) -> Tensor:
     """argmax over the vocabulary of scaled (B, V) + noise, the noise held for one slice of the vocabulary at a time."""
     width = max(1, CHUNK // max(1, scaled.shape[0]))
+    keys, rows = keys.unique(return_inverse=True)  # a row's dice are the same at every dose: roll them once
     best, where = [], []
     for low in range(0, scaled.shape[1], width):
         part = scaled[:, low : low + width]
         tokens = torch.arange(low, low + part.shape[1], device=part.device)
-        value, index = gumbel_at(keys, tokens).add_(part).max(-1)
+        value, index = gumbel_at(keys, tokens)[rows].add_(part).max(-1)
         best.append(value)
         where.append(index + low)
     if len(best) == 1:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ws.batching import Ids, by_length, pad, share, starts_of
+from ws.batching import Ids, by_length, by_tokens, pad, share, starts_of
 from ws.errors import UserError
 from ws.models import LM, check_length, positions
 from ws.schedules import CosineGate, Schedule
@@ -26,6 +26,8 @@ from ws.steering import Coefficient, Direction, Steered, as_pairs, refuse_steere
 __all__ = ["Trace", "adapted", "completion_states", "readout", "trace"]
 
 LOGITS = 1 << 24  # logits held at once: 64 MB of float32
+TOKENS = {"cpu": 1 << 10}  # read at once, padding included: what stays in a processor's own cache is read twice as fast
+MANY = 1 << 13  # elsewhere
 
 
 class Trace(NamedTuple):
@@ -137,22 +139,32 @@ def _forced(
     active = any(any(c) for _, c in pairs)
     split = (not active or where in ("assistant", "generated")) and all(start > 0 for *_, start in batch)
     cuts = [start if split else 0 for *_, start in batch]
-    cache, mask = None, torch.zeros(len(batch), 0, dtype=torch.long, device=lm.device)
-    if split:
-        cache, mask = share(lm, [prompt[:cut] for (prompt, *_), cut in zip(batch, cuts, strict=True)]).rows()
-    past = mask.shape[1]
+    heads = share(lm, [prompt[:cut] for (prompt, *_), cut in zip(batch, cuts, strict=True)]) if split else None
     tails = [[*p[cut:], *done[:-1]] for (p, done, _), cut in zip(batch, cuts, strict=True)]
+    states: dict[int, Tensor] = {}
+    for rows in by_tokens([len(tail) for tail in tails], TOKENS.get(lm.device.type, MANY)):
+        cache, past = None, torch.zeros(len(rows), 0, dtype=torch.long, device=lm.device)
+        if heads is not None:
+            cache, past = heads.rows(rows)
+        columns = [past.shape[1] + batch[i][2] - cuts[i] for i in rows]
+        with ExitStack() as stack:
+            if active:
+                here = [(d, [c[i] for i in rows]) for d, c in pairs]
+                stack.enter_context(steered(lm, here, where=where, starts=columns, **steering))
+            hidden = _read(lm, [tails[i] for i in rows], cache, past)
+        for i, h in zip(rows, hidden, strict=True):
+            first = len(batch[i][0]) - 1 - cuts[i]
+            states[i] = h[first : first + len(batch[i][1])].clone()
+    return [states[i] for i in range(len(batch))]
+
+
+def _read(lm: LM, tails: list[list[int]], cache: Any, past: Tensor) -> Tensor:
+    """Final hidden states (B, S, d) of rows of tokens behind a cache with the mask `past` (B, P); None: no cache."""
     ids, kept = pad(tails, lm.pad_id, lm.device, left=False)
-    mask = torch.cat([mask, kept], 1)
-    columns = [past + start - cut for (*_, start), cut in zip(batch, cuts, strict=True)]
-    with ExitStack() as stack:
-        if active:
-            stack.enter_context(steered(lm, pairs, where=where, starts=columns, **steering))
-        kw = {"past_key_values": cache, "use_cache": True} if split else {"use_cache": False}
-        place = positions(mask)[:, past:]
-        hidden = cast(Tensor, lm.body(input_ids=ids, attention_mask=mask, position_ids=place, **kw).last_hidden_state)
-    firsts = [len(prompt) - 1 - cut for (prompt, *_), cut in zip(batch, cuts, strict=True)]
-    return [h[f : f + len(done)].clone() for h, f, (_, done, _) in zip(hidden, firsts, batch, strict=True)]
+    mask = torch.cat([past, kept], 1)
+    place = positions(mask)[:, past.shape[1] :]
+    kw = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
+    return cast(Tensor, lm.body(input_ids=ids, attention_mask=mask, position_ids=place, **kw).last_hidden_state)
 
 
 def adapted(lm: LM, adapters: Sequence[Any]) -> Any:
