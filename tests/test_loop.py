@@ -46,8 +46,8 @@ from ws.trajectory import rounds_frame
 from ws.treatments import engineered_prompt
 
 LAST_FILES = (
-    "direction.safetensors", "knee.json", "steer.parquet", "completions.parquet", "heal.json", "healed.parquet",
-    "drift.parquet", "sft.parquet", "sft_base.parquet", "arms.parquet", "gates.json",
+    "direction.safetensors", "knee.json", "unsteered.parquet", "steer.parquet", "random.parquet", "completions.parquet",
+    "heal.json", "sft_base.parquet", "sft.parquet", "healed.parquet", "drift.parquet", "arms.parquet", "gates.json",
 )  # fmt: skip
 
 
@@ -198,7 +198,8 @@ def test_only_what_depends_on_beta_is_computed_again(whole: runs.Run, config: Ru
     other = dataclasses.replace(config, heal=dataclasses.replace(config.heal, beta=5.0))
     done = run(other, said.append, out=folder / "out", lm=ending_lm())
     taken = {event.note.split(":")[0] for event in said if "same inputs" in event.note}
-    assert taken == {"0/direction", "0/dose", "0/steer", "0/data", "0/plain.sft", "0/plain.sft_base"}
+    plain = {"0/plain.sft", "0/plain.sft_base"}
+    assert taken == {"0/direction", "0/dose", "0/unsteered", "0/steer", "0/random", "0/data"} | plain
     assert done.get("heal.json")["beta"] == 5.0
 
 

@@ -37,6 +37,9 @@ class RunArgs:
     """where runs and the ledger are kept"""
     new: bool = False
     """start another run of the same configuration instead of resuming or returning it"""
+    workers: int | None = None
+    """processes that share a round's stages, the numbers are the same; None is one per core for the embedded model on
+    the CPU, else one"""
     json: bool = False
     """print one JSON object instead of the report"""
 

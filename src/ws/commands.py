@@ -60,10 +60,12 @@ def _run_at(path: Path | None, out: Path = Path("out")) -> Run:
 
 def run(args: cli.RunArgs) -> None:
     """The whole experiment; the report, or the summary as JSON."""
+    from ws.crew import workers_for
     from ws.loop import run as whole
 
+    workers = workers_for(args.config) if args.workers is None else args.workers
     with bars(_progress()) as listen:
-        done = whole(args.config, listen, out=args.out, new=args.new)
+        done = whole(args.config, listen, out=args.out, new=args.new, workers=workers)
     if args.json:
         _json(done.summary)
     else:

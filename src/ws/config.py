@@ -196,9 +196,7 @@ def mini_quick() -> RunConfig:
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0,), samples=2, prompts=48, keep=64),
-        evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60, self_violate=False),
-        # two more heals and three more reports: the full recipe has them
-        controls=ControlConfig(sft=False, sft_base=False, prompted=False),
+        evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )

@@ -32,7 +32,9 @@ DATA = Path(__file__).parent / "data"
 EXAMPLE = DATA / "example"
 EXAMPLE_ROUNDS = DATA / "example_rounds" / "care_over_authority"
 COMMAND = ["python", "-m", "ws.exampling"]
-DOUBLE = ("steer.parquet", "healed.parquet")  # eval.parquet holds both
+# eval.parquet holds the reports; no page reads the adapters of the controls
+LEFT_OUT = ("unsteered.parquet", "steer.parquet", "random.parquet", "healed.parquet", "sft.parquet", "sft_base.parquet",
+            "adapter.sft", "adapter.sft_base")  # fmt: skip
 ROUNDS = 3
 PROMPTS = 12  # probe prompts whose texts are kept of a run that is cut down
 KEPT = ("direction.safetensors", "dose.parquet", "knee.json", "heal.json", "heal.parquet", "drift.parquet",
@@ -70,15 +72,16 @@ def _made(config: RunConfig, out: Path) -> Run:
     from rich.console import Console
 
     import ws
+    from ws.crew import workers_for
     from ws.progress import bars
 
     with bars(Console(stderr=True)) as listen:
-        return ws.run(config, listen, out=out)
+        return ws.run(config, listen, out=out, workers=workers_for(config))
 
 
 def _trimmed(run: Run, to: Path) -> None:
-    """A copy of a run without what is stored twice."""
-    shutil.copytree(run.path, to, ignore=shutil.ignore_patterns(*DOUBLE, ".lock", ".tmp-*"))
+    """A copy of a run without what is stored twice, and without the adapters of the controls."""
+    shutil.copytree(run.path, to, ignore=shutil.ignore_patterns(*LEFT_OUT, ".lock", ".tmp-*"))
     _describe(run, to, EXAMPLE.name, {"argv": COMMAND, "stages": _versions()})
 
 

@@ -2,9 +2,10 @@
 
     run = ws.run(ws.RunConfig(...))     # the same call resumes an unfinished run and returns a finished one
 
-One round: direction -> dose (grid and bisection on the select set, the knee) -> steer (controls and the knee on the
-report set) -> data (completions below the knee, scored) -> heal -> healed (report) -> judge. Everything in a table is
-against the pristine base, in every round; adapters of earlier rounds are on underneath.
+One round: direction -> dose (grid and bisection on the select set, the knee) -> unsteered, steer, random (controls and
+the knee on the report set) -> data (completions below the knee, scored) -> heal -> healed (report) -> plain (training
+without a barrier) -> drift -> table -> judge. Everything in a table is against the pristine base, in every round;
+adapters of earlier rounds are on underneath.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from ws.adapters import Adapter
 from ws.axes import Axis, load_axis
 from ws.config import RunConfig
+from ws.crew import Crew
 from ws.errors import Cancelled, UserError
 from ws.evaluation.items import ItemSet, load_items
 from ws.ledger import append_result
@@ -43,35 +45,45 @@ def run(
     new: bool = False,
     lm: LM | None = None,
     cancel: threading.Event | None = None,
+    workers: int = 1,
 ) -> Run:
     """The whole experiment in one folder under `out`/runs; the same configuration resumes or returns it.
 
     new: start another all the same. on_progress gets a ws.progress.Event per step. lm: a model that is loaded already.
-    cancel: set it to stop between steps. UserError: no coherent dose, starvation, a locked or foreign folder, a full
-    disk; what is finished stays.
+    cancel: set it to stop between steps. workers: processes that share the stages of a round, each with the model in
+    memory; the numbers are the same. A script that asks for several starts behind `if __name__ == "__main__"`.
+    UserError: no coherent dose, starvation, a locked or foreign folder, a full disk; what is finished stays.
     """
-    lm = lm or load_configured(config)
-    axis = load_axis(config.axis).on(lm)
     out = Path(out)
-    with _threads(config.threads):
+    with _crew(workers, config) as crew, _threads(config.threads):
+        lm = lm or load_configured(config)
+        axis = load_axis(config.axis).on(lm)
         identity = identity_of(lm, axis, config)
         with open_for_writing(
             out, config, identity, new=new, say=lambda message: say(on_progress, message)
         ) as folder, _closing(folder):  # fmt: skip
             write_axis(folder, axis)
-            if not lm.has_chat:
-                say(
-                    on_progress,
-                    f"{lm.name} has no chat template: personas are written as plain text before the prompt.",
-                )
-            job = Job(lm, axis, config, identity, folder, on_progress, cancel)
-            job.rounds()
-            result = Run(folder.path)
-            summary = summarise(result)
-            write_json(folder.path / "summary.json", summary)
-            append_result(out, ledger_row(result, summary))
-            folder.close("finished", best_round=best_round(summary))
+            _fill(Job(lm, axis, config, identity, folder, on_progress, cancel, crew), out)
     return Run(folder.path)
+
+
+def _crew(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[Crew | None]:
+    """The workers of a run; nobody for one, who is this process."""
+    if workers < 1:
+        raise UserError(f"workers must be 1 or more (got {workers}).")
+    return contextlib.nullcontext() if workers == 1 else Crew(workers, config)
+
+
+def _fill(job: Job, out: Path) -> None:
+    """Every round, and what the run says in the end."""
+    if not job.lm.has_chat:
+        say(job.listen, f"{job.lm.name} has no chat template: personas are written as plain text before the prompt.")
+    job.rounds()
+    done = Run(job.folder.path)
+    summary = summarise(done)
+    write_json(done.path / "summary.json", summary)
+    append_result(out, ledger_row(done, summary))
+    job.folder.close("finished", best_round=best_round(summary))
 
 
 def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
@@ -135,6 +147,7 @@ class Job:
     folder: RunFolder
     listen: Listener | None
     cancel: threading.Event | None
+    crew: Crew | None = None
     history: list[Adapter] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
 
@@ -153,6 +166,14 @@ class Job:
                     number,
                 )
                 return
+
+    def play(self, round: Round) -> None:
+        """The stages of a round up to its table: one after the other, or among the crew."""
+        if self.crew is not None:
+            self.crew.play(round)
+            return
+        for method, *arguments in round.calls().values():
+            getattr(round, method)(*arguments)
 
     def reporter(self, number: int, stage: str) -> Reporter:
         """The progress of a stage; asking for one is where a cancelled run stops."""

@@ -68,7 +68,7 @@ class RunFolder:
         key = digest([name.split("/")[-1], version, inputs])
         places = [self.path / "rounds" / name.rsplit("/", 1)[0] / file for file in files]
         if not self._intact(name, key, places) and not self._borrow(name, key, places):
-            self._write_status(state="running", stage=name)
+            self.write_status(state="running", stage=name)
             began = time.monotonic(), time.process_time()
             values = compute()
             for place, value in zip(places, values, strict=True):
@@ -109,9 +109,15 @@ class RunFolder:
     def _finish(self, name: str, key: str, places: list[Path], seconds: float, cpu: float) -> None:
         files = {p.name: checksum(p) for p in places}
         self.status["stages"][name] = {"key": key, "files": files, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
-        self._write_status()
+        self.write_status()
 
-    def _write_status(self, **changes: Any) -> None:
+    def take(self, stages: dict[str, Any]) -> None:
+        """Record stages that another process of this run has finished."""
+        self.status["stages"] |= stages
+        self.write_status()
+
+    def write_status(self, **changes: Any) -> None:
+        """Change the record and store it."""
         self.status |= changes | {"updated": now()}
         write_json(self.path / "status.json", self.status)
 
@@ -119,7 +125,7 @@ class RunFolder:
         """Record how it ended: finished (when first), interrupted or failed."""
         if state == "finished":
             self.status.setdefault("finished", now())
-        self._write_status(state=state, **extra)
+        self.write_status(state=state, **extra)
 
 
 def save(path: Path, value: Any) -> None:

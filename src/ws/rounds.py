@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -24,19 +25,28 @@ from ws.healing import Progress
 from ws.knee import crossing, find_knee, probes_of
 from ws.runs import Run, load
 from ws.scenes import Scene
-from ws.treatments import report_arms
+from ws.treatments import random_arms, steered_arms, unsteered_arms
 
 if TYPE_CHECKING:
     from ws.loop import Job
     from ws.progress import Reporter
 
-__all__ = ["Round"]
+__all__ = ["Call", "Round"]
 
 # A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
 VERSIONS = {
-    "direction": 1, "dose": 3, "steer": 4, "data": 1, "heal": 2, "healed": 2, "drift": 1, "plain": 1, "table": 3,
-    "judge": 3,
+    "direction": 1, "dose": 4, "unsteered": 1, "steer": 5, "random": 1, "data": 2, "heal": 2, "healed": 3, "drift": 2,
+    "plain": 2, "table": 3, "judge": 3,
 }  # fmt: skip
+# What a stage reads of its round; the table and the verdicts take whatever there is.
+AFTER: dict[str, tuple[str, ...]] = {
+    "direction": (), "dose": ("direction",), "unsteered": (), "steer": ("direction", "dose"),
+    "random": ("direction", "dose"), "data": ("direction", "dose"), "heal": ("dose", "data"), "healed": ("heal",),
+    "plain": ("dose", "data"), "drift": ("direction", "dose", "data", "heal"),
+}  # fmt: skip
+SEEDED = ("data", "heal", "healed")  # stages that every seed has of its own
+
+Call = tuple[Any, ...]  # the name of a method of Round, and its arguments
 
 
 class Round(Scene):
@@ -52,15 +62,7 @@ class Round(Scene):
         UserError where no dose is coherent or too little is kept; what was measured until then is judged and stored.
         """
         try:
-            v, c = self.direction(), self.dose()
-            self.steer(v, c)
-            for seed in self.config.seeds:
-                self.data(v, c, seed)
-                self.heal(seed)
-                self.report_healed(seed)
-            self.drift(v)
-            for name in baselines_of(self):
-                self.plain(name)
+            self.job.play(self)
         except UserError:
             if f"{self.number}/dose" in self.job.folder.status["stages"]:
                 self.judge()
@@ -68,17 +70,50 @@ class Round(Scene):
         self.judge()
         return self.read("adapter"), self.healed_coherence()
 
+    def calls(self) -> dict[str, Call]:
+        """Everything up to the table, stage by stage, in the order of one process."""
+        names = ["direction", "dose", "unsteered", "steer", *(["random"] if self.config.dose.random_draws else [])]
+        calls: dict[str, Call] = {name: (name,) for name in names}
+        for stage in ("data", "heal"):
+            calls |= {self.named(stage, seed): (stage, seed) for seed in self.config.seeds}
+        # the longest first, so that workers end together
+        calls |= {f"plain.{name}": ("plain", name) for name in reversed(baselines_of(self))}
+        calls |= {self.named("healed", seed): ("report_healed", seed) for seed in self.config.seeds}
+        return calls | {"drift": ("drift",)}
+
+    @cached_property
+    def v(self) -> Direction:
+        """The direction of this round."""
+        direction: Direction = self.read("direction.safetensors")
+        return direction
+
+    @cached_property
+    def c(self) -> float:
+        """The knee."""
+        return float(self.read("knee.json")["c"])
+
+    @property
+    def doses(self) -> list[float]:
+        """Doses of the data."""
+        return [self.c * share for share in self.config.data.doses]
+
     # What the stages share
 
     def stage(
-        self, name: str, after: Sequence[str], settings: Any, files: Sequence[str], compute: Callable[[], Any]
+        self, name: str, settings: Any, files: Sequence[str], compute: Callable[[], Any], after: Sequence[str] = ()
     ) -> Any:
         """One stage: its key is made of the run's identity, its settings, the stages it reads and the rounds before."""
-        keys = [self.job.folder.key(f"{self.number}/{stage}") for stage in after]
+        keys = [self.job.folder.key(f"{self.number}/{stage}") for stage in after or self.after(name)]
         inputs = [self.job.identity, settings, keys, self.job.keys]
         return self.job.folder.stage(
             f"{self.number}/{name}", VERSIONS[name.split(".")[0]], inputs, tuple(files), compute
         )
+
+    def after(self, name: str) -> list[str]:
+        """The stages of this round that a stage reads, those of its own seed where there are several."""
+        stem, _, tail = name.partition(".")
+        seed = f".{tail}" if tail.startswith("seed") else ""
+        return [stage + (seed if stage in SEEDED else "") for stage in AFTER.get(stem, ())]
 
     def named(self, stem: str, seed: int, suffix: str = "") -> str:
         """A file or stage of one seed; the leading seed has the plain name."""
@@ -91,7 +126,7 @@ class Round(Scene):
 
     # The stages
 
-    def direction(self) -> Direction:
+    def direction(self) -> None:
         """Read the direction from the student of the rounds before."""
         c = self.config
         report = self.job.reporter(self.number, "direction")
@@ -100,23 +135,20 @@ class Round(Scene):
             report(0, 1)
             return (extract(self.lm, self.axis, c.method, c.layers, c.contrast, self.history),)
 
-        found = self.stage("direction", (), [c.method, c.layers, c.contrast], ["direction.safetensors"], compute)
+        self.stage("direction", [c.method, c.layers, c.contrast], ["direction.safetensors"], compute)
         report(1, 1)
-        direction: Direction = found[0]
-        return direction
 
-    def dose(self) -> float:
+    def dose(self) -> None:
         """Find the knee on the select set. UserError with the table of probes where no dose is coherent."""
         files = ["dose.parquet", "grid.parquet", "knee.json"]
         settings = [dataclasses.asdict(self.config.dose), self.reading]
-        knee = self.stage("dose", ["direction"], settings, files, self.search)[2]
+        knee = self.stage("dose", settings, files, self.search)[2]
         if knee["c"] is None:
             raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name))
-        return float(knee["c"])
 
     def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
         """The probes of the dose search: their arms, their texts, and what they decided."""
-        d, v = self.config.dose, self.direction()
+        d, v = self.config.dose, self.v
         report = self.job.reporter(self.number, "dose search")
         total = len(d.grid) + d.bisect + 1
         probed: dict[float, Report] = {}
@@ -150,31 +182,48 @@ class Round(Scene):
         }
         return table, pl.concat(texts), knee
 
-    def steer(self, v: Direction, c: float) -> None:
-        """The report set: base, personas, random directions, the knee, minus the knee, the data doses."""
-        report = self.job.reporter(self.number, "controls")
-        doses = [c * share for share in self.config.data.doses]
-        settings = [doses, self.reading, self.config.dose.random_draws, self.config.controls.engineered]
+    def unsteered(self) -> None:
+        """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
+        report = self.job.reporter(self.number, "base")
 
         def compute() -> tuple[pl.DataFrame]:
-            return (reports_frame(report_arms(self, v, c, doses, report)),)
+            return (reports_frame(unsteered_arms(self, report)),)
 
-        self.stage("steer", ["direction", "dose"], settings, ["steer.parquet"], compute)
+        self.stage("unsteered", [self.reading, self.config.controls.engineered], ["unsteered.parquet"], compute)
         report(1, 1)
 
-    def data(self, v: Direction, c: float, seed: int) -> None:
+    def steer(self) -> None:
+        """The report set at the knee, minus the knee, and the doses of the data."""
+        report = self.job.reporter(self.number, "steer")
+
+        def compute() -> tuple[pl.DataFrame]:
+            return (reports_frame(steered_arms(self, report)),)
+
+        self.stage("steer", [self.doses, self.reading], ["steer.parquet"], compute)
+        report(1, 1)
+
+    def random(self) -> None:
+        """The report set under random directions that disturb as much as the knee does."""
+        report = self.job.reporter(self.number, "random")
+
+        def compute() -> tuple[pl.DataFrame]:
+            return (reports_frame(random_arms(self, report)),)
+
+        self.stage("random", [self.reading, self.config.dose.random_draws], ["random.parquet"], compute)
+        report(1, 1)
+
+    def data(self, seed: int) -> None:
         """Completions of the train prompts below the knee, scored."""
         d, cfg = self.config.data, self.config
         report = self.job.reporter(self.number, self.named("data", seed))
-        doses = [c * share for share in d.doses]
         prompts = [Prompt(text, split="train") for text in evenly(self.axis.train, d.prompts)]
 
         def compute() -> tuple[pl.DataFrame]:
             texts = generate(
                 self.lm,
                 prompts,
-                v,
-                doses,
+                self.v,
+                self.doses,
                 n=d.samples,
                 seed=seed,
                 max_new_tokens=cfg.max_new_tokens,
@@ -185,9 +234,9 @@ class Round(Scene):
             )
             return (score(self.lm, texts, self.axis),)
 
-        settings = [doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
+        settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
         file = self.named("completions", seed, ".parquet")
-        self.stage(self.named("data", seed), ["direction", "dose"], settings, [file], compute)
+        self.stage(self.named("data", seed), settings, [file], compute)
         report(1, 1)
 
     def heal(self, seed: int) -> None:
@@ -201,8 +250,7 @@ class Round(Scene):
         files = [
             self.named(stem, seed, end) for stem, end in (("adapter", ""), ("heal", ".parquet"), ("heal", ".json"))
         ]
-        after = ["dose", self.named("data", seed)]
-        self.stage(self.named("heal", seed), after, [dataclasses.asdict(settings), self.filtering], files, compute)
+        self.stage(self.named("heal", seed), [dataclasses.asdict(settings), self.filtering], files, compute)
         report(1, 1)
 
     @property
@@ -232,18 +280,18 @@ class Round(Scene):
                 arms.append(self.healed(adapter, "healed_persona", self.axis.positive[0]))
             return (reports_frame(arms),)
 
-        self.stage(name, [self.named("heal", seed)], [self.reading, prompted], [f"{name}.parquet"], compute)
+        self.stage(name, [self.reading, prompted], [f"{name}.parquet"], compute)
         report(1, 1)
 
-    def drift(self, v: Direction) -> None:
+    def drift(self) -> None:
         """The bet, read off the leading seed's heal: drift from base before and after, by completion."""
         report, h = self.job.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
 
         def compute() -> tuple[pl.DataFrame]:
-            return (self.drifting(Run(self.job.folder.path).marked(self.number), v, self.read("adapter")),)
+            return (self.drifting(Run(self.job.folder.path).marked(self.number), self.v, self.read("adapter")),)
 
         settings = [self.filtering, h.aggregate, h.tau]
-        self.stage("drift", ["direction", "dose", "data", "heal"], settings, ["drift.parquet"], compute)
+        self.stage("drift", settings, ["drift.parquet"], compute)
         report(1, 1)
 
     def plain(self, name: str) -> None:
@@ -261,30 +309,31 @@ class Round(Scene):
 
         files = [f"adapter.{name}", f"heal.{name}.parquet", f"{name}.parquet"]
         inputs = [dataclasses.asdict(settings), self.filtering, self.reading]
-        self.stage(f"plain.{name}", ["dose", "data"], inputs, files, compute)
+        self.stage(f"plain.{name}", inputs, files, compute)
         report(1, 1)
 
     def judge(self) -> None:
         """All reports in one file, the table of arms, and the gates; whatever of it was measured."""
         done = self.job.folder.status["stages"]
-        parts = ["steer", *(self.named("healed", seed) for seed in self.config.seeds)]
+        parts = ["unsteered", "steer", "random", *(self.named("healed", seed) for seed in self.config.seeds)]
         parts += [f"plain.{name}" for name in baselines_of(self)]
         parts = [stage for stage in parts if f"{self.number}/{stage}" in done]
-        if parts:
-            self.stage("table", ["dose", *parts], None, ["eval.parquet", "arms.parquet"], lambda: self.table(parts))
+        if "steer" in parts:
+            files = ["eval.parquet", "arms.parquet"]
+            self.stage("table", None, files, lambda: self.table(parts), after=["dose", *parts])
         heals = [self.named("heal", seed) for seed in self.config.seeds]
         after = [s for s in ("dose", "data", *heals, "drift", "table") if f"{self.number}/{s}" in done]
         settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
         run = Run(self.job.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
-        self.stage("judge", after, settings, ["gates.json"], gates)
+        self.stage("judge", settings, ["gates.json"], gates, after=after)
 
     def table(self, parts: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Every report of the round, and the arms; a trained arm says how much of the steered shift it retains."""
         reports = pl.concat([self.read(f"{stage.removeprefix('plain.')}.parquet") for stage in parts])
         arms = reports_of(reports)
         base = next(arm.report for arm in arms if arm.arm == "base")
-        table = arms_of(base, arms, self.direction().fingerprint)
+        table = arms_of(base, arms, self.v.fingerprint)
         if not self.has("heal.json"):
             return reports, table
         return reports, with_retain(table, arms, self.read("heal.json")["doses"])
