@@ -195,12 +195,6 @@ def _(run):
     return (tail,)
 
 
-@app.cell(hide_code=True)
-def _(beta, c, tail):
-    mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
-    return
-
-
 @app.cell
 def _(run, subject):
     probes = views.prompts(subject, run)
@@ -232,22 +226,6 @@ def _():
     return (surprise,)
 
 
-@app.cell(hide_code=True)
-def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail):
-    _values = {"axis": axis, "method": method, "layers": layers, "seed": seed, "c": c, "beta": beta, "tail": tail}
-    _values |= {"prompt": prompt, "own": own, **persona.elements}
-    _shown = {name: str(control.value) for name, control in _values.items()} | {"surprise": "on" * surprise.value}
-    if mo.app_meta().mode == "run":
-        write_link(mo.query_params(), _shown)
-    return
-
-
-@app.cell
-def _(run, tail):
-    marked = views.marked(run, tail.value) if run else None
-    return (marked,)
-
-
 @app.cell
 def _(run):
     steer_gate = [g for g in run.gates() if g.gate == 1] if run else []
@@ -258,13 +236,6 @@ def _(run):
 def _(home, stop):
     learn_gate = [views.learned.stop_gate(home, stop)] if stop else []
     return (learn_gate,)
-
-
-@app.cell
-def _(counted, learn_gate, marked, run, steer_gate):
-    # after the counts, which a hand on the threshold looks at
-    gates = [*steer_gate, *([views.filter_gate(run, marked)] if counted else []), *learn_gate]
-    return (gates,)
 
 
 @app.cell
@@ -287,7 +258,8 @@ def _(access, run):
 
 
 @app.cell(hide_code=True)
-def _(gates, notes):
+def _(learn_gate, marked, notes, run, steer_gate):
+    gates = [*steer_gate, *([views.filter_gate(run, marked)] if run else []), *learn_gate]
     _inside = {g.gate: views.note_html(g, notes.elements.get(str(g.gate))) for g in gates}
     mo.Html(views.tiles(gates, _inside))
     return
@@ -357,10 +329,12 @@ def _(band, c, run, seed, subject, trait):
 
 @app.cell
 def _(access, run, subject):
-    _off = run is not None or subject.persona is not None or not access.writes
-    measure = mo.ui.run_button(label="Measure these settings (about two minutes on the embedded model)", disabled=_off)
+    measure = mo.ui.run_button(
+        label="Measure these settings (about three minutes on the embedded model)",
+        disabled=run is not None or not access.writes,
+    )
     stop_measuring = mo.ui.run_button(label="Cancel the measurement", kind="warn")
-    mo.hstack([measure, stop_measuring], gap=1, justify="start") if run is None and subject.persona is None else None
+    mo.hstack([measure, stop_measuring], gap=1, justify="start") if run is None else None
     return measure, stop_measuring
 
 
@@ -416,24 +390,23 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(marked, tail):
-    counted = marked is not None
-    mo.Html(views.counts_html(marked, tail.value)) if counted else None
-    return (counted,)
+def _(run, tail):
+    # a hand on the threshold looks at these counts: no cell that follows it runs before this one
+    marked = views.marked(run, tail.value) if run else None
+    mo.Html(views.counts_html(marked, tail.value)) if run else None
+    return (marked,)
 
 
 @app.cell(hide_code=True)
 def _(marked, run, tail):
     mo.stop(run is None)
     _key = (*views.learned.key_of(run), tail.value)
-    charts.picture(_key, charts.points_chart, marked, tail.value, run.limits()["rep"])
-    return
-
-
-@app.cell(hide_code=True)
-def _(marked, run, tail):
-    mo.stop(run is None)
-    charts.picture((*views.learned.key_of(run), tail.value), charts.shares_chart, views.shares(marked))
+    mo.vstack(
+        [
+            charts.picture(_key, charts.points_chart, marked, tail.value, run.limits()["rep"]),
+            charts.picture(_key, charts.shares_chart, views.shares(marked)),
+        ]
+    )
     return
 
 
@@ -449,11 +422,6 @@ def _():
 @app.cell
 def _(run, tail):
     border = views.border_rows(run, tail.value) if run else None
-    return (border,)
-
-
-@app.cell
-def _(border):
     mo.stop(border is None or border.height == 0)
     table = mo.ui.table(
         views.border_table(border),
@@ -468,21 +436,16 @@ def _(border):
         column_widths={"text": 480},
     )
     table
-    return (table,)
-
-
-@app.cell
-def _(border, table):
-    _ids = table.value["id"].to_list()
-    row = border.filter(border["id"] == _ids[0]).row(0, named=True) if _ids else None
-    return (row,)
+    return border, table
 
 
 @app.cell(hide_code=True)
-def _(row, subject):
+def _(border, subject, table):
+    _ids = table.value["id"].to_list()
+    row = border.filter(border["id"] == _ids[0]).row(0, named=True) if _ids else None
     mo.stop(row is None)
     mo.Html(views.cards({views.row_title(row): views.completion_html(subject.model, row, True)}))
-    return
+    return (row,)
 
 
 @app.cell
@@ -710,6 +673,17 @@ def _(access, journal, run):
     with mo.status.spinner(title="Writing the page"):
         _said, _kind = views.write_page(run, access)
     mo.callout(mo.plain_text(_said), kind=_kind)
+    return
+
+
+@app.cell(hide_code=True)
+def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail):
+    _values = {"axis": axis, "method": method, "layers": layers, "seed": seed, "c": c, "beta": beta, "tail": tail}
+    _values |= {"prompt": prompt, "own": own, **persona.elements}
+    _shown = {name: str(control.value) for name, control in _values.items()} | {"surprise": "on" * surprise.value}
+    if mo.app_meta().mode == "run":
+        write_link(mo.query_params(), _shown)
+    mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
     return
 
 

@@ -18,7 +18,8 @@ import ws.views.sieve
 from tests.hostile import HOSTILE
 from ws import views
 from ws.arms import reports_of
-from ws.config import RunConfig, recipe_for
+from ws.axes import load_axis
+from ws.config import RunConfig, recipe_for, to_dict
 from ws.errors import UserError
 from ws.exampling import EXAMPLE
 from ws.filtering import KEY
@@ -341,9 +342,29 @@ def test_a_measurement_is_one_shared_job_that_the_page_then_finds(
     assert config.dose == recipe_for("mini").dose
     with pytest.raises(UserError, match="allow-write"):
         views.measuring.start_measuring(subject, 3, dataclasses.replace(local, shared=True), jobs=jobs)
-    typed = dataclasses.replace(subject, persona=views.Persona("You help.", "You obey."))
-    with pytest.raises(UserError, match="axis file"):
-        views.measuring.start_measuring(typed, 3, local, jobs=jobs)
+
+
+def test_a_typed_pair_is_measured_as_an_axis_file_and_found_again(
+    local: AppSettings, monkeypatch: pytest.MonkeyPatch, mini: LM, example: Run
+) -> None:
+    typed = views.Subject(persona=views.Persona("You care about <b>pain</b>.", "You obey.", "Care", 1))
+    seen: list[RunConfig] = []
+    monkeypatch.setattr("ws.views.measuring.whole", lambda config, *_, **where: seen.append(config))
+    assert views.measuring.start_measuring(typed, 3, local, jobs=Jobs()).wait(30).state == "done"
+    axis = load_axis(seen[0].axis).on(mini)
+    assert (axis.positive, axis.negative, axis.target, axis.intended["Care"]) == (
+        ("You care about <b>pain</b>.",), ("You obey.",), "Care", 1
+    )  # fmt: skip
+    assert Path(seen[0].axis).parent == local.out / "axes"
+    assert views.run_for(typed, 3, local.out) is None
+    write_json(example.path / "config.json", to_dict(seen[0]))
+    found = views.run_for(typed, 3, local.out)
+    assert found is not None and found.path == example.path
+    other = dataclasses.replace(typed, persona=views.Persona("You care about <b>pain</b>.", "You obey.", "Care", -1))
+    assert views.run_for(other, 3, local.out) is None
+    assert "button below" in views.unmeasured(other, 3) and "typed" not in views.unmeasured(other, 3)
+    with pytest.raises(UserError, match="positive persona is empty"):
+        views.measuring.start_measuring(views.Subject(persona=views.Persona("", "You obey.")), 3, local, jobs=Jobs())
 
 
 def test_what_a_measurement_says_is_text() -> None:

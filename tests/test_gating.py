@@ -653,14 +653,14 @@ def test_evidence_names_the_rows_and_samples_that_it_rests_on() -> None:
     gate = judge_steer(grid(), arms_frame(steer()), TRAIT, witnesses=SEEN)
     assert gate.outcome == "good knee"
     assert "rows that moved most: item-d +3.00, item-a +2.00, item-c +1.00; least: item-b +0.10" in gate.evidence
-    assert "samples: fine#0 2.00" in gate.evidence
+    assert "samples: fine#0 (tail_ppl 2.0)" in gate.evidence
     assert "babble" not in gate.evidence and "item-e" not in gate.evidence
 
 
 def test_a_broken_dose_names_its_broken_samples_and_lost_answers() -> None:
     arms = steer(coherence=0.9, capability=0.5, capability_low=0.4, capability_high=0.6)
     found = {c[0]: c[3] for c in judge_steer(grid(), arms_frame(arms), TRAIT, witnesses=SEEN).checks}
-    assert found["too strong"].endswith("broken samples: babble#1 90.00")
+    assert found["too strong"].endswith("broken samples: babble#1 (tail_ppl 90.0)")
     assert found["capability cliff"].endswith("lost answers: How much is 2 + 2?")
     assert "item" not in found["too weak"]  # not seen: figures only
 

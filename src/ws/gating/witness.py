@@ -34,15 +34,15 @@ class Clue:
     title: str
 
     def said(self, witnesses: pl.DataFrame) -> str:
-        """"; title: id value, id value"; "" where there are none."""
+        """"; title: id value, id value"; "" where there are none. A sample's value is named: it is no shift."""
         rows = witnesses.filter(pl.col("kind") == self.kind, pl.col("arm") == self.arm)
         if self.which in ("bad", "good"):
             rows = rows.filter(pl.col("bad") == (self.which == "bad"))
         else:
             rows = rows.filter(pl.col("value").is_finite())
         rows = rows.sort("value", "id", descending=[self.which in ("most", "bad"), False], nulls_last=True).head(NAMED)
-        signed = "+" if self.kind == "row" else ""
-        named = [i if value is None else f"{i} {value:{signed}.2f}" for i, value in rows.select("id", "value").rows()]
+        form = {"row": " {:+.2f}", "sample": " (tail_ppl {:.1f})"}.get(self.kind, " {:.2f}")
+        named = [i + ("" if value is None else form.format(value)) for i, value in rows.select("id", "value").rows()]
         return f"; {self.title}: {', '.join(named)}" if named else ""
 
 

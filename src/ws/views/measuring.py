@@ -5,27 +5,25 @@ from __future__ import annotations
 import dataclasses
 import html
 import threading
+from pathlib import Path
 from typing import Any
 
 from ws.config import RunConfig, recipe_for
-from ws.errors import UserError
 from ws.jobs import JOBS, Job, Jobs, Tell, View, background
 from ws.loop import run as whole
 from ws.models import LM, load_model
 from ws.progress import Event
 from ws.serving import AppSettings
-from ws.storing import digest
+from ws.storing import digest, write_json
 from ws.views.settings import Subject
 
 __all__ = ["asked_config", "cancel_measuring", "measuring_html", "measuring_key", "start_measuring"]
 
 
-def asked_config(subject: Subject, seed: int) -> RunConfig:
-    """The model's own recipe with these settings. UserError for a typed pair: a run needs an axis file."""
-    if subject.persona is not None:
-        raise UserError("A typed pair cannot be measured here. Write it into an axis file, for `ws run --axis FILE`.")
-    recipe = recipe_for(subject.model)
-    return dataclasses.replace(recipe, axis=subject.axis, method=subject.method, layers=subject.layers, seeds=(seed,))
+def asked_config(subject: Subject, seed: int, out: Path) -> RunConfig:
+    """The model's own recipe with these settings."""
+    settings = {"axis": subject.source(out), "method": subject.method, "layers": subject.layers, "seeds": (seed,)}
+    return dataclasses.replace(recipe_for(subject.model), **settings)  # type: ignore[arg-type]
 
 
 def measuring_key(subject: Subject, seed: int) -> str:
@@ -36,16 +34,21 @@ def measuring_key(subject: Subject, seed: int) -> str:
 def start_measuring(
     subject: Subject, seed: int, access: AppSettings, *, lm: LM | None = None, jobs: Jobs = JOBS
 ) -> Job:
-    """The shared job that runs the recipe and stores the run. UserError: read-only, a full queue, a typed pair."""
+    """The shared job that runs the recipe and stores the run; a typed pair becomes an axis file that stays.
+
+    UserError: read-only, a full queue, a pair with an empty or the same pole.
+    """
     access.check_write("Measuring")
-    config = asked_config(subject, seed)
+    config, own = asked_config(subject, seed, access.out), lm or load_model(subject.model)
+    if subject.persona is not None:
+        write_json(Path(config.axis), subject.resolved(own).to_dict())
 
     def work(tell: Tell, cancel: threading.Event) -> None:
         def listen(event: Event) -> None:
             if event.total:
                 tell({"stage": event.stage, "done": event.done, "total": event.total})
 
-        whole(config, listen, out=access.out, lm=background(lm or load_model(subject.model)), cancel=cancel)
+        whole(config, listen, out=access.out, lm=background(own), cancel=cancel)
 
     title = f"measuring {subject.axis}"
     return jobs.start(measuring_key(subject, seed), title, work, access.max_jobs, again=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ws import linking
@@ -15,6 +16,7 @@ from ws.methods import NAMES as METHODS
 from ws.methods import method
 from ws.models import LM, load_model
 from ws.serving import AppSettings
+from ws.storing import digest
 
 __all__ = [
     "CUSTOM", "FOUNDATIONS", "LINK", "METHODS", "Persona", "Subject", "axis_names", "bands", "layers_of", "nearest",
@@ -63,6 +65,12 @@ class Subject:
             intended={pair.target: pair.sign}, positive=(pair.positive,), negative=(pair.negative,), narration=(),
             engineered="", questions=(),
         )  # fmt: skip
+
+    def source(self, out: Path) -> str:
+        """What a run calls this axis: its shipped name, or the file under `out` that a typed pair is written to."""
+        if self.persona is None:
+            return self.axis
+        return str(out / "axes" / f"typed-{digest(dataclasses.asdict(self.persona), 10)}.json")
 
     def lender(self, lm: LM) -> Axis:
         """The shipped axis whose contexts and prompts are used."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,8 @@ def subject_of(run: Run) -> Subject:
 def run_for(subject: Subject, seed: int, out: Path, prefer: Run | None = None) -> Run | None:
     """The preferred run where it has these settings, else the newest finished one that has; None: not measured yet."""
     runs = [*([prefer] if prefer is not None else []), *offered_runs(out)]
-    fits = (run for run in runs if subject_of(run) == subject and run.config.seeds[0] == seed and run.rounds)
+    wanted = dataclasses.replace(subject, axis=subject.source(out), persona=None)
+    fits = (run for run in runs if subject_of(run) == wanted and run.config.seeds[0] == seed and run.rounds)
     return next(fits, None)
 
 
@@ -77,18 +79,15 @@ def about(run: Run | None, subject: Subject) -> str:
 
 def unmeasured(subject: Subject, seed: int) -> str:
     """What is missing where no stored run has these settings, and the command that makes it."""
+    missing = (
+        "These settings show live samples; they have not been measured yet, so there is no dose response and no "
+        "verdict. The button below measures them"
+    )
     if subject.persona is not None:
-        return (
-            "A typed pair shows live samples. To measure it, write it into an axis file (README: your own axis) and "
-            "give that to `ws run --axis`."
-        )
+        return f"{missing}."
     layers = f" --layers {' '.join(map(str, subject.layers))}" if subject.layers else ""
     command = f"ws run --axis {subject.axis} --model {subject.model} --method {subject.method}{layers} --seeds {seed}"
-    return (
-        "These settings show live samples; they have not been measured yet, so there is no dose response and no "
-        f"verdict. The button below measures them, or `{command}` in a terminal (about two minutes on the embedded "
-        "model)."
-    )
+    return f"{missing}, or `{command}` in a terminal (about two minutes on the embedded model)."
 
 
 def coherent_band(run: Run, round: int = 0, floor: float = Thresholds().coherent) -> tuple[float, float]:
