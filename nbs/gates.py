@@ -401,12 +401,7 @@ def _(run, tail):
 def _(marked, run, tail):
     mo.stop(run is None)
     _key = (*views.learned.key_of(run), tail.value)
-    mo.vstack(
-        [
-            charts.picture(_key, charts.points_chart, marked, tail.value, run.limits()["rep"]),
-            charts.picture(_key, charts.shares_chart, views.shares(marked)),
-        ]
-    )
+    charts.picture(_key, charts.sieve_chart, marked, tail.value, run.limits()["rep"], views.shares(marked))
     return
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
 from ws.charts.style import BLUE, GREY, RULE, STATES, embedded
 
-__all__ = ["points_chart", "roc_chart", "shares_chart"]
+__all__ = ["roc_chart", "sieve_chart"]
 
 
 def _state(states: pl.Series) -> alt.Color:
@@ -17,7 +19,16 @@ def _state(states: pl.Series) -> alt.Color:
     return alt.Color("state:N", title="kept, or why dropped", scale=scale)
 
 
-def points_chart(marked: pl.DataFrame, tail_ppl: float, rep: float | None, width: int = 600) -> alt.LayerChart:
+def sieve_chart(
+    marked: pl.DataFrame, tail_ppl: float, rep: float | None, shares: pl.DataFrame, width: int = 600
+) -> alt.VConcatChart:
+    """Every completion as a point, and below per dose what was kept: one chart, which is drawn faster than two."""
+    above, below = _points(marked, tail_ppl, rep, width), _bars(shares, width)
+    chart: alt.VConcatChart = embedded(alt.vconcat(above, below).resolve_scale(color="independent"))
+    return chart
+
+
+def _points(marked: pl.DataFrame, tail_ppl: float, rep: float | None, width: int) -> Any:
     """Tail perplexity (log) by repetition; colour: kept or the reason, size: bite (nats per token); limits as lines."""
     rows = marked.filter(pl.col("tail_ppl").is_finite() & (pl.col("tail_ppl") > 0)).select(
         "id", "tail_ppl", "rep", "state", "c", "split", bite=pl.col("bite").clip(lower_bound=0)
@@ -34,11 +45,10 @@ def points_chart(marked: pl.DataFrame, tail_ppl: float, rep: float | None, width
     if rep is not None:
         edge = alt.Chart(pl.DataFrame({"rep": [rep]})).mark_rule(color=RULE, strokeDash=[6, 3]).encode(y="rep:Q")
         layers.append(edge)
-    chart: alt.LayerChart = embedded(alt.layer(*layers).properties(width=width, height=260))
-    return chart
+    return alt.layer(*layers).properties(width=width, height=260)
 
 
-def shares_chart(shares: pl.DataFrame, width: int = 600) -> alt.LayerChart:
+def _bars(shares: pl.DataFrame, width: int) -> Any:
     """Per dose the share kept (with its 95 % interval) and the share that each criterion dropped."""
     order = {state: i for i, state in enumerate(STATES)}
     rows = shares.with_columns(
@@ -54,8 +64,7 @@ def shares_chart(shares: pl.DataFrame, width: int = 600) -> alt.LayerChart:
     )  # fmt: skip
     kept = rows.filter(pl.col("state") == "kept")
     error = alt.Chart(kept).mark_rule(color="#ffffff", size=2).encode(x=x, y="low:Q", y2="high:Q")
-    chart: alt.LayerChart = embedded(alt.layer(bars, error).properties(width=width, height=180))
-    return chart
+    return alt.layer(bars, error).properties(width=width, height=180)
 
 
 def roc_chart(roc: pl.DataFrame, tail_ppl: float, width: int = 220) -> alt.LayerChart:
