@@ -584,7 +584,8 @@ def _():
     mo.md("""
     **Where they stand.** Left: up is coherent, right is more of the trait. A heal that keeps the trait without the
     incoherence lies right and up; if all betas lie on one line from steered to base, beta just trades. Right: the two
-    foundations that the axis sets against each other. One point per stored beta, crosses are 95 % intervals.
+    foundations that the axis sets against each other. One point per stored beta, crosses are 95 % intervals. The
+    diamond was trained on text that nothing had steered: what training alone does.
     """)
     return
 

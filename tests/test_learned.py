@@ -38,7 +38,7 @@ def test_every_arm_has_its_place_on_the_planes() -> None:
     run = open_run(EXAMPLE)
     stops = stops_of(run)
     points = learned.points(run, stops)
-    assert points["arm"].to_list() == ["base", "steered"] + ["healed"] * len(stops)
+    assert points["arm"].to_list() == ["base", "steered", "unsteered text"] + ["healed"] * len(stops)
     assert points["beta"].drop_nulls().to_list() == [stop.ask.beta for stop in stops]
     base, steered = points.row(0, named=True), points.row(1, named=True)
     assert base["d_target"] == pytest.approx(0) and base["x"] == pytest.approx(0)

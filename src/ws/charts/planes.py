@@ -12,13 +12,13 @@ import altair as alt
 import polars as pl
 
 from ws.charts.picture import AT
-from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, embedded, quiet
+from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, PURPLE, embedded, quiet
 from ws.charts.zigzag import kind_colour, kind_shape
 
 __all__ = ["coherence_plane", "foundations_plane", "plane_chart", "planes_chart"]
 
-NAMES, COLOURS = ["base", "steered", "healed"], [GREY, ORANGE, GREEN]
-SHAPES = ["square", "triangle-up", "circle"]
+NAMES, COLOURS = ["base", "steered", "healed", "unsteered text"], [GREY, ORANGE, GREEN, PURPLE]
+SHAPES = ["square", "triangle-up", "circle", "diamond"]
 HERE = f"datum.beta === {AT}"
 SIZE = {"width": 270, "height": 250}
 PADDED = alt.Scale(padding=22)

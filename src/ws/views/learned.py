@@ -139,14 +139,15 @@ def key_of(run: Run, *stops: Stop) -> tuple[str, ...]:
 
 
 def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
-    """One row each for base, the chosen dose and every stop.
+    """One row each for base, the chosen dose, training on text that nothing steered (where measured) and every stop.
 
-    Columns: arm (base, steered, healed), beta (null but for healed), label; d_target, coherence, retain, coh_cost,
+    Columns: arm (base, steered, unsteered text, healed), beta (null but for healed), label; d_target, coherence, retain, coh_cost,
     capability, x and y (shifts of `plane_axes`, nats), each with _low and _high, null where not measured.
     """
     arms = run.arms(round)
     steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
     rows = [_point(run, "base", arms.filter(pl.col("arm") == "base")), _point(run, "steered", steered)]
+    rows.append(_point(run, "unsteered text", arms.filter(pl.col("arm") == "sft_base")))
     rows += [_point(run, "healed", stop.arm, stop) for stop in stops]
     return pl.DataFrame([row for row in rows if row], infer_schema_length=None)
 
@@ -160,7 +161,7 @@ def _point(run: Run, arm: str, frame: pl.DataFrame, stop: Stop | None = None) ->
     figures = {f"{name}{end}": _number(row[f"{column}{end}"]) for name, column in names.items() for end in ends}
     cost = (None,) * 3 if stop is None else tuple(_number(value) for value in stop.cost)
     beta = None if stop is None else stop.ask.beta
-    label = {"base": "base", "steered": f"steered, c = {row['c']:g}"}.get(arm, f"beta {beta or 0:g}")
+    label = f"beta {beta:g}" if beta is not None else f"steered, c = {row['c']:g}" if arm == "steered" else arm
     costs = dict(zip((f"coh_cost{end}" for end in ends), cost, strict=True))
     return {"arm": arm, "beta": beta, "label": label} | figures | costs
 
