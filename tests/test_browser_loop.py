@@ -237,8 +237,8 @@ def test_a_link_restores_the_page_of_arms(browser: Browser, compare_url: str, ar
     page.js(f"({DEEP})('[role=slider]')[0].focus()")
     for _ in range(7):
         page.key("ArrowRight", 39)
-    until(lambda: setting(page, "at") not in (shift, ""), 60, "the shift is not in the address")
-    page.wait_text(setting(page, "at"))
+    moved = lambda: (at := setting(page, "at")) not in (shift, "") and at in page.text()  # noqa: E731
+    until(moved, 60, "the shift is not in the address and on the page")
     address = page.js("location.href")
     page.open("about:blank")
     asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}

@@ -86,7 +86,7 @@ def _spans(base: alt.Chart, x: str, y: str, at: dict[str, Any], colour: alt.Colo
 
 
 def _marks(points: pl.DataFrame, x: str, y: str, x_title: str, y_title: str) -> list[Any]:
-    """Points with intervals both ways, the healed ones joined in the order of beta and labelled with it."""
+    """Points with intervals both ways, the healed ones joined in the order of beta, the one in force labelled."""
     columns = _with_ends(x, y)
     rows = points.select("arm", "beta", "label", *columns).filter(pl.col(x).is_not_null(), pl.col(y).is_not_null())
     base = alt.Chart(rows)
@@ -100,7 +100,7 @@ def _marks(points: pl.DataFrame, x: str, y: str, x_title: str, y_title: str) -> 
         **at, color=colour, shape=shape, tooltip=tips, size=alt.condition(HERE, alt.value(190), alt.value(70))
     )
     names = base.mark_text(align="left", dx=9, dy=-8, fontSize=11, color=BLUE).encode(**at, text="label:N")
-    shown = names.transform_filter(f"{HERE} || datum.arm != 'healed'")
+    shown = names.transform_filter(f"{HERE} || datum.arm === 'base' || datum.arm === 'steered'")
     return [*_spans(base, x, y, at, colour, opacity=0.6), path.encode(**at, order="beta:Q"), dots, shown]
 
 

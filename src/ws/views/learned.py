@@ -141,8 +141,9 @@ def key_of(run: Run, *stops: Stop) -> tuple[str, ...]:
 def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
     """One row each for base, the chosen dose, training on text that nothing steered (where measured) and every stop.
 
-    Columns: arm (base, steered, unsteered text, healed), beta (null but for healed), label; d_target, coherence, retain, coh_cost,
-    capability, x and y (shifts of `plane_axes`, nats), each with _low and _high, null where not measured.
+    Columns: arm (base, steered, unsteered text, healed), beta (null but for healed), label; d_target, coherence,
+    retain, coh_cost, capability, x and y (shifts of `plane_axes`, nats), each with _low and _high, null where not
+    measured.
     """
     arms = run.arms(round)
     steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
