@@ -161,7 +161,8 @@ class RunConfig:
     seeds: tuple[int, ...] = (0,)
     """seeds of sampling and training; the first one leads, the others repeat the heal"""
     max_new_tokens: int | None = None
-    """tokens per completion; None takes the model's default (embedded model 80, others 256)"""
+    """tokens per completion of the data; None takes the model's default (embedded model 80, others 256), which reports
+    always take"""
     batch_size: int = 128
     """rows per decode"""
     threads: int | None = None
