@@ -116,7 +116,7 @@ def test_c_changes_the_text_and_the_rule(page: Browser) -> None:
     assert after != before and after[0] == before[0]
     page.wait(f"({DEEP})('svg.marks').length >= 3", 60)
     assert stood and rule(page) != stood
-    assert "c=2" in page.js("location.search")
+    page.wait("location.search.includes('c=2.0&')", 60)
 
 
 def test_the_threshold_changes_counts_and_borderline_rows(page: Browser) -> None:
@@ -155,6 +155,7 @@ def test_a_note_is_stored_with_the_run(page: Browser, url: str, out: Path) -> No
 def test_a_link_restores_the_settings(page: Browser, url: str) -> None:
     slide(page, C, -4)
     page.wait("document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +0.5')", 120)
+    page.wait("location.search.includes('c=0.5&')", 60)
     samples, address = texts(page), page.js("location.href")
     page.open("about:blank")
     page.open(address)

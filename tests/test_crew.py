@@ -90,12 +90,14 @@ def _workers_of(parent: int) -> list[int]:
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from tests.test_crew import CONFIG
 from ws.loop import run
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs do not hear Ctrl-C
     run(CONFIG, lambda e: print(e.stage, flush=True), out=Path(sys.argv[1]), workers=2)
 """
 
