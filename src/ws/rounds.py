@@ -184,32 +184,20 @@ class Round(Scene):
 
     def unsteered(self) -> None:
         """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
-        report = self.job.reporter(self.number, "base")
-
-        def compute() -> tuple[pl.DataFrame]:
-            return (reports_frame(unsteered_arms(self, report)),)
-
-        self.stage("unsteered", [self.reading, self.config.controls.engineered], ["unsteered.parquet"], compute)
-        report(1, 1)
+        self.reports("unsteered", [self.reading, self.config.controls.engineered], unsteered_arms, shown="base")
 
     def steer(self) -> None:
         """The report set at the knee, minus the knee, and the doses of the data."""
-        report = self.job.reporter(self.number, "steer")
-
-        def compute() -> tuple[pl.DataFrame]:
-            return (reports_frame(steered_arms(self, report)),)
-
-        self.stage("steer", [self.doses, self.reading], ["steer.parquet"], compute)
-        report(1, 1)
+        self.reports("steer", [self.doses, self.reading], steered_arms)
 
     def random(self) -> None:
         """The report set under random directions that disturb as much as the knee does."""
-        report = self.job.reporter(self.number, "random")
+        self.reports("random", [self.reading, self.config.dose.random_draws], random_arms)
 
-        def compute() -> tuple[pl.DataFrame]:
-            return (reports_frame(random_arms(self, report)),)
-
-        self.stage("random", [self.reading, self.config.dose.random_draws], ["random.parquet"], compute)
+    def reports(self, name: str, settings: Any, arms: Callable[[Round, Reporter], list[Arm]], shown: str = "") -> None:
+        """A stage that is the reports of some arms."""
+        report = self.job.reporter(self.number, shown or name)
+        self.stage(name, settings, [f"{name}.parquet"], lambda: (reports_frame(arms(self, report)),))
         report(1, 1)
 
     def data(self, seed: int) -> None:
