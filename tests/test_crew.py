@@ -60,6 +60,11 @@ def test_two_workers_compute_what_one_process_does(alone: Run, tmp_path: Path) -
     assert again.path == both.path, "workers are no part of what a run is"
 
 
+def test_a_finished_run_is_found_again_without_workers(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ws.loop.Crew", lambda *_: pytest.fail("workers were started for nothing"))
+    assert run(CONFIG, out=alone.path.parent.parent, workers=2).path == alone.path
+
+
 def test_a_cancelled_crew_leaves_its_record_and_no_process(tmp_path: Path) -> None:
     stop = threading.Event()
 

@@ -1,6 +1,6 @@
 """Stages side by side: processes with the same model that work on one run, stage by stage.
 
-    with Crew(2, config) as crew:   # they begin to load the model, while the caller loads its own
+    with Crew(2, config) as crew:   # they begin to load the model
         crew.play(round)            # every stage of the round; the numbers are those of one process
 
 A worker reads and writes the files of its stage. The record is written by the process that holds the run's lock, which

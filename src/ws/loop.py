@@ -55,22 +55,26 @@ def run(
     UserError: no coherent dose, starvation, a locked or foreign folder, a full disk; what is finished stays.
     """
     out = Path(out)
-    with _crew(workers, config) as crew, _threads(config.threads):
+    _check_workers(workers)
+    with _threads(config.threads):
         lm = lm or load_configured(config)
         axis = load_axis(config.axis).on(lm)
         identity = identity_of(lm, axis, config)
         with open_for_writing(
             out, config, identity, new=new, say=lambda message: say(on_progress, message)
-        ) as folder, _closing(folder):  # fmt: skip
+        ) as folder, _closing(folder), _crew(1 if folder.finished else workers, config) as crew:  # fmt: skip
             write_axis(folder, axis)
             _fill(Job(lm, axis, config, identity, folder, on_progress, cancel, crew), out)
     return Run(folder.path)
 
 
-def _crew(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[Crew | None]:
-    """The workers of a run; nobody for one, who is this process."""
+def _check_workers(workers: int) -> None:
     if workers < 1:
         raise UserError(f"workers must be 1 or more (got {workers}).")
+
+
+def _crew(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[Crew | None]:
+    """The workers of a run; nobody for one, who is this process."""
     return contextlib.nullcontext() if workers == 1 else Crew(workers, config)
 
 

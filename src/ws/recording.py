@@ -76,6 +76,10 @@ class RunFolder:
             self._finish(name, key, places, time.monotonic() - began[0], time.process_time() - began[1])
         return tuple(load(place) for place in places)
 
+    @property
+    def finished(self) -> bool:
+        return self.status.get("state") == "finished"
+
     def key(self, name: str) -> str:
         """The key of a finished stage, for the inputs of those after it."""
         return str(self.status["stages"][name]["key"])
@@ -196,7 +200,7 @@ def open_for_writing(
         if not new:
             others = sorted((out / "runs").glob("*/status.json"), reverse=True)
             folder.reuse_from = [p.parent for p in others if p.parent != path and folder_status(p.parent)["stages"]]
-        if status.get("state") != "finished":
+        if not folder.finished:
             write_json(path / "env.json", environment() | identity)
         yield folder
 
