@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from transformers import DynamicCache
 
 from tests.tiny import tiny_lm
 from ws import caching
+from ws.batching import share
 from ws.caching import RoomyLayer, fork, new_cache
 from ws.models import LM
 
@@ -100,3 +103,33 @@ def test_a_step_copies_no_past() -> None:
         assert isinstance(cache.layers[0], RoomyLayer)
         places.add(cache.layers[0].keys.data_ptr())
     assert len(places) == 1
+
+
+ROOT, STORY, OTHER = [5, 6, 7, 8, 9, 10], [11, 12, 13, 14, 15, 16], [17, 18]
+HEADS = [
+    [*ROOT, *STORY, 20, 21, 22], [*ROOT, *STORY, 21, 20], [*ROOT, *OTHER, 23], [*ROOT, *STORY], [*ROOT, 24, *OTHER],
+    [*ROOT, *STORY, 20, 21, 22],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("heads", [HEADS, [*HEADS, [30, 31]], HEADS[:1], [[9, 8, 7], [7, 8, 9]]])
+def test_what_heads_begin_with_alike_is_read_once_and_changes_no_row(arch_lm: LM, heads: list[list[int]]) -> None:
+    lm, read = arch_lm, 0
+
+    def counting(**kw: Any) -> object:
+        nonlocal read
+        read += kw["input_ids"].numel()
+        return lm.body(**kw)
+
+    with torch.inference_mode():
+        cache, past = share(lm, heads, counting).rows()
+        mask = torch.cat([past, torch.ones(len(heads), 1, dtype=torch.long)], 1)
+        kw = {"attention_mask": mask, "position_ids": mask.sum(1, keepdim=True) - 1, "past_key_values": cache}
+        found = lm.body(input_ids=torch.full((len(heads), 1), 40), use_cache=True, **kw).last_hidden_state
+        alone = [lm.body(input_ids=torch.tensor([[*head, 40]])).last_hidden_state for head in heads]
+    assert past.sum(1).tolist() == list(map(len, heads))
+    for row, wanted in zip(found, alone, strict=True):
+        torch.testing.assert_close(row[-1], wanted[0, -1], atol=1e-4, rtol=1e-4)
+    plain = all(isinstance(layer, RoomyLayer) for layer in cache.layers)
+    if heads is HEADS:
+        assert read == (6 + 2 * 6 + 5 * 3 if plain else 5 * 15), "root, then story and no story, then five ends"

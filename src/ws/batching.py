@@ -1,19 +1,21 @@
 """Rows of token ids as batches: sorted by length, padded, the beginnings that rows share computed once.
 
-Rows = head + tail. Heads that are equal (one prompt at many doses and samples) run once, unsteered; their cache
-columns are copied to the rows, and the tails run behind them. Position ids come from the mask: padding changes nothing.
+Rows = head + tail. Heads that are equal (one prompt at many doses and samples) run once, unsteered, and so does what
+different heads begin with alike; their cache columns are copied to the rows, and the tails run behind them. Position
+ids come from the mask: padding changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from ws.caching import fork, new_cache
+from ws.caching import RoomyLayer, fork, new_cache
 from ws.models import LM, positions
 
 __all__ = ["Prefix", "by_length", "by_tokens", "pad", "share", "starts_of"]
@@ -66,15 +68,54 @@ class Prefix:
         """(cache, mask (B, P)) with one entry per row, or for `some` of them; the heads' own cache stays as it is."""
         index = self.index if some is None else self.index[list(some)]
         cache = fork(self.cache)
-        cache.batch_select_indices(index)
+        if len(index) != len(self.mask) or not torch.equal(index, torch.arange(len(index), device=index.device)):
+            cache.batch_select_indices(index)
         return cache, self.mask[index]
 
 
 def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = None) -> Prefix:
-    """Run the different heads once, left-padded and unsteered, through `forward` (the body); no head may be empty."""
-    different = {tuple(head): i for i, head in enumerate(dict.fromkeys(map(tuple, heads)))}
-    ids, mask = pad(list(different), lm.pad_id, lm.device, left=True)
+    """Run the different heads once, left-padded and unsteered, through `forward` (the body); no head may be empty.
+
+    What heads begin with alike (the system turn of them all, the text of two) runs once, too.
+    """
+    rows = list(dict.fromkeys(map(tuple, heads)))
     cache = new_cache(lm)
-    kw = {"attention_mask": mask, "position_ids": positions(mask), "past_key_values": cache, "use_cache": True}
-    (forward or lm.body)(input_ids=ids, **kw)
-    return Prefix(cache, mask, torch.tensor([different[tuple(head)] for head in heads], device=lm.device))
+    mask, before = torch.zeros(1, 0, dtype=torch.long, device=lm.device), [0] * len(rows)
+    known: dict[tuple[int, ...], int] = {(): 0}
+    for ends in _ends(lm, rows):
+        parts = {row[:end]: (row[:start], row[start:end]) for row, start, end in zip(rows, before, ends, strict=True)}
+        parents = torch.tensor([known[parent] for parent, _ in parts.values()], device=lm.device)
+        cache.batch_select_indices(parents)
+        ids, kept = pad([part for _, part in parts.values()], lm.pad_id, lm.device, left=True)
+        mask = torch.cat([mask[parents], kept], 1)
+        kw = {"position_ids": positions(mask)[:, -ids.shape[1] :], "past_key_values": cache, "use_cache": True}
+        (forward or lm.body)(input_ids=ids, attention_mask=mask, **kw)
+        known, before = {head: i for i, head in enumerate(parts)}, ends
+    return Prefix(cache, mask, torch.tensor([known[tuple(head)] for head in heads], device=lm.device))
+
+
+def _ends(lm: LM, rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """How far each row is read by each of up to three forwards: what all share, what two share, all of it.
+
+    A step that spares less than an eighth of the tokens is left out; so are all where a window counts columns, since
+    padding then comes to stand between tokens.
+    """
+    whole, order = [len(row) for row in rows], sorted(range(len(rows)), key=lambda i: rows[i])
+    if not all(isinstance(layer, RoomyLayer) for layer in new_cache(lm).layers):
+        return [whole]
+    near = [0] * len(rows)
+    for i, j in pairwise(order):
+        near[i], near[j] = max(near[i], alike := _alike(rows[i], rows[j])), alike
+    root = [_alike(rows[order[0]], rows[order[-1]])] * len(rows)
+    ends, least, before = [], sum(whole) / 8, [0] * len(rows)
+    for step in (root, near):
+        parts = {row[:end]: end - start for row, start, end in zip(rows, before, step, strict=True)}
+        if sum(step) - sum(before) - sum(parts.values()) > least:
+            ends.append(step)
+            before = step
+    return [*ends, whole]
+
+
+def _alike(a: Ids, b: Ids) -> int:
+    """How many tokens two rows begin with alike."""
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ws.batching import pad
-from ws.caching import fork, new_cache
+from ws.batching import share
+from ws.caching import fork
 from ws.models import LM, check_length
 from ws.storing import digest
 
@@ -36,9 +36,7 @@ class Cached:
         context."""
         check_length(lm, max(rows, key=len), room)
         self.lm = lm
-        self.cache = new_cache(lm)
-        self.mask = torch.zeros(len(rows), 0, dtype=torch.long, device=lm.device)
-        self._run(*pad(rows, lm.pad_id, lm.device, left=True))
+        self.cache, self.mask = share(lm, rows).rows()
 
     @property
     def columns(self) -> int:

@@ -198,7 +198,7 @@ class SlotReader:
         """(B,) 1.0 where the greedy continuation of the prefill closes to JSON that holds an allowed value."""
         texts = self._decode(tokens)
         for _ in range(self._json_room):
-            if all("}" in text for text in texts):
+            if all(map(self.wording.is_closed, texts)):
                 break
             following = self.lm.head(rows.block(tokens[:, -1:])[:, -1]).argmax(-1, keepdim=True)
             tokens = torch.cat([tokens, following], 1)

@@ -13,6 +13,7 @@ from ws.models import LM
 __all__ = ["Wording", "wording_of"]
 
 LABELS = {f: f for f in FOUNDATIONS} | {"SocialNorms": "Social norms"}
+WORD_END = re.compile(r"[^a-z]")
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,16 @@ class Wording:
         Without a prefill: whether the continuation opens with a label as its first word.
         """
         if not self.prefill:
-            return re.split(r"[^a-z]", continuation, maxsplit=1)[0] in self.labels.values()
+            return WORD_END.split(continuation, maxsplit=1)[0] in self.labels.values()
         try:
             read = json.loads(self.prefill + continuation.split("}")[0] + "}")
         except json.JSONDecodeError:
             return False
         return "}" in continuation and list(read.values()) in [[label] for label in self.labels.values()]
+
+    def is_closed(self, continuation: str) -> bool:
+        """Whether `is_valid` stays what it is, whatever follows."""
+        return bool("}" in continuation if self.prefill else WORD_END.search(continuation))
 
 
 def wording_of(lm: LM) -> Wording:
