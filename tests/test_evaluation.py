@@ -28,8 +28,9 @@ from ws.evaluation.backends import Builtin, External, backend_of
 from ws.evaluation.behaviour import behaviour_of, read_behaviour, takes_side
 from ws.evaluation.cached import _PREFIXES
 from ws.evaluation.capability import capability_items, is_right
-from ws.evaluation.freetext import TEXTS, mark_readable, spread
+from ws.evaluation.freetext import TEXTS, limit_of, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items, shipped_items
+from ws.evaluation.memory import share_bases
 from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import read_vignettes
 from ws.mini.reading import Reading as Read
@@ -193,6 +194,24 @@ def test_the_base_is_measured_once_per_settings(tiny: LM, axis: Axis, monkeypatc
     assert len(calls) == 5, "a persona is no base"
 
 
+def test_processes_that_share_a_folder_measure_the_base_once(
+    tiny: LM, axis: Axis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = ws.evaluate(tiny, axis, items=items(), texts=8, **SHORT)
+    share_bases(tmp_path)
+    try:
+        ws.evaluation.forget_bases()
+        first = ws.evaluate(tiny, axis, items=items(), texts=8, **SHORT)
+        ws.evaluation.forget_bases()  # as another process, which has measured nothing yet
+        monkeypatch.setattr(evaluator, "free_text", lambda *_, **__: pytest.fail("written again"))
+        monkeypatch.setattr(backends.Builtin, "read", lambda *_, **__: pytest.fail("read again"))
+        second = ws.evaluate(tiny, axis, items=items(), texts=8, **SHORT)
+    finally:
+        share_bases(None)
+    for report in (first, second):
+        assert report.per_row.equals(alone.per_row) and report.text.equals(alone.text)
+
+
 def test_remembered_prompts_change_no_number(tiny: LM, axis: Axis) -> None:
     v = direction(tiny)
     fresh = ws.evaluate(tiny, axis, direction=v, c=C, items=items(), **QUICK)
@@ -349,18 +368,23 @@ def test_readable_needs_all_three() -> None:
 
 def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, bool]] = []
+    made: list[pl.DataFrame] = []
     write = freetext.free_text
 
     def watch(lm: LM, axis: Axis, prompts: Sequence[str], n: int, **kw: Any) -> list[pl.DataFrame]:
-        asked.append((kw["seed"], kw["direction"] is None))
-        return [f.with_columns(finished=True, rep=0.0) for f in write(lm, axis, prompts, n, **kw)]
+        asked.append((n, kw["direction"] is None))
+        made.extend(f.with_columns(finished=True, rep=0.0) for f in write(lm, axis, prompts, n, **kw))
+        return made[-1:]
 
     monkeypatch.setattr(evaluator, "free_text", watch)
     settings: dict[str, Any] = {"items": items(), "think": 0, "texts": 12, "seed": 5, **SHORT}
     moved = ws.evaluate(tiny, axis, direction=direction(tiny, 4.0), c=1.0, **settings)
-    assert asked == [(5 + freetext.LIMIT_SEED, True), (5, True), (5, False)]
+    assert asked == [(2 * 3, True), (3, False)], "four prompts, three samples, and three more for the limit"
     base = ws.evaluate(tiny, axis, **settings)
-    assert len(asked) == 3, "the base's text was there already"
+    assert len(asked) == 2, "the base's text was there already"
+    limit = limit_of(made[0].filter(pl.col("sample") >= 3))
+    assert base.text["readable"].to_list() == (base.text["tail_ppl"] < limit).to_list()
+    assert made[0].filter(pl.col("sample") < 3)["text"].to_list() == base.text["text"].to_list()
     assert base.coh_text == base.coh_text_base > 0.5 and base.coherence == min(base.p_ans_any, 1)
     assert moved.coh_text_base == base.coh_text and moved.coh_text < base.coh_text
     assert list(moved.text.schema) == list(TEXTS)

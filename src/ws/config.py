@@ -197,7 +197,7 @@ def mini_quick() -> RunConfig:
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0,), samples=2, prompts=48, keep=64),
-        evaluation=EvalConfig(texts=80, think=0, exam=60),
+        evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )
@@ -209,7 +209,7 @@ def mini_full() -> RunConfig:
     return dataclasses.replace(
         quick,
         dose=dataclasses.replace(quick.dose, bisect=4, texts=200, random_draws=16),
-        evaluation=EvalConfig(texts=200),
+        evaluation=EvalConfig(texts=200, batch_size=128),
         seeds=(0, 1, 2),
     )
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +29,7 @@ import torch
 from ws.axes import Axis, load_axis
 from ws.config import RunConfig
 from ws.errors import UserError
+from ws.evaluation.memory import share_bases
 from ws.models import LM, load_configured
 from ws.progress import Event, Listener
 from ws.recording import RunFolder
@@ -58,7 +61,9 @@ class Crew:
         self.workers = workers
         self.events = context.SimpleQueue()
         end, self.hold = context.Pipe(duplex=False)
-        self.pool = ProcessPoolExecutor(workers, context, _begin, (config, self.events, end))
+        self.bases = TemporaryDirectory(prefix="ws-bases-")  # what one worker measured of the base serves the others
+        given = config, self.events, end, Path(self.bases.name)
+        self.pool = ProcessPoolExecutor(workers, context, _begin, given)
         with _deaf():
             for _ in range(workers):
                 self.pool.submit(_load)  # what goes wrong in there goes wrong again in the first stage, which says it
@@ -71,6 +76,7 @@ class Crew:
         """End the workers at once; what they had not finished leaves nothing that a reader would see."""
         self.hold.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
+        self.bases.cleanup()
 
     def play(self, round: Round) -> None:
         """All stages of the round up to its table, each as soon as those that it reads are there.
@@ -148,17 +154,19 @@ def _deaf() -> Iterator[None]:
 _GIVEN: tuple[RunConfig, Any]
 
 
-def _begin(config: RunConfig, events: Any, end: Any) -> None:
+def _begin(config: RunConfig, events: Any, end: Any, bases: Path) -> None:
     """Remember what the run is, and end when the process that started this one does."""
     global _GIVEN
     _GIVEN = config, events
+    share_bases(bases)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(end,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(end, bases), daemon=True).start()
 
 
-def _end_with(end: Any) -> None:
+def _end_with(end: Any, bases: Path) -> None:
     with suppress(EOFError, OSError):
         end.recv()
+    shutil.rmtree(bases, ignore_errors=True)  # a parent that was killed cannot
     os._exit(1)
 
 

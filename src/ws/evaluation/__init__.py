@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from ws.evaluation.comparison import compare, retain, retain_behaviour, summary
 from ws.evaluation.definitions import DEFINITIONS
-from ws.evaluation.evaluator import evaluate, forget_bases
+from ws.evaluation.evaluator import evaluate
+from ws.evaluation.memory import forget_bases
 from ws.evaluation.report import Report
 
 __all__ = [

@@ -7,12 +7,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,11 +20,11 @@ from ws.axes import Axis
 from ws.errors import UserError
 from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.behaviour import read_behaviour
-from ws.evaluation.cached import forget_prefixes
 from ws.evaluation.capability import ANSWERS, ask, capability_items
 from ws.evaluation.dilemmas import DILEMMAS, read_dilemmas
-from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
+from ws.evaluation.freetext import TEXTS, beside_base, free_text, limit_of, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
+from ws.evaluation.memory import remembered
 from ws.evaluation.report import Report
 from ws.evaluation.slots import Reading
 from ws.models import LM
@@ -34,16 +32,11 @@ from ws.steering import Direction, refuse_steered
 from ws.storing import digest
 from ws.tracing import adapted
 
-__all__ = ["evaluate", "forget_bases"]
+__all__ = ["evaluate"]
 
-T = TypeVar("T")
 EXAM = 300  # capability items: their 95 % interval is about +-0.05
 THINK = {True: (0, 20), False: (128,)}  # embedded model, others: think budgets, the headline first
-REMEMBERED = 64  # parts of bases
 OPTIONAL: dict[str, Any] = {"text": TEXTS, "exam": ANSWERS, "dilemmas": DILEMMAS}
-
-_MEMORY: OrderedDict[str, Any] = OrderedDict()
-_MEMORY_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -206,7 +199,7 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
     stale, size = bool(arm.adapters), plan.batch_size
 
     def part(name: str, asked: Any, compute: Callable[[], list[pl.DataFrame]]) -> list[pl.DataFrame]:
-        return _remembered(lm, [name, asked], compute) if arm == _BASE else compute()
+        return remembered(lm, [name, asked], compute) if arm == _BASE else compute()
 
     def rows(reading: Reading) -> list[pl.DataFrame]:
         asked = [plan.backend.name, plan.backend.identity(plan.items, reading), asdict(reading)]
@@ -232,17 +225,22 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
     Greedy text has no other sample: its limit comes from the base's sampled text.
     """
 
-    def write(arm: _Arm, seed: int, heat: float | None = plan.temperature) -> list[pl.DataFrame]:
-        return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, adapters=arm.adapters, seed=seed,
+    def write(arm: _Arm, n: int = plan.n, heat: float | None = plan.temperature) -> list[pl.DataFrame]:
+        return free_text(lm, plan.axis, plan.prompts, n, **arm.treatment, adapters=arm.adapters, seed=plan.seed,
                          temperature=heat, max_new_tokens=plan.new_tokens, batch_size=2 * plan.batch_size)
 
     def of_base() -> tuple[float, pl.DataFrame]:
-        limit = limit_of(write(_BASE, plan.seed + LIMIT_SEED, plan.temperature or None)[0])
-        return limit, mark_readable(write(_BASE, plan.seed)[0], limit)
+        if plan.temperature == 0:
+            (base,), (other,) = write(_BASE), write(_BASE, heat=None)
+        else:  # written together: most of a short batch's time does not depend on its size
+            (both,) = write(_BASE, 2 * plan.n)
+            base, other = (both.filter(half) for half in (pl.col("sample") < plan.n, pl.col("sample") >= plan.n))
+        limit = limit_of(other)
+        return limit, mark_readable(base, limit)
 
     settings = ["text", plan.text_settings, plan.seed, plan.batch_size, plan.axis.narration]
-    limit, base = _remembered(lm, settings, of_base)
-    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, plan.seed)]
+    limit, base = remembered(lm, settings, of_base)
+    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm)]
     return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
 
 
@@ -266,25 +264,3 @@ def _named(thing: Any) -> Any:
     if thing is None or isinstance(thing, int | float):
         return thing
     return getattr(thing, "method", None) or getattr(thing, "digest", None) or type(thing).__name__
-
-
-def _remembered(lm: LM, settings: list[Any], compute: Callable[[], T]) -> T:
-    """What the base gave in this process for the same weights, template and settings."""
-    key = digest([lm.fingerprint, str(lm.dtype), str(lm.device), lm.neutral, str(lm.tok.chat_template), settings])
-    with lm.lock:
-        with _MEMORY_LOCK:  # private copies have a lock of their own and share this memory
-            found: T | None = _MEMORY.get(key)
-        if found is None:
-            found = compute()
-            with _MEMORY_LOCK:
-                _MEMORY[key] = found
-                while len(_MEMORY) > REMEMBERED:
-                    _MEMORY.popitem(last=False)
-    return found
-
-
-def forget_bases() -> None:
-    """Forget the base's cached measurements, for example after weights were changed in place."""
-    forget_prefixes()
-    with _MEMORY_LOCK:
-        _MEMORY.clear()
