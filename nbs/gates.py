@@ -416,8 +416,8 @@ def _(run, tail):
 @app.cell(hide_code=True)
 def _(marked, run, tail):
     mo.stop(run is None)
-    _key = (*views.learned.key_of(run), tail.value)
-    charts.picture(_key, charts.sieve_chart, marked, tail.value, run.limits()["rep"], views.shares(marked))
+    _data = charts.sieve_data(marked, tail.value, run.limits()["rep"], views.shares(marked))
+    charts.picture(charts.sieve_states(_data), charts.sieve_chart, _data).showing(_data)
     return
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import runpy
@@ -16,7 +17,7 @@ import pytest
 import ws.views.live
 import ws.views.sieve
 from tests.hostile import HOSTILE
-from ws import views
+from ws import charts, views
 from ws.arms import reports_of
 from ws.axes import load_axis
 from ws.config import RunConfig, recipe_for, to_dict
@@ -391,3 +392,20 @@ def test_the_ids_in_the_evidence_are_those_of_the_stored_rows(example: Run) -> N
         assert float(most[2]) >= max(math.log(was[i] / p[i]) for i in p) - 0.006
         texts = reports[arm].text.filter(pl.col("prompt_id") == sample[1], pl.col("sample") == int(sample[2]))
         assert texts["readable"].to_list() == [True]
+
+
+def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) -> None:
+    def data(tail: float) -> dict[str, Any]:
+        marked = views.marked(example, tail)
+        return charts.sieve_data(marked, tail, 0.3, views.shares(marked))
+
+    one, other = data(20.0), data(60.0)
+    assert charts.sieve_states(one) == charts.sieve_states(other) and one != other
+    moved = charts.picture("test", charts.sieve_chart, one).showing(other)
+    fresh = charts.sieve_chart(other).to_dict()
+    assert json.loads(moved.spec)["datasets"] == fresh["datasets"] == other
+    rules = [row["tail_ppl"] for row in fresh["datasets"]["threshold"]]
+    drawn = {row["id"]: row["state"] for row in fresh["datasets"]["texts"]}
+    assert rules == [60.0] and set(drawn.values()) > {"kept", "tail_ppl"}
+    shown = charts.picture("test too", charts.sieve_chart, other)
+    assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"

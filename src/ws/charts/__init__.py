@@ -9,7 +9,7 @@ from ws.charts.picture import picture
 from ws.charts.planes import plane_chart, planes_chart
 from ws.charts.profile import profile_chart
 from ws.charts.response import band_chart, response_chart
-from ws.charts.sieve import roc_chart, sieve_chart
+from ws.charts.sieve import roc_chart, sieve_chart, sieve_data, sieve_states
 from ws.charts.style import embedded, save
 from ws.charts.training import training_chart
 from ws.charts.zigzag import zigzag_chart
@@ -17,5 +17,5 @@ from ws.charts.zigzag import zigzag_chart
 __all__ = [
     "band_chart", "clicked_arm", "dose_chart", "drift_chart", "embedded", "gauges_chart", "ladder_chart",
     "pareto_chart", "picture", "plane_chart", "planes_chart", "profile_chart", "response_chart",
-    "roc_chart", "save", "sieve_chart", "training_chart", "zigzag_chart",
+    "roc_chart", "save", "sieve_chart", "sieve_data", "sieve_states", "training_chart", "zigzag_chart",
 ]  # fmt: skip

@@ -36,6 +36,11 @@ class Picture:
                 parameter["value"] = value
         return Picture(json.dumps(spec))
 
+    def showing(self, data: dict[str, Any]) -> Picture:
+        """The same picture with other data sets in place of its own, by name."""
+        spec = json.loads(self.spec)
+        return Picture(json.dumps(spec | {"datasets": spec.get("datasets", {}) | data}))
+
     def _mime_(self) -> tuple[str, str]:
         return MIME, self.spec
 

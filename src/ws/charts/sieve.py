@@ -9,61 +9,64 @@ import polars as pl
 
 from ws.charts.style import BLUE, GREY, RULE, STATES, embedded
 
-__all__ = ["roc_chart", "sieve_chart"]
+__all__ = ["roc_chart", "sieve_chart", "sieve_data", "sieve_states"]
 
 
-def _state(states: pl.Series) -> alt.Color:
-    """Colours of the states that occur, kept first."""
-    here = [name for name in STATES if name in set(states)]
-    scale = alt.Scale(domain=here, range=[STATES[name] for name in here])
-    return alt.Color("state:N", title="kept, or why dropped", scale=scale)
+def sieve_data(marked: pl.DataFrame, tail_ppl: float, rep: float | None, shares: pl.DataFrame) -> dict[str, Any]:
+    """What `sieve_chart` draws at a threshold: its data sets by name, of which a picture takes others."""
+    texts = marked.filter(pl.col("tail_ppl").is_finite() & (pl.col("tail_ppl") > 0)).select(
+        "id", "tail_ppl", "rep", "state", "c", bite=pl.col("bite").clip(lower_bound=0)
+    )
+    rank = pl.col("state").replace_strict({state: i for i, state in enumerate(STATES)}, default=len(STATES))
+    return {
+        "texts": texts.to_dicts(),
+        "doses": shares.with_columns(rank=rank).to_dicts(),
+        "threshold": [{"tail_ppl": tail_ppl}],
+        "most": [] if rep is None else [{"rep": rep}],
+    }
 
 
-def sieve_chart(
-    marked: pl.DataFrame, tail_ppl: float, rep: float | None, shares: pl.DataFrame, width: int = 600
-) -> alt.VConcatChart:
+def sieve_states(data: dict[str, Any]) -> tuple[str, ...]:
+    """The states that occur, kept first: what the chart's legends depend on."""
+    here = {row["state"] for name in ("texts", "doses") for row in data[name]}
+    return tuple(name for name in STATES if name in here)
+
+
+def sieve_chart(data: dict[str, Any], width: int = 600) -> alt.VConcatChart:
     """Every completion as a point, and below per dose what was kept: one chart, which is drawn faster than two."""
-    above, below = _points(marked, tail_ppl, rep, width), _bars(shares, width)
-    chart: alt.VConcatChart = embedded(alt.vconcat(above, below).resolve_scale(color="independent"))
+    scale = alt.Scale(domain=(here := sieve_states(data)), range=[STATES[name] for name in here])
+    color = alt.Color("state:N", title="kept, or why dropped", scale=scale)
+    both = alt.vconcat(_points(color, width), _bars(color, width)).resolve_scale(color="independent")
+    chart: alt.VConcatChart = embedded(both)
+    chart.datasets = data
     return chart
 
 
-def _points(marked: pl.DataFrame, tail_ppl: float, rep: float | None, width: int) -> Any:
+def _points(color: alt.Color, width: int) -> Any:
     """Tail perplexity (log) by repetition; colour: kept or the reason, size: bite (nats per token); limits as lines."""
-    rows = marked.filter(pl.col("tail_ppl").is_finite() & (pl.col("tail_ppl") > 0)).select(
-        "id", "tail_ppl", "rep", "state", "c", "split", bite=pl.col("bite").clip(lower_bound=0)
-    )
     x = alt.X("tail_ppl:Q", title="tail perplexity under base (log)", scale=alt.Scale(type="log"))
-    points = alt.Chart(rows).mark_circle(opacity=0.65, stroke=GREY, strokeWidth=0.3).encode(
-        x=x, y=alt.Y("rep:Q", title="repetition (share of top n-gram)", scale=alt.Scale(type="sqrt")),
-        color=_state(rows["state"]),
+    points = alt.Chart(alt.NamedData("texts")).mark_circle(opacity=0.65, stroke=GREY, strokeWidth=0.3).encode(
+        x=x, y=alt.Y("rep:Q", title="repetition (share of top n-gram)", scale=alt.Scale(type="sqrt")), color=color,
         size=alt.Size("bite:Q", title="bite (nats/token)", scale=alt.Scale(range=[15, 260])),
         tooltip=["id:Q", "state:N", *(alt.Tooltip(f"{n}:Q", format=".3g") for n in ("c", "tail_ppl", "rep", "bite"))],
     )  # fmt: skip
-    limit = alt.Chart(pl.DataFrame({"tail_ppl": [tail_ppl]})).mark_rule(color=RULE, size=2).encode(x="tail_ppl:Q")
-    layers = [points, limit]
-    if rep is not None:
-        edge = alt.Chart(pl.DataFrame({"rep": [rep]})).mark_rule(color=RULE, strokeDash=[6, 3]).encode(y="rep:Q")
-        layers.append(edge)
-    return alt.layer(*layers).properties(width=width, height=260)
+    limit = alt.Chart(alt.NamedData("threshold")).mark_rule(color=RULE, size=2).encode(x="tail_ppl:Q")
+    edge = alt.Chart(alt.NamedData("most")).mark_rule(color=RULE, strokeDash=[6, 3]).encode(y="rep:Q")
+    return alt.layer(points, limit, edge).properties(width=width, height=260)
 
 
-def _bars(shares: pl.DataFrame, width: int) -> Any:
+def _bars(color: alt.Color, width: int) -> Any:
     """Per dose the share kept (with its 95 % interval) and the share that each criterion dropped."""
-    order = {state: i for i, state in enumerate(STATES)}
-    rows = shares.with_columns(
-        dose=pl.col("c").map_elements(lambda c: f"{c:.4g}", pl.String),
-        rank=pl.col("state").replace_strict(order, default=len(order)),
+    doses = alt.Chart(alt.NamedData("doses")).encode(
+        x=alt.X("c:O", title="coefficient c", axis=alt.Axis(labelAngle=0, format=".4~g"))
     )
-    doses = rows.sort("c")["dose"].unique(maintain_order=True).to_list()
-    x = alt.X("dose:O", title="coefficient c", sort=doses, axis=alt.Axis(labelAngle=0))
-    bars = alt.Chart(rows).mark_bar().encode(
-        x=x, y=alt.Y("share:Q", title="share of completions", stack="zero", scale=alt.Scale(domain=[0, 1])),
-        color=_state(rows["state"]), order="rank:Q",
-        tooltip=["dose:O", "state:N", "n:Q", "of:Q", alt.Tooltip("share:Q", format=".2f")],
+    bars = doses.mark_bar().encode(
+        y=alt.Y("share:Q", title="share of completions", stack="zero", scale=alt.Scale(domain=[0, 1])),
+        color=color, order="rank:Q",
+        tooltip=["c:O", "state:N", "n:Q", "of:Q", alt.Tooltip("share:Q", format=".2f")],
     )  # fmt: skip
-    kept = rows.filter(pl.col("state") == "kept")
-    error = alt.Chart(kept).mark_rule(color="#ffffff", size=2).encode(x=x, y="low:Q", y2="high:Q")
+    kept = doses.transform_filter(alt.datum.state == "kept")
+    error = kept.mark_rule(color="#ffffff", size=2).encode(y="low:Q", y2="high:Q")
     return alt.layer(bars, error).properties(width=width, height=180)
 
 
