@@ -1,12 +1,14 @@
 """marimo's own command with this library imported first: `python -m ws.hosting run nbs/gates.py --port 2718 ...`.
 
-The first page then need not wait for torch: what takes seconds is done before the server answers.
+The first page then need not wait for torch, nor for what it shows of the example: what takes seconds is done before the
+server answers.
 """
 
 from __future__ import annotations
 
 import runpy
 import sys
+from pathlib import Path
 
 
 def main() -> None:
@@ -20,7 +22,25 @@ def main() -> None:
     if "--model" not in " ".join(sys.argv):
         load_model("mini")
         set_num_threads(1)  # on a model of this size two are slower as soon as anything else runs beside them
+        rehearse(sys.argv)
     runpy.run_module("marimo", run_name="__main__", alter_sys=True)
+
+
+def rehearse(words: list[str]) -> None:
+    """Run the notebook of this command line once, as a script, for what the library remembers of it.
+
+    What goes wrong in it is left to the page, which says it where it belongs.
+    """
+    page = next((word for word in words[1:] if Path(word).suffix == ".py"), None)
+    if page is None:
+        return
+    sys.argv = [page, *words[words.index("--") + 1 :]] if "--" in words else [page]
+    try:
+        runpy.run_path(page, run_name="rehearsal")["app"].run()
+    except Exception as error:  # noqa: BLE001  whatever a cell raises
+        print(f"{page} was not rehearsed: {error}", file=sys.stderr)
+    finally:
+        sys.argv = words
 
 
 if __name__ == "__main__":
