@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
+import sys
 import urllib.error
 import urllib.request
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,9 @@ from marimo._cli.parse_args import parse_args
 from tests.browser import ROOT, free_port, until
 from ws import cli
 from ws.errors import UserError
-from ws.serving import AppSettings, app_command, is_loopback, picked, run_named, token_file
+from ws.hosting import rehearse
+from ws.models import LM
+from ws.serving import AppSettings, app_command, is_loopback, notebook_file, picked, run_named, token_file
 from ws.views import tokens_of
 
 HERE = ("python", "-m", "marimo", "run", "nbs/gates.py")
@@ -190,3 +195,24 @@ def test_a_page_says_when_its_three_replies_are_more_than_the_app_gives() -> Non
     assert tokens_of(AppSettings(max_tokens=20), "mini") == 20
     with pytest.raises(UserError, match="3 samples were asked for, this app gives 1 to 2"):
         tokens_of(AppSettings(max_samples=2), "mini")
+
+
+def test_a_rehearsed_page_is_remembered_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM
+) -> None:
+    seen: OrderedDict[Any, Any] = OrderedDict()
+    monkeypatch.setattr(importlib.import_module("ws.charts.picture"), "_SEEN", seen)
+    words = ["hosting.py", "run", str(notebook_file("gates")), "--headless", "--", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", words)
+    rehearse(words)
+    drawn = {name for _, name, _ in seen}
+    assert {"response_chart", "sieve_chart", "planes_chart", "ladder_chart", "drift_chart"} <= drawn
+    assert sys.argv is words and not (tmp_path / "out").exists()
+
+
+def test_a_rehearsal_that_fails_is_said_and_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.py"
+    page.write_text("import marimo\napp = marimo.App()\n@app.cell\ndef _():\n    1 / 0\n    return\n")
+    rehearse(["hosting.py", "run", str(page)])
+    rehearse(["hosting.py", "--help"])
+    assert "was not rehearsed: division by zero" in capsys.readouterr().err
