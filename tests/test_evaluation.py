@@ -28,7 +28,7 @@ from ws.evaluation.backends import Builtin, External, backend_of
 from ws.evaluation.behaviour import behaviour_of, read_behaviour, takes_side
 from ws.evaluation.cached import _PREFIXES
 from ws.evaluation.capability import capability_items, is_right
-from ws.evaluation.freetext import TEXTS, limit_of, mark_readable, spread
+from ws.evaluation.freetext import TEXTS, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items, shipped_items
 from ws.evaluation.memory import share_bases
 from ws.evaluation.slots import Reading
@@ -368,23 +368,18 @@ def test_readable_needs_all_three() -> None:
 
 def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, bool]] = []
-    made: list[pl.DataFrame] = []
     write = freetext.free_text
 
     def watch(lm: LM, axis: Axis, prompts: Sequence[str], n: int, **kw: Any) -> list[pl.DataFrame]:
-        asked.append((n, kw["direction"] is None))
-        made.extend(f.with_columns(finished=True, rep=0.0) for f in write(lm, axis, prompts, n, **kw))
-        return made[-1:]
+        asked.append((kw["seed"], kw["direction"] is None))
+        return [f.with_columns(finished=True, rep=0.0) for f in write(lm, axis, prompts, n, **kw)]
 
     monkeypatch.setattr(evaluator, "free_text", watch)
     settings: dict[str, Any] = {"items": items(), "think": 0, "texts": 12, "seed": 5, **SHORT}
     moved = ws.evaluate(tiny, axis, direction=direction(tiny, 4.0), c=1.0, **settings)
-    assert asked == [(2 * 3, True), (3, False)], "four prompts, three samples, and three more for the limit"
+    assert asked == [(5 + freetext.LIMIT_SEED, True), (5, True), (5, False)]
     base = ws.evaluate(tiny, axis, **settings)
-    assert len(asked) == 2, "the base's text was there already"
-    limit = limit_of(made[0].filter(pl.col("sample") >= 3))
-    assert base.text["readable"].to_list() == (base.text["tail_ppl"] < limit).to_list()
-    assert made[0].filter(pl.col("sample") < 3)["text"].to_list() == base.text["text"].to_list()
+    assert len(asked) == 3, "the base's text was there already"
     assert base.coh_text == base.coh_text_base > 0.5 and base.coherence == min(base.p_ans_any, 1)
     assert moved.coh_text_base == base.coh_text and moved.coh_text < base.coh_text
     assert list(moved.text.schema) == list(TEXTS)

@@ -22,7 +22,7 @@ from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.behaviour import read_behaviour
 from ws.evaluation.capability import ANSWERS, ask, capability_items
 from ws.evaluation.dilemmas import DILEMMAS, read_dilemmas
-from ws.evaluation.freetext import TEXTS, beside_base, free_text, limit_of, mark_readable, spread
+from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
 from ws.evaluation.memory import remembered
 from ws.evaluation.report import Report
@@ -225,22 +225,17 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
     Greedy text has no other sample: its limit comes from the base's sampled text.
     """
 
-    def write(arm: _Arm, n: int = plan.n, heat: float | None = plan.temperature) -> list[pl.DataFrame]:
-        return free_text(lm, plan.axis, plan.prompts, n, **arm.treatment, adapters=arm.adapters, seed=plan.seed,
+    def write(arm: _Arm, seed: int, heat: float | None = plan.temperature) -> list[pl.DataFrame]:
+        return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, adapters=arm.adapters, seed=seed,
                          temperature=heat, max_new_tokens=plan.new_tokens, batch_size=2 * plan.batch_size)
 
     def of_base() -> tuple[float, pl.DataFrame]:
-        if plan.temperature == 0:
-            (base,), (other,) = write(_BASE), write(_BASE, heat=None)
-        else:  # written together: most of a short batch's time does not depend on its size
-            (both,) = write(_BASE, 2 * plan.n)
-            base, other = (both.filter(half) for half in (pl.col("sample") < plan.n, pl.col("sample") >= plan.n))
-        limit = limit_of(other)
-        return limit, mark_readable(base, limit)
+        limit = limit_of(write(_BASE, plan.seed + LIMIT_SEED, plan.temperature or None)[0])
+        return limit, mark_readable(write(_BASE, plan.seed)[0], limit)
 
     settings = ["text", plan.text_settings, plan.seed, plan.batch_size, plan.axis.narration]
     limit, base = remembered(lm, settings, of_base)
-    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm)]
+    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, plan.seed)]
     return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
 
 
