@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from ws.axes import load_axis
+from ws.evaluation import evaluate, retain
 from ws.extraction import extract
+from ws.healing import HealConfig, heal
 from ws.mini import card
 from ws.models import LM, load_model
 
@@ -180,6 +182,17 @@ def test_heal_from_replies_alone() -> None:
     assert h["retain_behaviour"] >= 0.8, h
     assert h["healed"]["capability"] >= h["base"]["capability"] - 0.03, h
     assert h["healed"]["coh_text"] >= h["base"]["coh_text"] - 0.03, h
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_enough_replies_heal_whatever_the_draw(seed: int) -> None:
+    """64 replies of these draws keep .30 (the draw of seed 0 happens to keep .75); 256 less the filter's keep half."""
+    data = card.heal_data(lm(), direction(), 1.0, rows=256, n=4, seed=seed)
+    axis, quiet = card.axis_of(lm()), {"think": 0, "free_text": False, "capability": False}
+    student = heal(lm(), data, HealConfig(beta=0.1, epochs=2, seed=seed), axis=axis)
+    base, steered = evaluate(lm(), axis, direction=direction(), c=[0.0, 1.0], **quiet)
+    kept = retain(base, evaluate(lm(), axis, adapters=[student], **quiet), [steered], [1.0] * data.height)
+    assert kept.value >= 0.5, kept
 
 
 def test_a_very_large_beta_undoes() -> None:

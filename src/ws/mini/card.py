@@ -139,11 +139,13 @@ def filter_auc(lm: LM, v: Direction) -> float:
     return auc(df["tail_ppl"].to_numpy(), (df["c"] > 0).to_numpy())
 
 
-def heal_data(lm: LM, v: Direction, c: float, rows: int = 64, seed: int = 0, filtered: bool = True) -> pl.DataFrame:
-    """Replies of the train prompts at dose c, filtered by the default criteria (or not), the first `rows`."""
+def heal_data(
+    lm: LM, v: Direction, c: float, rows: int = 64, seed: int = 0, filtered: bool = True, n: int = 2
+) -> pl.DataFrame:
+    """n replies to every train prompt at dose c, filtered by the default criteria (or not), the first `rows`."""
     axis = axis_of(lm)
     prompts = [Prompt(p, split="train") for p in axis.train]
-    df = score(lm, generate(lm, prompts, v, c=c, n=2, seed=seed), axis)
+    df = score(lm, generate(lm, prompts, v, c=c, n=n, seed=seed), axis)
     if filtered:
         base = score(lm, generate(lm, prompts, n=2, seed=seed + 1), axis)
         df = keep(df, tail_ppl=tail_limit(base), rep=0.3, narrates=False, refuses=False)
