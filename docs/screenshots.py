@@ -1,4 +1,4 @@
-"""Screenshots of the app's views into docs/img, light and dark, at 1280 px: `make shots` (needs chromium)."""
+"""Screenshots of every page's views into docs/img, light and dark, at 1280 px: `make shots` (needs chromium)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,42 @@ sys.path.insert(0, str(ROOT))
 
 from tests.browser import DEEP, Browser, serving  # noqa: E402
 
-SECTIONS = {"steer": "Steer?", "filter": "Filter?", "learn": "Learn?"}
+# page: (headings that get a picture of their own, by its name; when the page is whole)
+PAGES = {
+    "gates": (
+        {"steer": "Steer?", "filter": "Filter?", "learn": "Learn?"},
+        f"document.querySelectorAll('.ws-card').length >= 7 && ({DEEP})('svg.marks').length >= 3",
+    ),
+    "loop": (
+        {"map": "The map", "diary": "Diary"},
+        f"({DEEP})('svg.marks').length >= 3 && ({DEEP})('table').length >= 2",
+    ),
+    "compare": (
+        {"plane": "Shift against coherence", "equal": "At equal shift"},
+        f"({DEEP})('svg.marks').length >= 1 && ({DEEP})('table').length >= 4",
+    ),
+}
 
 
-def shoot(url: str, dark: bool) -> None:
-    """The first screen, an opened tile, and each section from its heading on."""
+def shoot(url: str, name: str, dark: bool) -> None:
+    """The first screen, each section from its heading on, and an opened tile where there are tiles."""
     end = "-dark" if dark else ""
+    sections, whole = PAGES[name]
     with Browser(height=1000, dark=dark) as page:
         page.open(url)
-        page.wait("document.querySelectorAll('.ws-card').length >= 7", 120)
-        page.wait(f"({DEEP})('svg.marks').length >= 3", 120)
+        page.wait(whole, 120)
         time.sleep(2)
-        take(page, f"gates{end}.png")
-        for name, title in SECTIONS.items():
+        take(page, f"{name}{end}.png")
+        for part, title in sections.items():
             page.js(f"[...document.querySelectorAll('h2')].find(e => e.innerText == {title!r}).scrollIntoView()")
-            page.js("document.getElementById('App').scrollBy(0, -110)")
+            if name == "gates":  # the tiles stay in sight above everything
+                page.js("document.getElementById('App').scrollBy(0, -110)")
             time.sleep(1)
-            take(page, f"gates-{name}{end}.png")
-        page.js("document.querySelector('.ws-tile').open = true")
-        time.sleep(1)
-        take(page, f"gates-tile{end}.png")
+            take(page, f"{name}-{part}{end}.png")
+        if page.js("!!document.querySelector('.ws-tile')"):
+            page.js("document.querySelector('.ws-tile').open = true")
+            time.sleep(1)
+            take(page, f"{name}-tile{end}.png")
 
 
 def take(page: Browser, name: str) -> None:
@@ -39,6 +55,7 @@ def take(page: Browser, name: str) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as out, serving(["--out", out]) as address:
-        for dark in (False, True):
-            shoot(address, dark)
+    for notebook in PAGES:
+        with tempfile.TemporaryDirectory() as out, serving(["--out", out], notebook) as address:
+            for dark in (False, True):
+                shoot(address, notebook, dark)

@@ -210,6 +210,13 @@ def test_the_chosen_arm_stands_out_and_can_be_clicked() -> None:
     assert "datum.arm" not in json.dumps(pareto_chart(points).to_dict()["layer"][1])
 
 
+def test_twenty_arms_have_marks_of_their_own() -> None:
+    points = frame(*(point("f", beta, 0, 1.0, 0.9) for beta in range(20)))
+    dots = pareto_chart(points).to_dict()["layer"][3]["encoding"]
+    marks = list(zip(*(dots[name]["scale"]["range"] for name in ("color", "shape")), strict=True))
+    assert len(set(marks)) == len(marks) == 20, "neither colour nor shape alone tells so many apart"
+
+
 # From runs
 
 

@@ -12,8 +12,8 @@ from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, embedded, quiet
 
 __all__ = ["clicked_arm", "pareto_chart"]
 
-# Okabe and Ito's, for the arms beyond the first four
-COLOURS = [BLUE, ORANGE, GREEN, "#a4508b", "#56b4e9", "#9c6f2c", "#c0548a", "#5b6bb5"]
+# Okabe and Ito's, for the arms beyond the first four; one fewer than the shapes, so that 56 arms differ
+COLOURS = [BLUE, ORANGE, GREEN, "#a4508b", "#56b4e9", "#9c6f2c", "#5b6bb5"]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right"]
 CLICKED = "clicked"  # the selection: a click on any mark of an arm
 ENDS = [f"{name}{end}" for name in ("d_target", "coherence") for end in ("", "_low", "_high")]
