@@ -149,7 +149,7 @@ def training(page: Browser, url: str, moves: int) -> None:
     """Slider c while a training runs, then the training is cancelled."""
     open_at(page, url, beta=10)
     click(page, "Train at beta")
-    page.wait_text("step 1 of", 120)
+    page.wait("[...document.querySelectorAll('.ws-job')].some(e => e.textContent.includes('step '))", 120)
     times = []
     for i in range(0, moves, 15):
         page.open(f"{url}?beta=10&c=0.125&own=" + urllib.parse.quote(f"Should I tell a friend? {i}"))
