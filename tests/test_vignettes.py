@@ -232,6 +232,18 @@ def test_a_greedy_continuation_that_closes_is_counted(tiny: LM, monkeypatch: pyt
     assert read_vignettes(tiny, items(), Reading())[0]["json_valid"].to_list() == [0.0] * 7, "a random model"
 
 
+def test_a_continuation_goes_on_until_nothing_that_follows_can_change_it(
+    tiny: LM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wording, whole in ((wording_of(tiny), 'Care"}'), (wording_of(replace(tiny, is_mini=True)), "norms\n")):
+        assert [wording.is_closed(whole[:n]) for n in range(len(whole) + 1)] == [False] * len(whole) + [True]
+    monkeypatch.setattr(  # half of the rows close at once, the others with their sixth token
+        SlotReader, "_decode",
+        lambda _, tokens: ['Care"}'[: tokens.shape[1]] if i % 2 else "}" for i in range(len(tokens))],
+    )  # fmt: skip
+    assert read_vignettes(tiny, items(), Reading())[0]["json_valid"].mean() == pytest.approx(0.5)
+
+
 def test_a_row_that_is_not_finite_stays_visible(tiny: LM, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = SlotReader._whole
 

@@ -82,7 +82,7 @@ def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = 
     cache = new_cache(lm)
     mask, before = torch.zeros(1, 0, dtype=torch.long, device=lm.device), [0] * len(rows)
     known: dict[tuple[int, ...], int] = {(): 0}
-    for ends in _ends(lm, rows):
+    for ends in _ends(cache, rows):
         parts = {row[:end]: (row[:start], row[start:end]) for row, start, end in zip(rows, before, ends, strict=True)}
         parents = torch.tensor([known[parent] for parent, _ in parts.values()], device=lm.device)
         cache.batch_select_indices(parents)
@@ -94,14 +94,14 @@ def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = 
     return Prefix(cache, mask, torch.tensor([known[tuple(head)] for head in heads], device=lm.device))
 
 
-def _ends(lm: LM, rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
+def _ends(cache: DynamicCache, rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
     """How far each row is read by each of up to three forwards: what all share, what two share, all of it.
 
     A step that spares less than an eighth of the tokens is left out; so are all where a window counts columns, since
     padding then comes to stand between tokens.
     """
     whole, order = [len(row) for row in rows], sorted(range(len(rows)), key=lambda i: rows[i])
-    if not all(isinstance(layer, RoomyLayer) for layer in new_cache(lm).layers):
+    if not all(isinstance(layer, RoomyLayer) for layer in cache.layers):
         return [whole]
     near = [0] * len(rows)
     for i, j in pairwise(order):
