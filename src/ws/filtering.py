@@ -173,12 +173,20 @@ def tally(marked: pl.DataFrame) -> pl.DataFrame:
 
 
 def tail_limit(df: pl.DataFrame, quantile: float = 0.99) -> float:
-    """The quantile of tail_ppl in a scored frame, usually the base's; NaN where a row has none."""
+    """The quantile of tail_ppl in a scored frame, usually the base's; NaN where a row has none.
+
+    The smaller of the sample's own quantile and that of a Pareto tail fitted to its upper half (Hill 1975, Weissman
+    1978): among a hundred texts the 99th percentile is nearly the largest, one odd text of the base.
+    """
     _need(df, ("tail_ppl",))
     value = df["tail_ppl"].fill_null(math.nan)
     if not len(value) or value.is_nan().any():
         return math.nan
-    return float(value.quantile(quantile, "linear") or 0.0)
+    own, median = (float(value.quantile(q, "linear") or 0.0) for q in (quantile, 0.5))
+    excess = (value.filter(value > median) / median).log().mean()
+    if quantile <= 0.5 or excess is None:  # None: no row lies above the median
+        return own
+    return min(own, median * (0.5 / (1 - quantile)) ** float(excess))  # type: ignore[arg-type]
 
 
 def separation(df: pl.DataFrame, labels: pl.DataFrame, label: str = "coherent") -> pl.DataFrame:
