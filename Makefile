@@ -1,6 +1,6 @@
 # Two commands do everything, each sets up what it needs once:
 #   make run    the experiment on the embedded model, verdicts printed
-#   make test   the tests
+#   make test   the tests (the fast ones; make test-all adds the slow ones and those in a browser)
 VENV  := .venv
 STAMP := $(VENV)/.installed
 BIN   := $(VENV)/bin
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint mini example example-rounds app share bench bench-app docs shots help clean
+.PHONY: run test test-slow test-all lint mini example example-rounds app share bench bench-app docs shots help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -22,8 +22,14 @@ $(STAMP): requirements.txt pyproject.toml
 run: $(STAMP)  ## the whole experiment on the embedded model (ARGS="--rounds 2 ..." goes to ws run)
 	@$(BIN)/ws run $(ARGS)
 
-test: $(STAMP)  ## all tests, two files at a time (ARGS="-k name" goes to pytest)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(STAMP)  ## the fast tests, two files at a time (ARGS="-k name" goes to pytest)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser" $(ARGS)
+	@echo "LEFT OUT: the slow tests and those in a browser. make test-slow runs them, make test-all everything."
+
+test-slow: $(STAMP)  ## the others: planted outcomes and bars of the embedded model, kills, the app in a browser
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or browser" $(ARGS)
+
+test-all: test test-slow  ## both
 
 lint: $(STAMP)  ## ruff, mypy, marimo check
 	@$(BIN)/ruff check src tests nbs

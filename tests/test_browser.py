@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,7 @@ import pytest
 from tests.browser import CHROMIUM, DEEP, Browser, serving, slide, until
 from tests.hostile import HOSTILE
 from ws.exampling import EXAMPLE
+from ws.headers import HEADERS
 from ws.storing import read_json, write_frame, write_json
 
 pytestmark = [
@@ -106,6 +108,15 @@ def test_the_first_page_is_complete_without_errors_or_outside_requests(page: Bro
     own = url.removeprefix("http")
     outside = [r for r in page.requests if not r.startswith(("data:", "blob:", f"http{own}", f"ws{own}"))]
     assert outside == []
+
+
+def test_the_page_is_under_a_policy_that_lets_nothing_out(page: Browser, url: str) -> None:
+    with urllib.request.urlopen(url) as answer:
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    refused = page.js("""new Promise(done => {
+      document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective), {once: true});
+      new Image().src = 'https://other.invalid/a.png'; })""")
+    assert refused == "img-src"
 
 
 def test_c_changes_the_text_and_the_rule(page: Browser) -> None:

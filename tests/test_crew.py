@@ -65,6 +65,7 @@ def test_a_finished_run_is_found_again_without_workers(alone: Run, monkeypatch: 
     assert run(CONFIG, out=alone.path.parent.parent, workers=2).path == alone.path
 
 
+@pytest.mark.slow
 def test_a_cancelled_crew_leaves_its_record_and_no_process(tmp_path: Path) -> None:
     stop = threading.Event()
 
@@ -107,6 +108,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)])
 def test_workers_end_with_the_process_that_started_them(
     how: signal.Signals, code: int, alone: Run, tmp_path: Path
@@ -140,6 +142,7 @@ def test_workers_end_with_the_process_that_started_them(
         same_numbers(alone, run(CONFIG, out=tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_an_error_that_says_so(tmp_path: Path) -> None:
     def listen(event: Event) -> None:
         if event.stage == "heal":
@@ -152,6 +155,7 @@ def test_a_worker_that_is_killed_is_an_error_that_says_so(tmp_path: Path) -> Non
     assert open_run(newest_run(tmp_path)).status["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_starvation_lets_the_stages_beside_it_end_and_is_judged(tmp_path: Path) -> None:
     strict = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, tail_ppl=1.0), seeds=(0,))
     with pytest.raises(UserError, match=r"0 of 12 completions pass, 4 are needed"):

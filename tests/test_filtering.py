@@ -233,6 +233,18 @@ def test_tail_limit_is_the_quantile() -> None:
     assert math.isnan(tail_limit(pl.DataFrame({"tail_ppl": [1.0, math.nan]})))
 
 
+def test_one_odd_text_does_not_set_the_limit() -> None:
+    """A Pareto tail of index 2, whose 99th percentile is 10: with a text of 500 the sample's own is over 30."""
+    tails = [(1 - (i + 0.5) / 96) ** -0.5 for i in range(95)]
+    plain, odd = (pl.DataFrame({"tail_ppl": [*tails, last]}) for last in (13.9, 500.0))
+    assert tail_limit(plain) == pytest.approx(8.29, abs=0.01), "the sample's own"
+    assert (odd["tail_ppl"].quantile(0.99, "linear") or 0) > 30
+    assert tail_limit(odd) == pytest.approx(13.2, abs=0.1), "the fitted tail's"
+    assert tail_limit(pl.DataFrame({"tail_ppl": [2.0] * 9})) == 2.0, "no row lies above the median"
+    with pytest.raises(UserError, match="tail_ppl"):
+        tail_limit(pl.DataFrame({"rep": [0.1]}))
+
+
 def test_labels_tell_which_score_separates() -> None:
     tails = [1.0 + 0.1 * i for i in range(30)]
     df = score(None, frame([FLUENT] * 30, [[-math.log(t)] * 8 for t in tails]))

@@ -275,6 +275,7 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (3, "broad after heal", lambda x: gate3(d_Sanctity=x), 0.89, 0.91),
     (3, "barrier inert", lambda x: gate3({"active": [x] * N}), 0.01, 0.0),
     (3, "mean dilution", lambda x: gate3(drift=diluted(x)), 0.59, 0.61),
+    (3, "mean dilution", lambda x: gate3({"D": [x] * N}, drift=diluted(0.7)), 0.31, 0.29),
     (3, "frozen adapter", lambda x: gate3({"update_norm": [0.0] + [1.0] * 38 + [x]}), 1.021, 1.019),
     (3, "seed noise", lambda x: gate3(extra=[arm("healed_seed", shift=x, chosen=None), *sft(shift=0.6)]), 1.19, 1.21),
     (3, "the bet holds", lambda x: gate3(drift=bet(gap=x), steered=0.9), 0.09, 0.11),

@@ -13,11 +13,16 @@ from pathlib import Path
 
 def main() -> None:
     """Import what notebooks import, then be `python -m marimo` with the same arguments."""
+    from marimo._server.registry import MIDDLEWARE_REGISTRY
+    from starlette.middleware import Middleware
     from torch import set_num_threads
     from transformers import PreTrainedModel  # noqa: F401  imported lazily otherwise, by the first page
 
     from ws import charts, views  # noqa: F401
+    from ws.headers import Headers
     from ws.models import load_model
+
+    MIDDLEWARE_REGISTRY.register("ws.headers", Middleware(Headers))
 
     if "--model" not in " ".join(sys.argv):
         load_model("mini")

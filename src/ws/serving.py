@@ -186,8 +186,8 @@ def app_command(
 ) -> list[str]:
     """The `marimo run` command line of an app. UserError: beyond loopback without a token password file, no notebook.
 
-    marimo itself asks for no token and sends no CSP: a server that others reach gets the token here, see
-    docs/sharing.md for the rest.
+    marimo itself asks for no token: a server that others reach gets it here. Headers come from `ws.hosting`; what a
+    proxy has to add is in docs/sharing.md.
     """
     place = host or ("0.0.0.0" if share else "127.0.0.1")
     shared = share or not is_loopback(place)
