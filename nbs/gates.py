@@ -195,12 +195,6 @@ def _(run):
     return (tail,)
 
 
-@app.cell(hide_code=True)
-def _(beta, c, tail):
-    mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
-    return
-
-
 @app.cell
 def _(run, subject):
     probes = views.prompts(subject, run)
@@ -230,16 +224,6 @@ def _(access):
 def _():
     surprise = mo.ui.switch(link().get("surprise") == "on", label="colour tokens by their surprise under base")
     return (surprise,)
-
-
-@app.cell(hide_code=True)
-def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail):
-    _values = {"axis": axis, "method": method, "layers": layers, "seed": seed, "c": c, "beta": beta, "tail": tail}
-    _values |= {"prompt": prompt, "own": own, **persona.elements}
-    _shown = {name: str(control.value) for name, control in _values.items()} | {"surprise": "on" * surprise.value}
-    if mo.app_meta().mode == "run":
-        write_link(mo.query_params(), _shown)
-    return
 
 
 @app.cell
@@ -685,6 +669,23 @@ def _(access, journal, run):
     with mo.status.spinner(title="Writing the page"):
         _said, _kind = views.write_page(run, access)
     mo.callout(mo.plain_text(_said), kind=_kind)
+    return
+
+
+@app.cell(hide_code=True)
+def _(beta, c, tail):
+    # cells run in this order: what a hand on a slider looks at comes before its echo and the address
+    mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
+    return
+
+
+@app.cell(hide_code=True)
+def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail):
+    _values = {"axis": axis, "method": method, "layers": layers, "seed": seed, "c": c, "beta": beta, "tail": tail}
+    _values |= {"prompt": prompt, "own": own, **persona.elements}
+    _shown = {name: str(control.value) for name, control in _values.items()} | {"surprise": "on" * surprise.value}
+    if mo.app_meta().mode == "run":
+        write_link(mo.query_params(), _shown)
     return
 
 

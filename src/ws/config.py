@@ -63,7 +63,7 @@ class DataConfig:
     prompts: int | None = None
     """how many of the axis's train prompts are used; None takes all"""
     tail_ppl: float | None = None
-    """keep below this perplexity of the last quarter; None takes the 99th percentile of base's own text"""
+    """keep below this perplexity of the last quarter; None takes the 99th percentile of base's own text (`tail_limit`)"""
     rep: float = 0.3
     """keep below this share of the most frequent n-gram"""
     narrates: bool = False

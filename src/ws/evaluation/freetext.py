@@ -2,7 +2,8 @@
 prompt.
 
 coh_text = share of completions that are readable: tail_ppl below the base's 99th percentile, rep < 0.3, ended by
-themselves. The percentile comes from another sample of the base than the one that coherence is relative to.
+themselves. The percentile (`ws.filtering.tail_limit`) comes from another sample of the base than the one that
+coherence is relative to.
 """
 
 from __future__ import annotations
