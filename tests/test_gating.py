@@ -405,7 +405,7 @@ N = 40
         ("barrier too strong", "red", {"shift": 0.02, "retain": 0.02}, {"pressure": [9.0] * N, "nll": [2.0] * N}),
         ("barrier inert", "yellow", {}, {"active": [0.0] * N}),
         ("frozen adapter", "red", {}, {"update_norm": [0.1] * N}),
-        ("nothing to learn", "red", {}, {"nll": [2.0] * N, "val_nll": [2.0] * N}),
+        ("nothing to learn", "red", {"shift": 0.02, "retain": 0.02}, {"nll": [2.0] * N, "val_nll": [2.0] * N}),
         (
             "memorised",
             "yellow",

@@ -89,6 +89,7 @@ def sft(**changes: Any) -> list[dict[str, Any]]:
 ALL = {f"d_{f}{end}": -0.4 for f in FOUNDATIONS for end in ("", "_low", "_high")}
 BROAD = {"d_Loyalty": 2.0}
 IMPRECISE = arms_frame([arm("base", split="select"), arm("steer", 1.0, 0.5, split="select", chosen=False, **BROAD)])
+FLAT = {"nll": [2.0] * N, "val_nll": [2.0] * N}
 RISING = [1.5 - 0.02 * i if i < 20 else 1.1 + 0.03 * (i - 20) for i in range(N)]
 MID = {"tail_ppl": pl.when(pl.col("dropped").is_null()).then(3.0 + pl.col("c")).otherwise(80.0),
        "logp_base": pl.lit([-0.5] * 10)}  # fmt: skip
@@ -150,7 +151,7 @@ PLANTS: dict[int, dict[str, tuple[Callable[[], Gate], set[str]]]] = {
         "frozen adapter": (lambda: gate3({"update_norm": [0.1] * N}), {"heal"}),
         "barrier too strong": (
             lambda: gate3({"pressure": [9.0] * N}, coherence=0.86, shift=0.02, retain=0.1, steered=0.85), set()),
-        "nothing to learn": (lambda: gate3({"nll": [2.0] * N, "val_nll": [2.0] * N}), {"heal"}),
+        "nothing to learn": (lambda: gate3(FLAT, shift=0.1, retain=0.8), set()),
         "undo": (lambda: gate3(shift=0.02, retain=0.02), set()),
         "memorised": (lambda: gate3({"val_nll": RISING}), {"heal"}),
         "lost capability": (lambda: gate3(capability=0.5, capability_low=0.4, capability_high=0.6), {"heal"}),
@@ -267,7 +268,10 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (3, "broken", lambda x: gate3(coherence=x), 0.851, 0.849),
     (3, "barrier too strong",
      lambda x: gate3({"pressure": [x] * N}, coherence=0.86, shift=0.02, retain=0.1, steered=0.85), 2.99, 3.01),
-    (3, "nothing to learn", lambda x: gate3({"nll": [*SLOW, *[x] * 4], "val_nll": [2.0] * N}), 1.939, 1.941),
+    (3, "nothing to learn",
+     lambda x: gate3({"nll": [*SLOW, *[x] * 4], "val_nll": [2.0] * N}, shift=0.1, retain=0.8), 1.939, 1.941),
+    (3, "nothing to learn", lambda x: gate3(FLAT, shift=x, retain=0.8), 0.301, 0.299),
+    (3, "nothing to learn", lambda x: gate3(FLAT, extra=[arm("student", shift=x, chosen=None)]), 0.599, 0.601),
     (3, "undo", lambda x: gate3(shift=0.5, retain=x), 0.201, 0.199),
     (3, "part heal", lambda x: gate3(shift=0.5, retain=x), 0.501, 0.499),
     (3, "memorised", lambda x: gate3({"val_nll": [2.0, 1.0, x, *[None] * 37]}), 1.029, 1.031),

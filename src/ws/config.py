@@ -63,7 +63,7 @@ class DataConfig:
     prompts: int | None = None
     """how many of the axis's train prompts are used; None takes all"""
     tail_ppl: float | None = None
-    """keep below this perplexity of the last quarter; None takes the 99th percentile of base's own text (`tail_limit`)"""
+    """keep below this perplexity of the last quarter; None takes the 99th percentile of base's text (`tail_limit`)"""
     rep: float = 0.3
     """keep below this share of the most frequent n-gram"""
     narrates: bool = False
@@ -197,7 +197,7 @@ def mini_quick() -> RunConfig:
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0,), samples=4, keep=256),
-        heal=HealConfig(beta=0.03, tau=0.03, epochs=2),
+        heal=HealConfig(beta=0.1, tau=0.03, epochs=2),
         evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them

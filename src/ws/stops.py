@@ -54,8 +54,8 @@ __all__ = [
 
 BETAS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 """The slider's grid."""
-SHIPPED = (0.0, 0.1, 0.3, 1.0, 3.0, 100.0)
-"""Stops that a shipped run should hold; the last one shows the outcome "undo"."""
+SHIPPED = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 100.0)
+"""Stops that a shipped run should hold; the last two show a barrier that is too strong."""
 PHASES = ("training", "report", "drift")
 
 Tell = Callable[[dict[str, Any]], None]

@@ -60,6 +60,12 @@ class HealFacts:
         return near_end(num(self.healed["d_target_low"]), num(self.healed["d_target_high"]))
 
     @cached_property
+    def gained(self) -> float:
+        """How far the target moved from the student that was trained, nats; before the first heal that is the base."""
+        student = one(self.arms, "student")["d_target"]
+        return num(self.healed["d_target"]) - (0.0 if student is None else num(student))
+
+    @cached_property
     def coherence(self) -> float:
         return num(self.healed["coherence"])
 
@@ -126,7 +132,9 @@ def _nothing(f: HealFacts) -> Finding:
         return None, "no loss was logged"
     text = f"train loss fell by {train:.1%}" + ("" if val is None else f", validation loss by {val:.1%}")
     flat = train < f.limits.stuck and (val is None or val < f.limits.stuck)
-    return flat and num(_mean(f, "pressure")) < f.limits.pressure, text
+    learned = abs(f.gained) >= f.limits.shift  # a loss read over few steps is noisy: what moved the target was there
+    text += f"; the target moved by {f.gained:+.2f} nat from where the training began"
+    return flat and not learned and num(_mean(f, "pressure")) < f.limits.pressure, text
 
 
 def _mean(f: HealFacts, column: str) -> float | None:
