@@ -10,6 +10,8 @@ import runpy
 import sys
 from pathlib import Path
 
+SWITCH = 0.0005  # seconds; an output passes through three threads, each of which waits for the cell that runs next
+
 
 def main() -> None:
     """Import what notebooks import, then be `python -m marimo` with the same arguments."""
@@ -23,6 +25,7 @@ def main() -> None:
     from ws.models import load_model
 
     MIDDLEWARE_REGISTRY.register("ws.headers", Middleware(Headers))
+    sys.setswitchinterval(SWITCH)
 
     if "--model" not in " ".join(sys.argv):
         load_model("mini")
