@@ -185,14 +185,24 @@ def _(run):
 @app.cell
 def _(run):
     _steps = views.tail_steps(run) if run else [20.0]
+    _here = views.nearest(link().get("tail"), _steps, views.usual_tail(run))
+    settled, set_settled = mo.state(_here)
     tail = mo.ui.slider(
         steps=_steps,
-        value=views.nearest(link().get("tail"), _steps, views.usual_tail(run)),
+        value=_here,
         label="filter threshold: keep below this tail perplexity",
         full_width=True,
     )
     mo.sidebar([tail])
-    return (tail,)
+    return set_settled, settled, tail
+
+
+@app.cell(hide_code=True)
+def _(set_settled, settled, tail):
+    # the counts follow the hand; picture, table and verdict, half a second's work for a browser, follow when it rests
+    if settled() != tail.value:
+        mo.Thread(target=views.when_rested, args=(set_settled, tail.value), daemon=True).start()
+    return
 
 
 @app.cell
@@ -391,16 +401,20 @@ def _():
 
 @app.cell(hide_code=True)
 def _(run, tail):
-    # a hand on the threshold looks at these counts: pictures and verdicts come after them
-    marked = views.marked(run, tail.value) if run else None
-    mo.Html(views.counts_html(marked, tail.value)) if run else None
+    mo.Html(views.counts_html(views.marked(run, tail.value), tail.value)) if run else None
+    return
+
+
+@app.cell
+def _(run, settled):
+    marked = views.marked(run, settled()) if run else None
     return (marked,)
 
 
 @app.cell(hide_code=True)
-def _(marked, run, tail):
+def _(marked, run, settled):
     mo.stop(run is None)
-    _data = charts.sieve_data(marked, tail.value, run.limits()["rep"], views.shares(marked))
+    _data = charts.sieve_data(marked, settled(), run.limits()["rep"], views.shares(marked))
     charts.picture(charts.sieve_states(_data), charts.sieve_chart, _data).showing(_data)
     return
 
@@ -415,8 +429,8 @@ def _():
 
 
 @app.cell
-def _(run, tail):
-    border = views.border_rows(run, tail.value) if run else None
+def _(run, settled):
+    border = views.border_rows(run, settled()) if run else None
     mo.stop(border is None or border.height == 0)
     table = mo.ui.table(
         views.border_table(border),
@@ -428,7 +442,7 @@ def _(run, tail):
         show_data_types=False,
         show_download=False,
         show_search=False,
-        column_widths={"text": 480},
+        column_widths={"id": 56, "side": 72, "c": 60, "tail_ppl": 80, "rep": 60, "bite": 60, "text": 440},
     )
     table
     return border, table
@@ -474,12 +488,12 @@ def _(access, row, run, set_labels_changed):
 
 
 @app.cell(hide_code=True)
-def _(access, labels_changed, marked, run, tail):
+def _(access, labels_changed, marked, run, settled):
     labels_changed()
     mo.stop(run is None)
     _labels = views.read_labels(views.home_of(run, access.out))
     _roc = views.roc(marked, _labels)
-    _pictures = [charts.roc_chart(_roc, tail.value)] if _roc.height else []
+    _pictures = [charts.roc_chart(_roc, settled())] if _roc.height else []
     mo.hstack([mo.Html(views.labels_html(marked, _labels)), *_pictures], justify="start", gap=2)
     return
 
@@ -510,11 +524,11 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(kept_at, run, set_kept_at, tail):
+def _(kept_at, run, set_kept_at, settled):
     _own = views.usual_tail(run)
-    _at = None if tail.value == _own else tail.value
+    _at = None if settled() == _own else settled()
     mo.ui.button(
-        label=f"learn from what the threshold {tail.value:.4g} keeps" if _at else "learn from what the run kept",
+        label=f"learn from what the threshold {settled():.4g} keeps" if _at else "learn from what the run kept",
         on_click=lambda _: set_kept_at(_at),
     ) if _at != kept_at() else None
     return

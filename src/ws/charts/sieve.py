@@ -39,15 +39,17 @@ def sieve_chart(data: dict[str, Any], width: int = 600) -> alt.VConcatChart:
     both = alt.vconcat(_points(color, width), _bars(color, width)).resolve_scale(color="independent")
     chart: alt.VConcatChart = embedded(both)
     chart.datasets = data
+    chart.usermeta = {"embedOptions": {"renderer": "canvas"}}  # SVG takes a browser twice as long
     return chart
 
 
 def _points(color: alt.Color, width: int) -> Any:
     """Tail perplexity (log) by repetition; colour: kept or the reason, size: bite (nats per token); limits as lines."""
+    inside = alt.Legend(orient="top-right", direction="horizontal", tickCount=3)
     x = alt.X("tail_ppl:Q", title="tail perplexity under base (log)", scale=alt.Scale(type="log"))
     points = alt.Chart(alt.NamedData("texts")).mark_circle(opacity=0.65, stroke=GREY, strokeWidth=0.3).encode(
         x=x, y=alt.Y("rep:Q", title="repetition (share of top n-gram)", scale=alt.Scale(type="sqrt")), color=color,
-        size=alt.Size("bite:Q", title="bite (nats/token)", scale=alt.Scale(range=[15, 260])),
+        size=alt.Size("bite:Q", title="bite (nats/token)", scale=alt.Scale(range=[15, 260]), legend=inside),
         tooltip=["id:Q", "state:N", *(alt.Tooltip(f"{n}:Q", format=".3g") for n in ("c", "tail_ppl", "rep", "bite"))],
     )  # fmt: skip
     limit = alt.Chart(alt.NamedData("threshold")).mark_rule(color=RULE, size=2).encode(x="tail_ppl:Q")

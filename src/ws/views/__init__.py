@@ -1,8 +1,8 @@
 """What notebooks show, as plain functions of stored frames and of one shared model: no widgets, no state of a viewer.
 
 settings: what a page is about, read from its link. stored: runs behind it. live: samples. texts, samples, tiles, prose:
-safe HTML. sieve: the filter as a view. labels: the researcher's own. learned: base, steered, healed. measuring:
-settings without a run. journal: the run's page.
+safe HTML. sieve: the filter as a view. resting: what follows a control that stands still. labels: the researcher's own.
+learned: base, steered, healed. measuring: settings without a run. journal: the run's page.
 """
 
 from ws.jobs import watch
@@ -11,6 +11,7 @@ from ws.views.journal import write_page
 from ws.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
 from ws.views.live import near_sample, ready, sample, warm
 from ws.views.prose import border_table, counts_html, labels_html, note_html, row_title
+from ws.views.resting import when_rested
 from ws.views.samples import cards, completion_html, sample_cards, telling_prompt
 from ws.views.settings import (
     CUSTOM,
@@ -53,5 +54,5 @@ __all__ = [
     "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample",
     "sample_cards", "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps",
     "telling_prompt", "text_block", "tiles", "tokens_of", "unit_of", "unmeasured", "usual_dose", "usual_tail",
-    "warm", "watch", "write_page",
+    "warm", "watch", "when_rested", "write_page",
 ]  # fmt: skip

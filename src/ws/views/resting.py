@@ -1,0 +1,22 @@
+"""A control that rests: what costs a browser much to draw follows the hand when it stands still."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["REST", "when_rested"]
+
+REST = 0.35  # seconds; a held arrow key repeats every 0.03
+
+
+def when_rested(push: Callable[[Any], object], value: Any, rest: float = REST) -> None:
+    """Push a control's value once it has stood still for `rest` seconds.
+
+    The target of the mo.Thread of a cell that runs at every move: running again tells the thread before to exit.
+    """
+    time.sleep(rest)
+    if not getattr(threading.current_thread(), "should_exit", False):
+        push(value)
