@@ -123,7 +123,7 @@ def test_moving_the_threshold_generates_and_scores_nothing(example: Run, monkeyp
     for tail in views.tail_steps(example)[::8]:
         marked = views.marked(example, tail)
         kept.append(views.counts(marked)["kept"])
-        assert views.counts(marked)["generated"] == 96
+        assert views.counts(marked)["generated"] == 256
         assert views.filter_gate(example, marked).gate == 2
         assert set(views.border_rows(example, tail)["id"]) <= set(marked["id"])
     assert kept == sorted(kept) and kept[0] < kept[-1]

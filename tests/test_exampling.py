@@ -56,7 +56,7 @@ def test_a_missing_stop_is_noticed(tmp_path: Path, mini: LM) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(EXAMPLE, copy)
     shutil.rmtree(copy / "rounds/0/stops")
-    assert "no stop at beta 0.1" in stale(copy)
+    assert "no stop at beta 0.3" in stale(copy)
 
 
 @pytest.mark.parametrize(("path", "rounds", "size"), SHIPPED)

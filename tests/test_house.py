@@ -66,7 +66,9 @@ def test_functions_stay_under_sixty_lines() -> None:
 
 
 def test_the_library_knows_no_notebook() -> None:
-    assert not [p.name for p in SOURCES if re.search(r"^\s*(import|from) marimo", p.read_text(), re.MULTILINE)]
+    """But for the one module that is marimo's own command, with our headers put where marimo takes them."""
+    knows = [p.name for p in SOURCES if re.search(r"^\s*(import|from) marimo", p.read_text(), re.MULTILINE)]
+    assert knows == ["hosting.py"]
 
 
 @pytest.mark.parametrize("target", ["run", "test", "lint"])

@@ -193,7 +193,7 @@ def _positive(name: str, *values: float) -> None:
 
 
 def mini_quick() -> RunConfig:
-    """The embedded model without thinking, with every control: 70 to 80 seconds a round on two shared cores."""
+    """The embedded model without thinking, with every control: 75 seconds a round on two shared cores."""
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0,), samples=4, keep=256),

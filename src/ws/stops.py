@@ -54,7 +54,7 @@ __all__ = [
 
 BETAS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 """The slider's grid."""
-SHIPPED = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 100.0)
+SHIPPED = (0.0, 0.03, 0.1, 0.3, 3.0, 100.0)
 """Stops that a shipped run should hold; the last two show a barrier that is too strong."""
 PHASES = ("training", "report", "drift")
 
