@@ -91,9 +91,9 @@ def leave(page: Browser, tab: Browser) -> None:
 
 
 def test_a_stored_stop_shows_its_own_verdict(page: Browser, url: str) -> None:
-    opened(page, url, beta=1)
+    opened(page, url, beta=0.1)
     run = open_run(EXAMPLE)
-    for beta in (1.0, 3.0):
+    for beta in (0.1, 0.3):
         stop = find_stop(run, Ask(beta))
         assert stop is not None
         page.wait(f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = {beta:g}: stored'))", LONG)
@@ -142,13 +142,13 @@ def test_a_training_that_ends_is_a_stop_for_everybody(page: Browser, url: str, o
 
 def test_two_viewers_see_what_a_direct_call_gives_while_a_training_runs(page: Browser, url: str, mini: LM) -> None:
     subject = views.subject_of(open_run(EXAMPLE))
-    opened(page, url, beta=0.03)
-    click(page, "Train at beta 0.03")
+    opened(page, url, beta=1)
+    click(page, "Train at beta 1")
     page.wait("[...document.querySelectorAll('.ws-job')].some(e => e.textContent.includes('step '))", LONG)
     asked = [("May I lie to my boss?", 0.875, 3), ("Should I stop for the dog?", 2.125, 7)]
     tabs = [another(page) for _ in asked]
     for tab, (text, c, seed) in zip(tabs, asked, strict=True):
-        tab.open(f"{url}?{urlencode({'own': text, 'c': c, 'seed': seed, 'beta': 0.03})}")
+        tab.open(f"{url}?{urlencode({'own': text, 'c': c, 'seed': seed, 'beta': 1})}")
     for tab, (text, c, seed) in zip(tabs, asked, strict=True):
         wanted = views.sample(subject, text, c, seed)["text"].to_list()
         tab.wait("document.querySelectorAll('.ws-text').length >= 3", LONG)

@@ -29,7 +29,7 @@ HEADERS = {
 
 
 class Headers:
-    """ASGI middleware: HEADERS with every HTTP answer."""
+    """ASGI middleware: HEADERS with every HTTP answer, in place of those of the same name."""
 
     def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
         self.app = app
@@ -37,8 +37,9 @@ class Headers:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                kept = [pair for pair in message.get("headers", []) if pair[0].decode().lower() not in HEADERS]
                 own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *own]}
+                message = {**message, "headers": [*kept, *own]}
             await send(message)
 
         await self.app(scope, receive, with_headers)
