@@ -45,7 +45,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_json(folder / "heal.json", heal)
         arms, healed = read_frame(folder / "arms.parquet"), pl.col("arm") == "healed"
         shifts = [f"d_target{end}" for end in ("", "_low", "_high")]
-        moved = [pl.when(healed).then(pl.col(name) + 0.4).otherwise(name).alias(name) for name in shifts]
+        moved = [pl.when(healed).then(pl.col(name) + 0.6).otherwise(name).alias(name) for name in shifts]
         write_frame(folder / "arms.parquet", arms.with_columns(moved))
     return runs.parent
 

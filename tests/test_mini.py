@@ -59,7 +59,7 @@ def texts() -> dict[float, dict[str, Any]]:
 
 @lru_cache(maxsize=8)
 def healed(c: float, beta: float, filtered: bool = True, tau: float | None = None) -> dict[str, Any]:
-    n = 200 if c == 1.0 and tau is None else 80
+    n = 200 if beta > 0 and filtered and tau is None else 80  # where a bar is on coherence, more texts
     return card.healed(lm(), direction(), c, beta, filtered=filtered, texts=n, tau=tau)
 
 
