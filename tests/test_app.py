@@ -8,6 +8,7 @@ import math
 import re
 import runpy
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,16 @@ def test_a_slow_model_shows_the_nearest_stored_dose(example: Run) -> None:
 
 
 # The filter is a view
+
+
+def test_a_control_that_moves_on_pushes_nothing() -> None:
+    pushed: list[float] = []
+    for should_exit, value in ((True, 1.0), (False, 2.0)):
+        hand = threading.Thread(target=views.when_rested, args=(pushed.append, value, 0.05))
+        hand.should_exit = should_exit  # type: ignore[attr-defined]  # as marimo's Thread has it
+        hand.start()
+        hand.join()
+    assert pushed == [2.0]
 
 
 def test_moving_the_threshold_generates_and_scores_nothing(example: Run, monkeypatch: pytest.MonkeyPatch) -> None:

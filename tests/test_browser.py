@@ -117,6 +117,10 @@ def test_the_page_is_under_a_policy_that_lets_nothing_out(page: Browser, url: st
       document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective), {once: true});
       new Image().src = 'https://other.invalid/a.png'; })""")
     assert refused == "img-src"
+    refused = page.js("""new Promise(done => {
+      document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective), {once: true});
+      try { new WebSocket('wss://other.invalid/') } catch {} })""")
+    assert refused == "connect-src"
 
 
 def test_c_changes_the_text_and_the_rule(page: Browser) -> None:

@@ -40,9 +40,7 @@ class SteerFacts:
 
     @cached_property
     def start(self) -> float:
-        """Nats of the target that the rounds before put into the weights, where steering starts; 0 in the first."""
-        student = one(self.arms, "student")["d_target"]
-        return 0.0 if student is None else num(student)
+        return start_of(self.arms)
 
     def ends(self, row: dict[str, Any]) -> tuple[float, float]:
         """The interval of what an arm adds to the start, nats; the start's own interval is left out."""
@@ -94,6 +92,12 @@ def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
     low = was.get(f"{name}_low")
     under = low is None or num(now[name]) < num(low)
     return num(now[f"{name}_high"]) < num(was[name]) and under
+
+
+def start_of(arms: pl.DataFrame) -> float:
+    """Nats of the target that the rounds before put into the weights, where this round starts; 0 in the first."""
+    student = one(arms, "student")["d_target"]
+    return 0.0 if student is None else num(student)
 
 
 def one(arms: pl.DataFrame, arm: str) -> dict[str, Any]:

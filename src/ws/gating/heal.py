@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.facts import fell_beyond, is_surgical, num, off_target, one, self_caveat
+from ws.gating.facts import fell_beyond, is_surgical, num, off_target, one, self_caveat, start_of
 from ws.gating.frames import FOUNDATIONS, Trait
 from ws.gating.gate import (
     Finding,
@@ -62,8 +62,7 @@ class HealFacts:
     @cached_property
     def gained(self) -> float:
         """How far the target moved from the student that was trained, nats; before the first heal that is the base."""
-        student = one(self.arms, "student")["d_target"]
-        return num(self.healed["d_target"]) - (0.0 if student is None else num(student))
+        return num(self.healed["d_target"]) - start_of(self.arms)
 
     @cached_property
     def coherence(self) -> float:
@@ -83,19 +82,20 @@ class HealFacts:
         target = span_of(h, "d_target")
         return f"retain {span_of(h, 'retain')}, d_target {target} nat"
 
+    def logged(self, column: str) -> pl.Series:
+        """The logged values of a column, without the steps that have none; empty where it was not logged."""
+        if column not in self.curve.columns:
+            return pl.Series([], dtype=pl.Float64)
+        return self.curve[column].drop_nulls().drop_nans()
+
     def last(self, column: str) -> float:
         """Mean of a logged value over the last quarter of the steps; NaN where it was not logged."""
-        if column not in self.curve.columns:
-            return math.nan
-        return num(self.curve[column].tail(max(1, self.curve.height // 4)).drop_nulls().mean())
+        values = self.logged(column)
+        return num(values.tail(max(1, values.len() // 4)).mean())
 
     def fall(self, column: str) -> float | None:
         """Relative fall of a logged loss from its first to its last tenth; None where it was not logged."""
-        values = (
-            self.curve[column].drop_nulls().drop_nans()
-            if column in self.curve.columns
-            else pl.Series([], dtype=pl.Float64)
-        )
+        values = self.logged(column)
         if values.len() < 2:
             return None
         k = max(1, values.len() // 10)
@@ -138,7 +138,7 @@ def _nothing(f: HealFacts) -> Finding:
 
 
 def _mean(f: HealFacts, column: str) -> float | None:
-    values = f.curve[column].drop_nulls().drop_nans() if column in f.curve.columns else pl.Series([], dtype=pl.Float64)
+    values = f.logged(column)
     return num(values.mean()) if values.len() else None
 
 
@@ -172,9 +172,7 @@ def _undo(f: HealFacts) -> Finding:
 
 
 def _memorised(f: HealFacts) -> Finding:
-    val = (
-        f.curve["val_nll"].drop_nulls().drop_nans() if "val_nll" in f.curve.columns else pl.Series([], dtype=pl.Float64)
-    )
+    val = f.logged("val_nll")
     if val.len() < 2:
         return None, "fewer than two validation readings"
     lowest, last = num(val.min()), float(val[-1])
