@@ -129,6 +129,14 @@ def _():
 
 
 @app.cell
+def _():
+    # what lies below the first screen is drawn a second after it: six charts at once make the first wait for the last
+    below, set_below = mo.state(mo.app_meta().mode != "run")
+    mo.Thread(target=views.when_rested, args=(set_below, True, 1.0), daemon=True).start() if not below() else None
+    return (below,)
+
+
+@app.cell
 def _(access, first, measured, seed, subject):
     measured()  # a measurement that ends is a run to show
     run = views.run_for(subject, seed.value, access.out, first)
@@ -412,8 +420,8 @@ def _(run, settled):
 
 
 @app.cell(hide_code=True)
-def _(marked, run, settled):
-    mo.stop(run is None)
+def _(below, marked, run, settled):
+    mo.stop(run is None or not below())
     _data = charts.sieve_data(marked, settled(), run.limits()["rep"], views.shares(marked))
     charts.picture(charts.sieve_states(_data), charts.sieve_chart, _data).showing(_data)
     return
@@ -429,8 +437,8 @@ def _():
 
 
 @app.cell
-def _(run, settled):
-    border = views.border_rows(run, settled()) if run else None
+def _(below, run, settled):
+    border = views.border_rows(run, settled()) if run and below() else None
     mo.stop(border is None or border.height == 0)
     table = mo.ui.table(
         views.border_table(border),
@@ -605,8 +613,8 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(ask, home, stops):
-    mo.stop(home is None)
+def _(ask, below, home, stops):
+    mo.stop(home is None or not below())
     points = views.learned.points(home, stops)
     _axes, _stops = views.learned.plane_axes(home), views.learned.key_of(home, *stops)
     charts.picture(_stops, charts.planes_chart, points, _axes).at(ask.beta)
@@ -629,8 +637,8 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(home, stop):
-    mo.stop(stop is None)
+def _(below, home, stop):
+    mo.stop(stop is None or not below())
     charts.picture(views.learned.key_of(home, stop), charts.training_chart, stop.curve, views.learned.tau_of(home))
     return
 
@@ -646,15 +654,15 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(home, stop):
-    mo.stop(stop is None or not stop.drift.height)
+def _(below, home, stop):
+    mo.stop(stop is None or not stop.drift.height or not below())
     charts.picture(views.learned.key_of(home, stop), charts.drift_chart, stop.drift)
     return
 
 
 @app.cell(hide_code=True)
-def _(home, prompt, stop):
-    mo.stop(stop is None or prompt.value not in views.learned.prompts_of(home))
+def _(below, home, prompt, stop):
+    mo.stop(stop is None or not below() or prompt.value not in views.learned.prompts_of(home))
     mo.Html(views.cards(views.learned.text_blocks(views.learned.three_texts(home, stop, prompt.value))))
     return
 

@@ -5,14 +5,9 @@ marimo takes middleware under a name (its group "marimo.server.asgi.middleware")
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["HEADERS", "POLICY", "Headers"]
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
 
 # marimo needs inline scripts and styles, Vega compiles expressions; nothing is fetched from anywhere else
 POLICY = (
@@ -31,10 +26,10 @@ HEADERS = {
 class Headers:
     """ASGI middleware: HEADERS with every HTTP answer, in place of those of the same name."""
 
-    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 kept = [pair for pair in message.get("headers", []) if pair[0].decode().lower() not in HEADERS]

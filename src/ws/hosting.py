@@ -15,16 +15,13 @@ SWITCH = 0.0005  # seconds; an output passes through three threads, each of whic
 
 def main() -> None:
     """Import what notebooks import, then be `python -m marimo` with the same arguments."""
-    from marimo._server.registry import MIDDLEWARE_REGISTRY
-    from starlette.middleware import Middleware
     from torch import set_num_threads
     from transformers import PreTrainedModel  # noqa: F401  imported lazily otherwise, by the first page
 
     from ws import charts, views  # noqa: F401
-    from ws.headers import Headers
     from ws.models import load_model
 
-    MIDDLEWARE_REGISTRY.register("ws.headers", Middleware(Headers))
+    stand_before()
     sys.setswitchinterval(SWITCH)
 
     if "--model" not in " ".join(sys.argv):
@@ -32,6 +29,20 @@ def main() -> None:
         set_num_threads(1)  # on a model of this size two are slower as soon as anything else runs beside them
         rehearse(sys.argv)
     runpy.run_module("marimo", run_name="__main__", alter_sys=True)
+
+
+def stand_before() -> None:
+    """Put our own layers before marimo's routes; it sorts them by name, outermost first."""
+    import marimo
+    from marimo._server.registry import MIDDLEWARE_REGISTRY
+    from starlette.middleware import Middleware
+
+    from ws.assets import Assets
+    from ws.headers import Headers
+
+    assets = Path(marimo.__file__).parent / "_static" / "assets"
+    for place, layer in enumerate((Middleware(Headers), Middleware(Assets, folder=assets))):
+        MIDDLEWARE_REGISTRY.register(f"ws.{place}", layer)
 
 
 def rehearse(words: list[str]) -> None:
