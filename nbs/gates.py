@@ -130,9 +130,9 @@ def _():
 
 @app.cell
 def _():
-    # what lies below the first screen is drawn a second after it: six charts at once make the first wait for the last
+    # what lies below the first screen is drawn two seconds later: six charts at once make the first wait for the last
     below, set_below = mo.state(mo.app_meta().mode != "run")
-    mo.Thread(target=views.when_rested, args=(set_below, True, 1.0), daemon=True).start() if not below() else None
+    mo.Thread(target=views.when_rested, args=(set_below, True, 2.0), daemon=True).start() if not below() else None
     return (below,)
 
 
@@ -329,19 +329,9 @@ def _(access, c, own, prompt, run, seed, subject, surprise):
 
 @app.cell(hide_code=True)
 def _(band, c, run, seed, subject, trait):
-    (
-        charts.picture(
-            (*views.learned.key_of(run), c.value),
-            charts.response_chart,
-            run.frame("dose"),
-            run.arms(),
-            trait,
-            band,
-            c.value,
-        )
-        if run
-        else mo.callout(mo.plain_text(views.unmeasured(subject, seed.value)), kind="info")
-    )
+    mo.stop(run is None, mo.callout(mo.plain_text(views.unmeasured(subject, seed.value)), kind="info"))
+    _key, _tables = views.learned.key_of(run), (run.frame("dose"), run.arms())
+    charts.picture(_key, charts.response_chart, *_tables, trait, band).at(c.value)
     return
 
 
@@ -594,9 +584,9 @@ def _(home, progress, refused):
     _shown.append(mo.Html(views.learned.progress_html(progress(), home)))
     _live = views.learned.live_curve(progress())
     if _live.height:
-        _steps = views.learned.steps_of(progress())
-        _key = (progress().key, progress().version)
-        _shown.append(charts.picture(_key, charts.training_chart, _live, views.learned.tau_of(home), _steps))
+        _frame = (views.learned.tau_of(home), views.learned.steps_of(progress()))
+        _empty = charts.picture(_frame, charts.training_chart, _live, *_frame)
+        _shown.append(_empty.showing(charts.training_data(_live)))
     mo.vstack(_shown)
     return
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import vl_convert
 
 import ws.views.live
 import ws.views.sieve
@@ -25,6 +26,7 @@ from ws.config import RunConfig, recipe_for, to_dict
 from ws.errors import UserError
 from ws.exampling import EXAMPLE
 from ws.filtering import KEY
+from ws.gating import Trait
 from ws.jobs import Jobs, View
 from ws.models import LM
 from ws.progress import Event
@@ -420,3 +422,33 @@ def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) ->
     assert rules == [60.0] and set(drawn.values()) > {"kept", "tail_ppl"}
     shown = charts.picture("test too", charts.sieve_chart, other)
     assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"
+
+
+def test_the_dose_chart_is_built_once_and_its_rule_follows_the_slider(example: Run) -> None:
+    trait = Trait(example.axis["target"], dict(example.axis["intended"]))
+    tables = example.frame("dose"), example.arms()
+    built = charts.picture("dose test", charts.response_chart, *tables, trait, (0.0, 1.0))
+    most = tables[0]["c"].max()
+
+    def rules(c: float) -> list[tuple[float, str]]:
+        """Where the red rules stand (pixels of 600), and how opaque they are."""
+        svg = vl_convert.vegalite_to_svg(built.at(c).spec)
+        lines = re.findall(r'<line transform="translate\(([\d.]+),0\)"[^>]*#d1495b[^>]*opacity="([\d.]+)"', svg)
+        return [(float(x), seen) for x, seen in lines]
+
+    for c in (0.25, 1.0, 1.75):
+        there = 600 * (1 + c) / (1 + most)  # the axis goes from -1 to the largest dose
+        assert rules(c) == [(pytest.approx(there), "1")] * 2
+    assert rules(most + 0.5) == [(600.0, "0")] * 2, "beyond the axis it is not seen, and does not widen the picture"
+
+
+def test_a_growing_curve_shows_what_a_chart_built_of_it_shows(example: Run) -> None:
+    curve = example.frame("heal")
+    frame = (0.03, curve.height)
+    moved = charts.picture("curve", charts.training_chart, curve.head(2), *frame).showing(charts.training_data(curve))
+    fresh = charts.picture("curve too", charts.training_chart, curve, *frame)
+    assert json.loads(moved.spec) == json.loads(fresh.spec)
+    data = json.loads(fresh.spec)["datasets"]
+    assert [row["D"] for row in data["D"]] == curve["D"].drop_nulls().to_list()
+    assert data["active"][-1]["active"] == pytest.approx(curve["active"].mean())
+    assert vl_convert.vegalite_to_svg(fresh.spec).count('aria-roledescription="point"') >= 3 * curve.height

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -113,6 +114,11 @@ def test_the_first_page_is_complete_without_errors_or_outside_requests(page: Bro
 def test_the_page_is_under_a_policy_that_lets_nothing_out(page: Browser, url: str) -> None:
     with urllib.request.urlopen(url) as answer:
         assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        script = re.search(r"assets/index-[^\"]+\.js", answer.read().decode())
+    assert script
+    with urllib.request.urlopen(f"{url}/{script[0]}") as answer:  # marimo's files, which we answer from memory
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        assert "immutable" in answer.headers["cache-control"] and len(answer.read()) > 100_000
     refused = page.js("""new Promise(done => {
       document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective), {once: true});
       new Image().src = 'https://other.invalid/a.png'; })""")

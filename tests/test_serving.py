@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import subprocess
@@ -17,6 +18,7 @@ from marimo._cli.parse_args import parse_args
 
 from tests.browser import ROOT, free_port, until
 from ws import cli
+from ws.assets import Assets
 from ws.errors import UserError
 from ws.hosting import rehearse
 from ws.models import LM
@@ -216,3 +218,34 @@ def test_a_rehearsal_that_fails_is_said_and_ends_nothing(tmp_path: Path, capsys:
     rehearse(["hosting.py", "run", str(page)])
     rehearse(["hosting.py", "--help"])
     assert "was not rehearsed: division by zero" in capsys.readouterr().err
+
+
+def test_files_of_the_page_come_from_memory_and_all_else_from_the_app(tmp_path: Path) -> None:
+    """What is asked for by another method, from another place or under no known name goes on to marimo."""
+    (tmp_path / "index-abc.js").write_text("export default 1")
+    (tmp_path / "notes.txt").write_text("not a page's file")
+    passed: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(f"{scope.get('method')} {scope['path']}")
+
+    layer = Assets(app, tmp_path)
+
+    def asked(path: str, method: str = "GET", kind: str = "http") -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(layer({"type": kind, "method": method, "path": path}, None, send))  # type: ignore[arg-type]
+        return sent
+
+    for _ in range(2):
+        start, body = asked("/assets/index-abc.js")
+        headers = dict(start["headers"])
+        assert (start["status"], body["body"]) == (200, b"export default 1")
+        assert headers[b"content-type"].startswith(b"text/javascript") and b"immutable" in headers[b"cache-control"]
+    others = ["/assets/notes.txt", "/assets/../secret.js", "/assets/none.js", "/index-abc.js", "/"]
+    assert [asked(path) for path in others] == [[]] * 5
+    assert asked("/assets/index-abc.js", "HEAD") == asked("/assets/index-abc.js", kind="websocket") == []
+    assert passed == [f"GET {path}" for path in others] + ["HEAD /assets/index-abc.js", "GET /assets/index-abc.js"]

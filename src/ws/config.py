@@ -9,6 +9,7 @@ Recipes are functions that return a whole one: `mini_quick()` (what `make run` d
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -264,7 +265,7 @@ def from_dict(values: dict[str, Any]) -> RunConfig:
 
 
 def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     unknown = set(values) - set(hints)
     if unknown:
         raise UserError(f"The configuration holds {where}{sorted(unknown)[0]!r}, unknown to this version of ws. "
@@ -276,6 +277,12 @@ def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
         else:
             built[name] = tuple(value) if isinstance(value, list) and _is_tuple(hints[name]) else value
     return kind(**built)
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """A class's types; read anew they would be half of what opening a run costs."""
+    return typing.get_type_hints(kind)
 
 
 def _is_tuple(hint: Any) -> bool:

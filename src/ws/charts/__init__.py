@@ -11,11 +11,11 @@ from ws.charts.profile import profile_chart
 from ws.charts.response import band_chart, response_chart
 from ws.charts.sieve import roc_chart, sieve_chart, sieve_data, sieve_states
 from ws.charts.style import embedded, save
-from ws.charts.training import training_chart
+from ws.charts.training import training_chart, training_data
 from ws.charts.zigzag import zigzag_chart
 
 __all__ = [
     "band_chart", "clicked_arm", "dose_chart", "drift_chart", "embedded", "gauges_chart", "ladder_chart",
-    "pareto_chart", "picture", "plane_chart", "planes_chart", "profile_chart", "response_chart",
-    "roc_chart", "save", "sieve_chart", "sieve_data", "sieve_states", "training_chart", "zigzag_chart",
+    "pareto_chart", "picture", "plane_chart", "planes_chart", "profile_chart", "response_chart", "roc_chart", "save",
+    "sieve_chart", "sieve_data", "sieve_states", "training_chart", "training_data", "zigzag_chart",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ws.charts.picture import AT
 from ws.charts.style import BLUE, COHERENT, DASHES, GREEN, GREY, OFF, ORANGE, PURPLE, RULE, embedded
 from ws.gating.frames import FOUNDATIONS, Trait
 
@@ -19,18 +20,19 @@ PARTS = {
 
 
 def response_chart(
-    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, band: tuple[float, float], c: float | None, width: int = 600
-) -> alt.VConcatChart:
+    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, band: tuple[float, float], c: float | None = None,
+    width: int = 600,
+) -> alt.VConcatChart:  # fmt: skip
     """Shift of every foundation over c (nats, 95 %) above 1 - coherence and its two parts on a log axis.
 
     grid: the dose grid (select set); arms: the report set's arms: persona and random directions are marks. band: the
-    coherent doses, shaded. c: where the slider stands.
+    coherent doses, shaded. c: where the slider stands; a picture of the chart is moved to another dose by `at`.
     """
     report = arms.filter(pl.col("arm") == "steer")
     least, most = (float(x) for x in (min(0.0, *report["c"]), max(1.0, *grid["c"])))
     x = alt.X("c:Q", title="coefficient c", scale=alt.Scale(domain=[least, most], nice=False),
               axis=alt.Axis(tickCount=8))  # fmt: skip
-    behind = [_band(band, x), _rule(c, most, x)]
+    behind = [_band(band, x), _rule(most)]
     shifts = _shifts(grid, trait)
     top = alt.layer(
         *behind, _random(arms, trait), _area(shifts, x), _lines(shifts, x, trait), _errors(shifts, x, trait),
@@ -43,7 +45,7 @@ def response_chart(
         _report(report.with_columns(loss=_loss("coherence")), x, "loss", ORANGE),
     ).properties(width=width, height=170)
     both = alt.vconcat(top, bottom, spacing=8).resolve_scale(color="independent", strokeDash="independent")
-    chart: alt.VConcatChart = embedded(both)
+    chart: alt.VConcatChart = embedded(both.add_params(alt.param(name=AT, value=-1 if c is None else c)))
     return chart
 
 
@@ -150,9 +152,11 @@ def _band(band: tuple[float, float], x: alt.X) -> alt.Chart:
     return alt.Chart(rows).mark_rect(color=GREEN, opacity=0.12).encode(x=x, x2="high:Q", tooltip=tip)
 
 
-def _rule(c: float | None, most: float, x: alt.X) -> alt.Chart:
-    shown = [c] if c is not None and 0 <= c <= most else []
-    return alt.Chart(pl.DataFrame({"c": shown}, schema={"c": pl.Float64})).mark_rule(color=RULE, size=2).encode(x=x)
+def _rule(most: float) -> alt.Chart:
+    """Where the slider stands: the parameter AT, unseen beyond the axis."""
+    inside = alt.expr(f"{AT} >= 0 && {AT} <= {most} ? 1 : 0")
+    rule = alt.Chart(pl.DataFrame({"here": [0]})).mark_rule(color=RULE, size=2, opacity=inside)
+    return rule.encode(x=alt.XDatum(alt.expr(f"clamp({AT}, 0, {most})"), type="quantitative"))
 
 
 def _floor() -> alt.Chart:
