@@ -2,8 +2,8 @@
 
 Every time is from a key press on a control to the new content in the page's DOM, by the page's own clock; p50 and p90
 over the moves, with the machine's load. What should be seen, on the embedded model and two idle cores: slider c to new
-text under 1 s, also while a training runs; threshold to counts under 150 ms; a stored beta under 300 ms; the first
-finished screen under 5 s after the server answers; under 50 MB for each further viewer.
+text under 1 s; threshold to counts under 150 ms; a stored beta under 300 ms; each of them under 1 s while a training
+runs; the first finished screen under 5 s after the server answers; under 50 MB for each further viewer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -41,6 +42,7 @@ MOVE = """(async (LABEL, KEY, SEEN, LIMIT) => {
 
 CARDS = ".ws-cards:has(.ws-note)"  # the samples; a card of Learn has no note
 COUNTS, TILE = ".ws-counts", '.ws-tile[data-gate="3"]'
+RUNNING = "!!document.querySelector('.ws-job progress')"
 READY = "document.body && document.querySelector('.ws-tiles') && document.querySelector('.ws-cards')"
 
 
@@ -77,13 +79,13 @@ def open_at(page: Browser, url: str, **settings: object) -> None:
 def report(name: str, times: list[float], should: float, unit: str = "ms") -> None:
     """One line: p50, p90, what should be seen, and the load at that moment."""
     if not times:
-        print(f"{name:<44} nothing measured", flush=True)
+        print(f"{name:<53} nothing measured", flush=True)
         return
     ordered = sorted(times)
     p50, p90 = statistics.median(ordered), ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]
     state = "ok" if p50 < should else "OVER"
     load = os.getloadavg()[0]
-    print(f"{name:<44} n {len(times):>3}  p50 {p50:7.0f}  p90 {p90:7.0f} {unit}  "
+    print(f"{name:<53} n {len(times):>3}  p50 {p50:7.0f}  p90 {p90:7.0f} {unit}  "
           f"should be under {should:.0f}: {state:<4} load {load:.1f}", flush=True)  # fmt: skip
 
 
@@ -97,6 +99,19 @@ def doses(page: Browser, url: str, moves: int, text: str) -> list[float]:
         if len(times) == before:
             break
     return times
+
+
+def thresholds(page: Browser, url: str, moves: int) -> list[float]:
+    """The filter's threshold to the counts beside it."""
+    open_at(page, url, tail=1)
+    return sweep(page, "filter threshold", COUNTS, ["ArrowRight"] * (2 * moves), 1500)[:moves]
+
+
+def betas(page: Browser, url: str, moves: int) -> list[float]:
+    """A stored beta to its verdict, there and back."""
+    open_at(page, url, beta=0.1)
+    there_and_back = (["ArrowRight"] * 3 + ["ArrowLeft"] * 3) * (moves // 6 or 1)
+    return sweep(page, "KL beta", TILE, there_and_back)
 
 
 def memory(page: Browser, url: str, viewers: int) -> list[float]:
@@ -133,33 +148,34 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--out", out]) as url:
         report("first finished screen after the server is up", [first_screen(page, url)], 5000)
         report("slider c to new text", doses(page, url, options.moves, "May I lie to my boss?"), 1000)
-        open_at(page, url, tail=1)
-        keys = ["ArrowRight"] * (2 * options.moves)
-        report(
-            "filter threshold to new counts", sweep(page, "filter threshold", COUNTS, keys, 1500)[: options.moves], 150
-        )
-        open_at(page, url, beta=0.1)
-        there_and_back = (["ArrowRight"] * 3 + ["ArrowLeft"] * 3) * (options.moves // 6 or 1)
-        report("stored beta to its verdict", sweep(page, "KL beta", TILE, there_and_back), 300)
-        report("memory for each further viewer", memory(page, url, options.viewers), 50, "MB")
+        report("filter threshold to new counts", thresholds(page, url, options.moves), 150)
+        report("stored beta to its verdict", betas(page, url, options.moves), 300)
         training(page, url, options.moves)
+        # last: a page behind others has its timers slowed
+        report("memory for each further viewer", memory(page, url, options.viewers), 50, "MB")
 
 
 def training(page: Browser, url: str, moves: int) -> None:
-    """Slider c while a training runs, then the training is cancelled."""
-    open_at(page, url, beta=10)
-    click(page, "Train at beta")
-    page.wait("[...document.querySelectorAll('.ws-job')].some(e => e.textContent.includes('step '))", 120)
-    times = []
-    for i in range(0, moves, 15):
-        page.open(f"{url}?beta=10&c=0.125&own=" + urllib.parse.quote(f"Should I tell a friend? {i}"))
-        page.wait(READY, 60)
-        time.sleep(3)
-        times += sweep(page, "coefficient c", CARDS, ["ArrowRight"] * min(15, moves - i))
-    running = "training at beta 10" in page.text()
-    report("slider c to new text while a training runs" + ("" if running else " (IT ENDED)"), times, 1000)
-    if running:
-        click(page, "Cancel the training")
+    """The three sliders while a training runs, at betas that are not stored; each training is cancelled afterwards."""
+    moves = min(moves, 18)  # a training lasts about 40 s
+    during: dict[float, dict[str, Callable[[], list[float]]]] = {
+        1.0: {"slider c to new text": lambda: doses(page, url, moves, "Should I tell a friend?")},
+        10.0: {
+            "filter threshold to new counts": lambda: thresholds(page, url, moves),
+            "stored beta to its verdict": lambda: betas(page, url, moves),
+        },
+    }
+    for beta, measures in during.items():
+        open_at(page, url, beta=beta)
+        click(page, "Train at beta")
+        page.wait(RUNNING, 120)
+        found = {name: measure() for name, measure in measures.items()}
+        open_at(page, url, beta=beta)
+        running = page.js(RUNNING)
+        for name, times in found.items():
+            report(name + (" while a training runs" if running else " (THE TRAINING ENDED)"), times, 1000)
+        if running:
+            click(page, "Cancel the training")
 
 
 if __name__ == "__main__":
