@@ -22,6 +22,7 @@ from tests.hostile import HOSTILE
 from ws import charts, views
 from ws.arms import reports_of
 from ws.axes import load_axis
+from ws.charts.picture import Picture
 from ws.config import RunConfig, recipe_for, to_dict
 from ws.errors import UserError
 from ws.exampling import EXAMPLE
@@ -415,13 +416,17 @@ def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) ->
     one, other = data(20.0), data(60.0)
     assert charts.sieve_states(one) == charts.sieve_states(other) and one != other
     moved = charts.picture("test", charts.sieve_chart, one).showing(other)
-    fresh = charts.sieve_chart(other).to_dict()
-    assert json.loads(moved.spec)["datasets"] == fresh["datasets"] == other
-    rules = [row["tail_ppl"] for row in fresh["datasets"]["threshold"]]
-    drawn = {row["id"]: row["state"] for row in fresh["datasets"]["texts"]}
-    assert rules == [60.0] and set(drawn.values()) > {"kept", "tail_ppl"}
+    drawn = data_of(moved)
+    assert {name: drawn[name] for name in other} == other == charts.sieve_chart(other).to_dict()["datasets"]
+    assert [row["tail_ppl"] for row in drawn["threshold"]] == [60.0]
+    assert {row["state"] for row in drawn["texts"]} > {"kept", "tail_ppl"}
     shown = charts.picture("test too", charts.sieve_chart, other)
     assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"
+
+
+def data_of(shown: Picture) -> dict[str, Any]:
+    """The data that stand in a picture, by name."""
+    return {entry["name"]: entry["values"] for entry in json.loads(shown.spec)["data"] if "values" in entry}
 
 
 def test_the_dose_chart_is_built_once_and_its_rule_follows_the_slider(example: Run) -> None:
@@ -432,7 +437,7 @@ def test_the_dose_chart_is_built_once_and_its_rule_follows_the_slider(example: R
 
     def rules(c: float) -> list[tuple[float, str]]:
         """Where the red rules stand (pixels of 600), and how opaque they are."""
-        svg = vl_convert.vegalite_to_svg(built.at(c).spec)
+        svg = vl_convert.vega_to_svg(built.at(c).spec)
         lines = re.findall(r'<line transform="translate\(([\d.]+),0\)"[^>]*#d1495b[^>]*opacity="([\d.]+)"', svg)
         return [(float(x), seen) for x, seen in lines]
 
@@ -448,7 +453,7 @@ def test_a_growing_curve_shows_what_a_chart_built_of_it_shows(example: Run) -> N
     moved = charts.picture("curve", charts.training_chart, curve.head(2), *frame).showing(charts.training_data(curve))
     fresh = charts.picture("curve too", charts.training_chart, curve, *frame)
     assert json.loads(moved.spec) == json.loads(fresh.spec)
-    data = json.loads(fresh.spec)["datasets"]
+    data = data_of(fresh)
     assert [row["D"] for row in data["D"]] == curve["D"].drop_nulls().to_list()
     assert data["active"][-1]["active"] == pytest.approx(curve["active"].mean())
-    assert vl_convert.vegalite_to_svg(fresh.spec).count('aria-roledescription="point"') >= 3 * curve.height
+    assert vl_convert.vega_to_svg(fresh.spec).count('aria-roledescription="point"') >= 3 * curve.height

@@ -31,7 +31,7 @@ SUFFIXES = (".svg", ".png", ".html", ".json")
 def embedded(chart: Any) -> Any:
     """The chart as a page shows it: SVG, sharp at any zoom and readable by a test, without vega's own menu."""
     sizes = {"labelFontSize": 11, "titleFontSize": 12}
-    sized = chart.configure_axis(**sizes).configure_legend(**sizes)
+    sized = chart.configure_axis(**sizes, labelFlush=False).configure_legend(**sizes)
     return sized.properties(background="transparent", usermeta={"embedOptions": {"renderer": "svg", "actions": False}})
 
 
