@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from tests.small import ending_lm, small_config
 from ws.charts import clicked_arm, gauges_chart, pareto_chart, plane_chart, profile_chart, zigzag_chart
+from ws.charts.planes import _clear_places
 from ws.choosing import chosen_arm, first_arm
 from ws.cli import main
 from ws.comparing import (
@@ -373,6 +376,16 @@ def test_every_picture_can_be_drawn_with_units_on_its_axes(runs: list[Run]) -> N
         spec = json.dumps(chart.to_dict())
         assert "nats" in spec
         assert '"datasets"' in spec
+
+
+@pytest.mark.parametrize("gap", [0, 4, 9, 60])
+def test_numbers_of_crowded_nodes_stay_apart(gap: int) -> None:
+    """Six nodes in a row, pixels apart: every number at its own node's side, none on another nor on a node."""
+    nodes = [(gap * i, 0.5 * gap * i) for i in range(6)]
+    labels = [(x + dx, y + dy) for (x, y), (dx, dy) in zip(nodes, _clear_places(nodes), strict=True)]
+    assert [math.dist(*pair) for pair in zip(nodes, labels, strict=True)] == [pytest.approx(16.0)] * 6
+    assert min(math.dist(a, b) for a, b in itertools.combinations(labels, 2)) > 7
+    assert min(math.dist(a, b) for a, b in itertools.product(labels, nodes)) > 7
 
 
 def test_what_notebooks_show(runs: list[Run]) -> None:

@@ -6,6 +6,7 @@ where a run of several rounds goes, step by step (ws.trajectory.steps_frame).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import altair as alt
@@ -65,7 +66,7 @@ def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size
         **where, color=colour, shape=kind_shape(), tooltip=tips
     )
     spans = _spans(base, f"d_{x}", f"d_{y}", where, colour)
-    layers = [_trail(rows, where), _excursions(rows, x, y), *spans, dots, *_numbers(rows, where)]
+    layers = [_trail(rows, where), _excursions(rows, x, y), *spans, dots, _numbers(rows, x, y, where, size)]
     return alt.layer(*layers).properties(width=size, height=size)
 
 
@@ -104,14 +105,31 @@ def _marks(points: pl.DataFrame, x: str, y: str, x_title: str, y_title: str) -> 
     return [*_spans(base, x, y, at, colour, opacity=0.6), path.encode(**at, order="beta:Q"), dots, shown]
 
 
-def _numbers(rows: pl.DataFrame, where: dict[str, Any]) -> list[Any]:
-    """The round beside each node: right of the steered, left of the healed, so that neighbours stay readable."""
-    sides = {"steered": (13, -9), "healed": (-13, 11)}
-    parts = [(rows.filter(pl.col("kind") == kind), dx, dy) for kind, (dx, dy) in sides.items()]
-    return [
-        alt.Chart(part).mark_text(dx=dx, dy=dy, color=GREY, fontSize=12).encode(**where, text="round:N")
-        for part, dx, dy in parts
-    ]
+def _numbers(rows: pl.DataFrame, x: str, y: str, where: dict[str, Any], size: int) -> Any:
+    """The round beside each node, in the node's colour, where it is farthest from other nodes and numbers."""
+    places = _clear_places(list(zip(_pixels(rows[f"d_{x}"], size), _pixels(-rows[f"d_{y}"], size), strict=True)))
+    named = rows.with_columns(dx=pl.Series([dx for dx, _ in places]), dy=pl.Series([dy for _, dy in places]))
+    text = alt.Chart(named.filter(pl.col("kind") != "base")).mark_text(
+        dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), fontSize=12, fontWeight="bold", baseline="middle"
+    )
+    return text.encode(**where, text="round:N", color=kind_colour())
+
+
+def _pixels(values: pl.Series, size: int) -> list[float]:
+    """About where values stand on an axis of which they take three quarters."""
+    low, high = (float(end) for end in (values.min(), values.max()))  # type: ignore[arg-type]
+    return [0.75 * size * (value - low) / ((high - low) or 1.0) for value in values]
+
+
+def _clear_places(nodes: list[tuple[float, float]], away: float = 16) -> list[tuple[float, float]]:
+    """For each node (pixels), in turn, the first of twelve places around it that is farthest from what is there."""
+    around = [(away * math.cos(math.pi * k / 6), away * math.sin(math.pi * k / 6)) for k in range(12)]
+    taken, chosen = list(nodes), []
+    for x, y in nodes:
+        best = max(around, key=lambda to: min(math.dist((x + to[0], y + to[1]), other) for other in taken))
+        taken.append((x + best[0], y + best[1]))
+        chosen.append(best)
+    return chosen
 
 
 def _trail(rows: pl.DataFrame, where: dict[str, Any]) -> Any:
