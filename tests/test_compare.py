@@ -32,10 +32,11 @@ from ws.comparing import (
 from ws.differing import headline_diff, settings_diff, verdict_diff
 from ws.errors import UserError
 from ws.evaluation.comparison import compare, summary
-from ws.exampling import EXAMPLE_ROUNDS, ROUNDS, cut_down
+from ws.exampling import EXAMPLE, EXAMPLE_ROUNDS, ROUNDS, cut_down
 from ws.loop import run as whole_run
 from ws.runs import Run, open_run
 from ws.showing import arms_shown, diary_table, equal_shown, rounds_table, verdicts_table
+from ws.stops import SHIPPED, stop_gate, stops_of
 from ws.storing import read_json, write_json
 from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
@@ -376,6 +377,22 @@ def test_every_picture_can_be_drawn_with_units_on_its_axes(runs: list[Run]) -> N
         spec = json.dumps(chart.to_dict())
         assert "nats" in spec
         assert '"datasets"' in spec
+
+
+def test_stops_of_the_beta_slider_are_arms_of_their_runs_family() -> None:
+    run = open_run(EXAMPLE)
+    points = points_frame([run])
+    healed = points.filter(pl.col("kind") == "healed").sort("beta")
+    stops = stops_of(run)
+    assert healed["beta"].to_list() == [stop.ask.beta for stop in stops] == sorted(SHIPPED)
+    assert healed["family"].n_unique() == 1 and healed["arm"].n_unique() == len(SHIPPED)
+    assert healed["d_target"].to_list() == [stop.arm["d_target"].item() for stop in stops]
+    verdicts = [stop_gate(run, stop) for stop in stops]
+    assert healed["verdict"].to_list() == [f"{gate.outcome} ({gate.colour})" for gate in verdicts]
+    arms = arms_table(points)
+    found = equal_shift(arms, shift_steps(arms)[1]).row(0, named=True)
+    around = healed.sort("d_target")["coherence"]
+    assert found["points"] == len(SHIPPED) and around.min() <= found["coherence"] <= around.max()
 
 
 @pytest.mark.parametrize("gap", [0, 4, 9, 60])

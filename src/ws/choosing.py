@@ -11,7 +11,7 @@ import polars as pl
 
 from ws.comparing import finished_runs, instruments
 from ws.errors import UserError
-from ws.exampling import EXAMPLE_ROUNDS
+from ws.exampling import EXAMPLE, EXAMPLE_ROUNDS
 from ws.linking import not_offered
 from ws.runs import Run, open_run
 from ws.serving import picked
@@ -64,14 +64,14 @@ def chosen_run(folder: str, allowed: dict[str, str]) -> Run:
 
 
 def comparable_runs(out: Path) -> tuple[dict[str, Run], list[str]]:
-    """Folder name -> finished run with a report, oldest first; the shipped example where there is none; and what to
+    """Folder name -> finished run with a report, oldest first; the shipped examples where there is none; and what to
     tell the reader about it."""
     found, said = finished_runs(out)
     runs = {run.path.name: run for run in found if run.has("arms.parquet", run.best)}
     if runs:
         return runs, said
-    said.append(f"No finished run under {out}/runs yet: this is the shipped example, one run. `ws run` adds to it.")
-    return {EXAMPLE_ROUNDS.name: open_run(EXAMPLE_ROUNDS)}, said
+    said.append(f"No finished run under {out}/runs yet: these are the two shipped examples. `ws run` makes your own.")
+    return {folder.name: open_run(folder) for folder in (EXAMPLE, EXAMPLE_ROUNDS)}, said
 
 
 def first_arm(points: pl.DataFrame, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -1,7 +1,7 @@
 """Arms over runs: which recipe buys more of the trait for less coherence. Stored files only, then frames to frames.
 
     runs, skipped = finished_runs(Path("out"))
-    points = points_frame(runs)         # one row per run, round, kind of arm and seed
+    points = points_frame(runs)         # one row per run, round, kind of arm, beta and seed
     arms = arms_table(points)           # mean and spread over seeds
     equal_shift(arms, at=1.0)           # coherence where every family moved the target by 1 nat
 
@@ -20,10 +20,12 @@ from typing import Any
 
 import polars as pl
 
-from ws.config import flat, to_dict
+from ws.config import RunConfig, flat, to_dict
 from ws.errors import UserError
+from ws.gating import Gate
 from ws.linking import nearest
 from ws.runs import Run, open_run
+from ws.stops import stop_gate, stops_of
 from ws.storing import digest
 
 __all__ = [
@@ -71,8 +73,8 @@ def finished_runs(out: Path) -> tuple[list[Run], list[str]]:
 
 
 def points_frame(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row (columns POINTS) per run, round, kind of arm and seed. A round is part of what makes an arm: round 0 of a
-    long run stands beside runs of one round. The same seed of the same arm counts once: its newest run."""
+    """One row (columns POINTS) per run, round, kind of arm, beta and seed. A round is part of what makes an arm: round
+    0 of a long run stands beside runs of one round. The same seed of the same arm counts once: its newest run."""
     rows = [row for run in runs for n in range(run.rounds) if run.has("arms.parquet", n) for row in _rows(run, n)]
     points = pl.DataFrame(rows, schema=POINTS)
     newest = points.sort("time", maintain_order=True).unique(
@@ -83,23 +85,30 @@ def points_frame(runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _rows(run: Run, number: int) -> list[dict[str, Any]]:
-    arms = run.arms(number)
+    """The round's own arms, and its heal at every other beta that was trained beside it."""
+    arms, heal = run.arms(number), _heal(run, number)
     judged = pl.col("chosen") & (pl.col("arm") == "steer")
+    gates = {gate.gate: gate for gate in run.gates(number)}
     repeats = iter(run.config.seeds[1:])
     rows = []
     for arm in arms.filter(judged | pl.col("arm").is_in([k for k in KINDS if k != "steer"])).rows(named=True):
         seed = next(repeats) if arm["arm"] == "healed_seed" else run.config.seeds[0]
-        rows.append(_row(run, number, arm, seed))
+        gate = gates.get(1) if arm["arm"] == "steer" else gates.get(3) if arm["arm"].startswith("healed") else None
+        rows.append(_row(run, number, arm, heal, seed, gate))
+    for stop in stops_of(run, number, own=False):
+        facts, gate = heal | {"beta": stop.ask.beta}, stop_gate(run, stop, number)
+        rows.append(_row(run, number, stop.arm.row(0, named=True), facts, run.config.seeds[0], gate))
     return rows
 
 
-def _row(run: Run, number: int, arm: dict[str, Any], seed: int) -> dict[str, Any]:
+def _row(
+    run: Run, number: int, arm: dict[str, Any], heal: dict[str, Any], seed: int, gate: Gate | None
+) -> dict[str, Any]:
     kind, config, env = KINDS[arm["arm"]], run.config, run.env
-    made = _recipe(run, number, kind)
-    settings = _settings(run, number, kind)
+    made = _recipe(heal, kind)
+    settings = _settings(config, heal, kind)
     place = {"fingerprint": env.get("fingerprint"), "axis": env.get("axis"), "rows": arm["identity"]}
     family = [kind, number, settings, place]
-    gate = next((g for g in run.gates(number) if g.gate == (1 if kind == "steered" else 3)), None)
     return {
         "run": run.path.name,
         "time": str(run.status.get("started", "")),
@@ -116,17 +125,14 @@ def _row(run: Run, number: int, arm: dict[str, Any], seed: int) -> dict[str, Any
         "settings": json.dumps(settings, sort_keys=True),
         **{f"{name}{end}": arm.get(f"{name}{end}") for name in MEASURES for end in ENDS},
         "capability": arm["capability"],
-        "verdict": f"{gate.outcome} ({gate.colour})"
-        if gate and arm["arm"] in ("steer", "healed", "healed_seed")
-        else None,
+        "verdict": f"{gate.outcome} ({gate.colour})" if gate else None,
     }
 
 
-def _recipe(run: Run, number: int, kind: str) -> dict[str, Any]:
+def _recipe(heal: dict[str, Any], kind: str) -> dict[str, Any]:
     """Adapter, barrier and beta of an arm in words; dashes for the steered model, which has none."""
     if kind == "steered":
         return {"adapter": "-", "barrier": "-", "beta": None}
-    heal = _heal(run, number)
     beta, rank = heal["beta"], heal["rank"]
     held = kind == "healed" and heal["barrier"] != "nll" and bool(beta)
     barrier = f"{heal['barrier']} {heal['aggregate']}, tau {_short(heal['tau'])}, to {heal['reference']}"
@@ -149,9 +155,9 @@ def _short(value: Any) -> str:
     return "-" if value is None else f"{value:g}"
 
 
-def _settings(run: Run, number: int, kind: str) -> dict[str, Any]:
+def _settings(config: RunConfig, heal: dict[str, Any], kind: str) -> dict[str, Any]:
     """The configuration that makes an arm: without seeds and beta, which are columns, and what cannot matter to it."""
-    found = flat(to_dict(run.config) | {"heal": _heal(run, number)})
+    found = flat(to_dict(config) | {"heal": heal})
     for name in ("seeds", "rounds", "heal.seed", "heal.beta", "threads", "device", "axis", "model"):
         found.pop(name, None)
     idle = {"steered": ("heal.", "data.", "controls."), "healed": ("controls.",)}.get(

@@ -134,11 +134,15 @@ def find_stop(run: Run, ask: Ask, round: int = 0) -> Stop | None:
     return _read(path, _stamp(path / "heal.json")) if path.is_dir() else None
 
 
-def stops_of(run: Run, round: int = 0, tail_ppl: float | None = None) -> list[Stop]:
-    """Every stored stop at this threshold (None: the run's own), by rising beta; those of other data are left out."""
-    betas = {own_heal(run, round).beta or 0.0}
-    betas |= {float(read_json(file)["stop"]["beta"]) for file in folder_of(run, round).glob("*/heal.json")}
-    found = [find_stop(run, Ask(beta, tail_ppl), round) for beta in sorted(betas)]
+def stops_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bool = True) -> list[Stop]:
+    """Every stored stop at this threshold (None: the run's own), by rising beta; those of other data are left out.
+
+    own: the run's own heal is one of them.
+    """
+    betas = {float(read_json(file)["stop"]["beta"]) for file in folder_of(run, round).glob("*/heal.json")}
+    betas |= {own_heal(run, round).beta or 0.0} if own else set()
+    asked = [Ask(beta, tail_ppl) for beta in sorted(betas)]
+    found = [find_stop(run, ask, round) for ask in asked if own or not is_own(run, ask, round)]
     return [stop for stop in found if stop is not None]
 
 
