@@ -33,8 +33,9 @@ def _():
     # Which recipe buys more trait for less coherence?
 
     All finished runs, one row per **arm**: everything but the seed agrees; what the app trained at other betas counts.
-    Arms are compared only where the instrument agrees (items, axis, weights), at **equal shift of the target**, between
-    measured points and never beyond them, and ranked from {MIN_SEEDS} seeds on: with fewer, a difference may be the dice.
+    Arms are compared only where the instrument agrees (items, axis, weights), at **equal shift of the target**,
+    between measured points and never beyond them, and ranked from {MIN_SEEDS} seeds on: with fewer, a difference may be
+    the dice.
     """)
     return
 
