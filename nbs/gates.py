@@ -585,8 +585,8 @@ def _(home, progress, refused):
     _live = views.learned.live_curve(progress())
     if _live.height:
         _frame = (views.learned.tau_of(home), views.learned.steps_of(progress()))
-        _empty = charts.picture(_frame, charts.training_chart, _live, *_frame)
-        _shown.append(_empty.showing(charts.training_data(_live)))
+        _curve = charts.picture(_frame, charts.training_chart, _live, *_frame)
+        _shown.append(_curve.showing(charts.training_data(_live)))
     mo.vstack(_shown)
     return
 

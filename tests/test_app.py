@@ -422,6 +422,8 @@ def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) ->
     assert {row["state"] for row in drawn["texts"]} > {"kept", "tail_ppl"}
     shown = charts.picture("test too", charts.sieve_chart, other)
     assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"
+    with pytest.raises(KeyError, match="thresholds"):
+        moved.showing({"thresholds": []})
 
 
 def data_of(shown: Picture) -> dict[str, Any]:

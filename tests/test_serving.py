@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -13,6 +14,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import marimo
 import pytest
 from marimo._cli.parse_args import parse_args
 
@@ -249,3 +251,9 @@ def test_files_of_the_page_come_from_memory_and_all_else_from_the_app(tmp_path: 
     assert [asked(path) for path in others] == [[]] * 5
     assert asked("/assets/index-abc.js", "HEAD") == asked("/assets/index-abc.js", kind="websocket") == []
     assert passed == [f"GET {path}" for path in others] + ["HEAD /assets/index-abc.js", "GET /assets/index-abc.js"]
+
+
+def test_every_file_that_browsers_keep_for_ever_is_named_by_its_content() -> None:
+    files = Assets(None, Path(marimo.__file__).parent / "_static/assets").files  # type: ignore[arg-type]
+    assert len(files) > 500
+    assert [name for name in files if not re.search(r"-[\w-]{8}\.\w+$", name)] == []

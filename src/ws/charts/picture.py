@@ -1,6 +1,6 @@
-"""A chart as a page shows it: checked, turned into JSON and compiled from Vega-Lite to Vega once, and not at each move.
+"""A chart as a page shows it: turned into JSON and compiled from Vega-Lite to Vega once, and not at each move.
 
-altair's own checks cost ten times the drawing, and a third of what a browser needs for a chart is the compiling.
+altair's own checks, which cost ten times the drawing, are left out; the compiling is a third of a browser's work.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class Picture:
         return self._with("data", "values", data)
 
     def _with(self, part: str, field: str, values: dict[str, Any]) -> Picture:
+        """KeyError for a name that the picture does not have."""
         spec = json.loads(self.spec)
-        for entry in spec[part]:
-            if entry["name"] in values:
-                entry[field] = values[entry["name"]]
+        entries = {entry["name"]: entry for entry in spec[part]}
+        for name, value in values.items():
+            entries[name][field] = value
         return Picture(json.dumps(spec))
 
     def _mime_(self) -> tuple[str, str]:

@@ -20,13 +20,12 @@ PARTS = {
 
 
 def response_chart(
-    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, band: tuple[float, float], c: float | None = None,
-    width: int = 600,
-) -> alt.VConcatChart:  # fmt: skip
+    grid: pl.DataFrame, arms: pl.DataFrame, trait: Trait, band: tuple[float, float], width: int = 600
+) -> alt.VConcatChart:
     """Shift of every foundation over c (nats, 95 %) above 1 - coherence and its two parts on a log axis.
 
     grid: the dose grid (select set); arms: the report set's arms: persona and random directions are marks. band: the
-    coherent doses, shaded. c: where the slider stands; a picture of the chart is moved to another dose by `at`.
+    coherent doses, shaded. The rule of the slider is unseen until a picture of the chart is moved to a dose by `at`.
     """
     report = arms.filter(pl.col("arm") == "steer")
     least, most = (float(x) for x in (min(0.0, *report["c"]), max(1.0, *grid["c"])))
@@ -45,7 +44,7 @@ def response_chart(
         _report(report.with_columns(loss=_loss("coherence")), x, "loss", ORANGE),
     ).properties(width=width, height=170)
     both = alt.vconcat(top, bottom, spacing=8).resolve_scale(color="independent", strokeDash="independent")
-    chart: alt.VConcatChart = embedded(both.add_params(alt.param(name=AT, value=-1 if c is None else c)))
+    chart: alt.VConcatChart = embedded(both.add_params(alt.param(name=AT, value=-1)))
     return chart
 
 
