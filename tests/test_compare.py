@@ -393,6 +393,9 @@ def test_stops_of_the_beta_slider_are_arms_of_their_runs_family() -> None:
     found = equal_shift(arms, shift_steps(arms)[1]).row(0, named=True)
     around = healed.sort("d_target")["coherence"]
     assert found["points"] == len(SHIPPED) and around.min() <= found["coherence"] <= around.max()
+    free = (pl.col("beta") == 0) & (pl.col("kind") == "healed")
+    planted = arms.with_columns(d_target=pl.when(free).then(0.0).otherwise("d_target"))
+    assert "kl_rev" in equal_shift(planted, 0.5)["label"][0], "named by its barrier wherever beta 0 lies"
 
 
 @pytest.mark.parametrize("gap", [0, 4, 9, 60])

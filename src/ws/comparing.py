@@ -257,8 +257,9 @@ def equal_shift(arms: pl.DataFrame, at: float) -> pl.DataFrame:
 def _at(part: pl.DataFrame, at: float) -> dict[str, Any]:
     """One family at one shift; no figure outside of what was measured."""
     shifts = part["d_target"].to_list()
+    named = part.sort("beta")["label"][-1].rsplit(" · beta", 1)[0]  # at beta 0 there is no barrier to name
     row: dict[str, Any] = dict.fromkeys(EQUAL) | {
-        "family": part["family"][0], "label": part["label"][0].rsplit(" · beta", 1)[0], "points": part.height,
+        "family": part["family"][0], "label": named, "points": part.height,
         "from": shifts[0], "to": shifts[-1], "seeds": min(part["seeds"].to_list()),
     }  # fmt: skip
     if not shifts[0] <= at <= shifts[-1]:
