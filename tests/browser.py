@@ -123,8 +123,17 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def click(self, element: str) -> None:
-        """A real click on the middle of an element, given as an expression; it is scrolled into view first."""
+        """A real click on the middle of an element, given as an expression; it is scrolled into view first.
+
+        A page moves while it is drawn: a press that something else got is made again, for half a minute.
+        """
+        until(lambda: self._pressed(element), 30, f"never under the pointer: {element}")
+
+    def _pressed(self, element: str) -> bool:
+        noted = "'pointerdown', () => window.wsPressed = true, {capture: true, once: true}"
+        self.js(f"window.wsPressed = false; ({element}).addEventListener({noted})")
         self.click_at(*self.middle(element))
+        return bool(self.js("window.wsPressed"))
 
     def middle(self, element: str) -> tuple[float, float]:
         """Where the middle of an element is, in pixels of the window, once it is scrolled into view."""
