@@ -42,6 +42,7 @@ MOVE = """(async (LABEL, KEY, SEEN, LIMIT) => {
 
 CARDS = ".ws-cards:has(.ws-note)"  # the samples; a card of Learn has no note
 COUNTS, TILE = ".ws-counts", '.ws-tile[data-gate="3"]'
+IN_SIGHT = "document.querySelector('%s')?.checkVisibility({visibilityProperty: true, opacityProperty: true})"
 RUNNING = "!!document.querySelector('.ws-job progress')"
 READY = "document.body && document.querySelector('.ws-tiles') && document.querySelector('.ws-cards')"
 
@@ -79,13 +80,13 @@ def open_at(page: Browser, url: str, **settings: object) -> None:
 def report(name: str, times: list[float], should: float, unit: str = "ms") -> None:
     """One line: p50, p90, what should be seen, and the load at that moment."""
     if not times:
-        print(f"{name:<53} nothing measured", flush=True)
+        print(f"{name:<65} nothing measured", flush=True)
         return
     ordered = sorted(times)
     p50, p90 = statistics.median(ordered), ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))]
     state = "ok" if p50 < should else "OVER"
     load = os.getloadavg()[0]
-    print(f"{name:<53} n {len(times):>3}  p50 {p50:7.0f}  p90 {p90:7.0f} {unit}  "
+    print(f"{name:<65} n {len(times):>3}  p50 {p50:7.0f}  p90 {p90:7.0f} {unit}  "
           f"should be under {should:.0f}: {state:<4} load {load:.1f}", flush=True)  # fmt: skip
 
 
@@ -131,13 +132,20 @@ def click(page: Browser, words: str) -> None:
     page.js(f"{DEEP};deep('button').find(b => b.textContent.includes({json.dumps(words)})).click()")
 
 
-def first_screen() -> float:
-    """Milliseconds from a new server that answers to tiles, samples and the first chart, in a new browser."""
+def first_screen() -> tuple[float, float]:
+    """Milliseconds from a new server that answers to tiles, samples and the first chart in sight, in a new browser.
+
+    First as the server sends them, then with their controls.
+    """
+    parts = {"#ws-glance": ".ws-tiles .ws-cards svg", "#root": ".ws-tiles .ws-cards svg.marks"}
+    glance, alive = (" && ".join(IN_SIGHT % f"{here} {part}" for part in parts[here].split()) for here in parts)
     with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--out", out]) as url:
         began = time.monotonic()
-        page.open(url)
-        page.wait(f"(() => {{ {DEEP}; return {READY} && deep('svg.marks').length > 0 }})()", 120)
-        return 1000 * (time.monotonic() - began)
+        page.call("Page.navigate", url=url)
+        page.wait(glance, 120)
+        first = time.monotonic()
+        page.wait(f"!document.getElementById('ws-glance') && {alive}", 120)
+        return 1000 * (first - began), 1000 * (time.monotonic() - began)
 
 
 def main() -> None:
@@ -148,7 +156,8 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start", flush=True)
     screens = [first_screen() for _ in range(options.servers)]
-    report("first finished screen after the server is up", screens, 5000)
+    for name, times in zip(("", ", with its controls"), zip(*screens, strict=True), strict=True):
+        report("first finished screen after the server is up" + name, list(times), 5000)
     with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--out", out]) as url:
         report("slider c to new text", doses(page, url, options.moves, "May I lie to my boss?"), 1000)
         report("filter threshold to new counts", thresholds(page, url, options.moves), 150)

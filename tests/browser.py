@@ -94,10 +94,11 @@ class Browser:
             self.requests.append(params.get("url") or params["request"]["url"])
 
     def open(self, url: str) -> None:
-        """Go there; what is asked afterwards is asked of the new page and not of the old one."""
+        """Go there; what is asked afterwards is asked of the new page and not of the old one, nor of its glance."""
         self.js("window.wsOld = true")
         self.call("Page.navigate", url=url)
-        until(lambda: self.js("!window.wsOld && document.readyState === 'complete'"), 60, f"{url} did not load")
+        there = "!window.wsOld && document.readyState === 'complete' && !document.getElementById('ws-glance')"
+        until(lambda: self.js(there), 60, f"{url} did not load")
 
     def js(self, code: str) -> Any:
         """The value of an expression in the page; promises are awaited."""

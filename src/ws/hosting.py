@@ -22,45 +22,51 @@ def main() -> None:
     from ws import charts, views  # noqa: F401
     from ws.models import load_model
 
-    stand_before()
     sys.setswitchinterval(SWITCH)
-
+    seen_first = ""
     if "--model" not in " ".join(sys.argv):
         load_model("mini")
         set_num_threads(1)  # on a model of this size two are slower as soon as anything else runs beside them
-        rehearse(sys.argv)
+        seen_first = rehearse(sys.argv)
+    stand_before(seen_first)
     gc.collect()
     gc.freeze()  # what is there now stays: a collection that walks through it stops every viewer for 0.3 s
     runpy.run_module("marimo", run_name="__main__", alter_sys=True)
 
 
-def stand_before() -> None:
-    """Put our own layers before marimo's routes; it sorts them by name, outermost first."""
+def stand_before(seen_first: str) -> None:
+    """Put our own layers before marimo's routes; it sorts them by name, outermost first. seen_first: a page's glance."""
     import marimo
     from marimo._server.registry import MIDDLEWARE_REGISTRY
     from starlette.middleware import Middleware
 
     from ws.assets import Assets
+    from ws.glancing import Glance
     from ws.headers import Headers
 
     assets = Path(marimo.__file__).parent / "_static" / "assets"
-    for place, layer in enumerate((Middleware(Headers), Middleware(Assets, folder=assets))):
+    layers = Middleware(Headers), Middleware(Assets, folder=assets), Middleware(Glance, html=seen_first)
+    for place, layer in enumerate(layers):
         MIDDLEWARE_REGISTRY.register(f"ws.{place}", layer)
 
 
-def rehearse(words: list[str]) -> None:
-    """Run the notebook of this command line once, as a script, for what the library remembers of it.
+def rehearse(words: list[str]) -> str:
+    """Run the notebook of this command line once, as a script, for what the library remembers of it; its glance.
 
-    What goes wrong in it is left to the page, which says it where it belongs.
+    What goes wrong in it is left to the page, which says it where it belongs. Empty then, and for a page without prompts.
     """
+    from ws.views import glance
+
     page = next((word for word in words[1:] if Path(word).suffix == ".py"), None)
     if page is None:
-        return
+        return ""
     sys.argv = [page, *words[words.index("--") + 1 :]] if "--" in words else [page]
     try:
-        runpy.run_path(page, run_name="rehearsal")["app"].run()
+        outputs, defined = runpy.run_path(page, run_name="rehearsal")["app"].run()
+        return glance(outputs, defined["prompt"].value) if "prompt" in defined else ""
     except Exception as error:  # noqa: BLE001  whatever a cell raises
         print(f"{page} was not rehearsed: {error}", file=sys.stderr)
+        return ""
     finally:
         sys.argv = words
 

@@ -2,11 +2,13 @@
 
 settings: what a page is about, read from its link. stored: runs behind it. live: samples. texts, samples, tiles, prose:
 safe HTML. sieve: the filter as a view. resting: what follows a control that stands still. labels: the researcher's own.
-learned: base, steered, healed. measuring: settings without a run. journal: the run's page.
+learned: base, steered, healed. measuring: settings without a run. journal: the run's page. glance: the first screen
+before the page is alive.
 """
 
 from ws.jobs import watch
 from ws.views import learned, measuring
+from ws.views.glance import glance
 from ws.views.journal import write_page
 from ws.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
 from ws.views.live import near_sample, ready, sample, warm
@@ -49,7 +51,7 @@ from ws.views.tiles import tiles
 __all__ = [
     "ACTS", "COHERENT", "CUSTOM", "FOUNDATIONS", "METHODS", "Persona", "Subject", "about", "agreement", "axis_names",
     "bands", "border_rows", "border_table", "cards", "coherent_band", "completion_html", "completions", "counts",
-    "counts_html", "dose_steps", "escaped", "filter_gate", "home_of", "label_of",
+    "counts_html", "dose_steps", "escaped", "filter_gate", "glance", "home_of", "label_of",
     "labels_html", "layers_of", "learned", "marked", "measuring", "near_sample", "nearest", "note_html", "opened",
     "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc", "row_title", "run_for", "sample",
     "sample_cards", "save_label", "save_note", "shares", "store_label", "strip", "subject_of", "tail_steps",

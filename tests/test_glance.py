@@ -1,0 +1,153 @@
+"""The first screen in the answer itself: what it holds, where it is put, that it goes when the page is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import altair as alt
+import pytest
+
+from tests.browser import CHROMIUM, Browser, serving, until
+from tests.hostile import HOSTILE
+from tests.test_browser import plant
+from ws.charts import picture
+from ws.exampling import EXAMPLE
+from ws.glancing import Glance
+from ws.hosting import rehearse
+from ws.models import LM
+from ws.runs import open_run
+from ws.views import escaped, glance
+
+OUTCOMES = [gate.outcome for gate in open_run(EXAMPLE).gates() if gate.gate > 0]
+ROOT = '<html><body><div id="root"></div></body></html>'
+
+
+def html(text: str) -> SimpleNamespace:
+    return SimpleNamespace(text=text)
+
+
+def drawn(word: str) -> Any:
+    def build() -> alt.Chart:
+        values = alt.Data(values=[{"x": 1, "word": word}])
+        return alt.Chart(values).mark_text().encode(x="x:Q", text="word:N")
+
+    return picture(word, build)
+
+
+def test_a_glance_ends_with_the_first_picture_and_holds_no_control() -> None:
+    outputs = [
+        None,
+        html("<marimo-sidebar data-x='1'><marimo-slider></marimo-slider></marimo-sidebar>"),
+        html("<div>verdicts<marimo-ui-element><marimo-text-area>note</marimo-text-area></marimo-ui-element></div>"),
+        html("<div><marimo-ui-element><marimo-dropdown></marimo-dropdown></marimo-ui-element></div>"),
+        html("<p>samples</p>"),
+        drawn("first words"),
+        html("<p>what follows</p>"),
+        drawn("second words"),
+    ]
+    shown = glance(outputs, f"May I lie? {HOSTILE}")
+    assert "<marimo-" not in shown and "note" not in shown.split("<aside>")[1].split("</aside>")[1]
+    order = [shown.index(words) for words in ("<div>verdicts</div>", "prompt<br>May I lie?", "samples", "first words")]
+    assert order == sorted(order)
+    assert "what follows" not in shown and "second words" not in shown and "slider>" not in shown
+    assert escaped(HOSTILE) in shown and HOSTILE not in shown
+    assert glance(outputs[:5], "x") == ""
+
+
+def test_a_picture_in_a_glance_holds_its_words_as_words() -> None:
+    shown = glance([drawn("<script>alert(1)</script>")], "x")
+    assert shown.count("<script>") == 1 and "alert(1)" in shown
+    assert shown.index("&lt;script&gt;alert(1)") < shown.index("<script>")
+
+
+def answer(layer: Glance, path: str = "/", query: bytes = b"", method: str = "GET") -> tuple[dict[str, str], str]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "query_string": query}
+    asyncio.run(layer(scope, None, send))  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["http.response.start", *["http.response.body"] * (len(sent) - 1)]
+    assert not sent[-1].get("more_body")
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return headers, b"".join(message.get("body", b"") for message in sent[1:]).decode()
+
+
+def app_of(*parts: str) -> Any:
+    """An app that answers everything with these parts, one after the other."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        length = str(sum(len(part.encode()) for part in parts)).encode()
+        headers = [(b"Content-Length", length), (b"content-type", b"text/html")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for place, part in enumerate(parts):
+            more = place + 1 < len(parts)
+            await send({"type": "http.response.body", "body": part.encode(), "more_body": more})
+
+    return app
+
+
+def test_a_glance_stands_behind_the_root_of_a_page_without_settings() -> None:
+    layer = Glance(app_of(ROOT[:20], ROOT[20:]), "<p>naïve</p>")
+    headers, body = answer(layer)
+    assert body == '<html><body><div id="root"></div><p>naïve</p></body></html>'
+    assert headers == {"content-type": "text/html", "content-length": str(len(body.encode()))}
+
+
+def test_other_answers_are_left_as_they_are() -> None:
+    layer, none = Glance(app_of(ROOT), "<p>glance</p>"), Glance(app_of(ROOT), "")
+    settings = {"query": b"c=1"}, {"path": "/health"}, {"method": "POST"}
+    for found in (*(answer(layer, **asked) for asked in settings), answer(none)):  # type: ignore[arg-type]
+        assert found == ({"Content-Length": str(len(ROOT)), "content-type": "text/html"}, ROOT)
+    assert answer(Glance(app_of("who are you?"), "<p>glance</p>"))[1] == "who are you?"
+
+
+def test_the_app_at_a_glance_is_its_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM) -> None:
+    page = Path(__file__).parent.parent / "nbs/gates.py"
+    words = ["hosting.py", "run", str(page), "--", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", words)
+    shown = rehearse(words)
+    outcomes = re.findall(r'class="ws-outcome">.*?</span> (.*?)</span>', shown)
+    assert outcomes == OUTCOMES
+    assert re.findall(r'class="ws-title">(.*?)<', shown) == ["baseline, c = 0", "c = +1", "c = -1"]
+    assert "shift against base (nats)" in shown and "<marimo-" not in shown
+    assert rehearse(["hosting.py", "run", str(page.with_name("compare.py")), *words[3:]]) == ""
+
+
+def test_a_hostile_run_at_a_glance_stays_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM) -> None:
+    plant(tmp_path / "out/runs/hostile")
+    page = Path(__file__).parent.parent / "nbs/gates.py"
+    words = ["hosting.py", "run", str(page), "--", "--out", str(tmp_path / "out"), "--run", "hostile"]
+    monkeypatch.setattr(sys, "argv", words)
+    shown = rehearse(words)
+    assert shown.count("&lt;img src=x") > 3
+    assert re.findall(r"<(?:img|iframe|marimo|script)\b", shown) == ["<script"]
+
+
+SEEN = "document.querySelector('%s')?.checkVisibility({visibilityProperty: true, opacityProperty: true})"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: the glance was not seen in a browser")
+def test_a_viewer_sees_the_example_at_once_and_then_the_page(tmp_path: Path) -> None:
+    with serving(["--out", str(tmp_path)]) as url, Browser() as page:
+        page.call("Page.navigate", url=url)
+        page.wait(" && ".join(SEEN % f"#ws-glance {part}" for part in (".ws-tiles", ".ws-cards", "figure svg")))
+        assert not page.js(SEEN % "#root .ws-tiles")
+        said = page.js("document.querySelector('#ws-glance').innerText")
+        assert all(outcome in said for outcome in OUTCOMES)
+        until(lambda: not page.js("!!document.getElementById('ws-glance')"), 60, "the glance stayed")
+        # there at once: marimo hides a page for up to two seconds after it has come
+        assert page.js(" && ".join(SEEN % f"#root {part}" for part in (".ws-tiles", ".ws-cards", ".marks")))
+        page.wait(f"location.search.includes({json.dumps('c=')})")
+        with urllib.request.urlopen(f"{url}/?c=1") as other:
+            assert "ws-glance" not in other.read().decode().split("<body")[1]
+        assert page.errors == []
