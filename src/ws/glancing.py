@@ -1,6 +1,7 @@
 """The first screen in the very answer to a new viewer, before the page's scripts have come to life.
 
-marimo's own page needs two to three seconds until its socket opens, and its first cells nearly two more (bench/README.md).
+marimo's own page needs two to three seconds until its socket opens, and its first cells nearly two more
+(bench/README.md).
 """
 
 from __future__ import annotations

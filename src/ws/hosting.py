@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def stand_before(seen_first: str) -> None:
-    """Put our own layers before marimo's routes; it sorts them by name, outermost first. seen_first: a page's glance."""
+    """Put our own layers before marimo's routes, which sorts them by name, outermost first; seen_first is a glance."""
     import marimo
     from marimo._server.registry import MIDDLEWARE_REGISTRY
     from starlette.middleware import Middleware
@@ -53,7 +53,7 @@ def stand_before(seen_first: str) -> None:
 def rehearse(words: list[str]) -> str:
     """Run the notebook of this command line once, as a script, for what the library remembers of it; its glance.
 
-    What goes wrong in it is left to the page, which says it where it belongs. Empty then, and for a page without prompts.
+    What goes wrong in it is left to the page, which says it where it belongs: no glance then, nor without prompts.
     """
     from ws.views import glance
 

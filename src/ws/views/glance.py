@@ -1,4 +1,4 @@
-"""The first screen as plain HTML: what a reader can see in the seconds that a browser needs for the page's own scripts."""
+"""The first screen as plain HTML, to be read in the seconds that a browser needs for the page's own scripts."""
 
 from __future__ import annotations
 
