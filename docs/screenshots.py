@@ -56,6 +56,6 @@ def take(page: Browser, name: str) -> None:
 
 if __name__ == "__main__":
     for notebook in PAGES:
-        with tempfile.TemporaryDirectory() as out, serving(["--out", out], notebook) as address:
+        with tempfile.TemporaryDirectory() as home, serving(["--out", "out"], notebook, cwd=Path(home)) as address:
             for dark in (False, True):
                 shoot(address, notebook, dark)
