@@ -45,7 +45,7 @@ def test_a_glance_ends_with_the_first_picture_and_holds_no_control() -> None:
     outputs = [
         None,
         html("<marimo-sidebar data-x='1'><marimo-slider></marimo-slider></marimo-sidebar>"),
-        html("<div>verdicts<marimo-ui-element><marimo-text-area>note</marimo-text-area></marimo-ui-element></div>"),
+        html("<div>verdicts<marimo-ui-element><marimo-text-area>\nnote</marimo-text-area></marimo-ui-element></div>"),
         html("<div><marimo-ui-element><marimo-dropdown></marimo-dropdown></marimo-ui-element></div>"),
         html("<p>samples</p>"),
         drawn("first words"),
@@ -144,9 +144,10 @@ def test_a_viewer_sees_the_example_at_once_and_then_the_page(tmp_path: Path) -> 
         assert not page.js(SEEN % "#root .ws-tiles")
         said = page.js("document.querySelector('#ws-glance').innerText")
         assert all(outcome in said for outcome in OUTCOMES)
-        until(lambda: not page.js("!!document.getElementById('ws-glance')"), 60, "the glance stayed")
-        # there at once: marimo hides a page for up to two seconds after it has come
+        page.wait("document.querySelector('#root .marks')")
+        # marimo hides a page for up to two seconds after it has come
         assert page.js(" && ".join(SEEN % f"#root {part}" for part in (".ws-tiles", ".ws-cards", ".marks")))
+        until(lambda: not page.js("!!document.getElementById('ws-glance')"), 3, "the glance stayed")
         page.wait(f"location.search.includes({json.dumps('c=')})")
         with urllib.request.urlopen(f"{url}/?c=1") as other:
             assert "ws-glance" not in other.read().decode().split("<body")[1]
