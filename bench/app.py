@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.browser import DEEP, Browser, server_of, serving
+from tests.browser import DEEP, IN_SIGHT, Browser, server_of, serving
 
 SLIDER = """
   const host = deep('marimo-slider').find(e => (e.dataset.label || '').includes(LABEL));
@@ -42,7 +42,6 @@ MOVE = """(async (LABEL, KEY, SEEN, LIMIT) => {
 
 CARDS = ".ws-cards:has(.ws-note)"  # the samples; a card of Learn has no note
 COUNTS, TILE = ".ws-counts", '.ws-tile[data-gate="3"]'
-IN_SIGHT = "document.querySelector('%s')?.checkVisibility({visibilityProperty: true, opacityProperty: true})"
 RUNNING = "!!document.querySelector('.ws-job progress')"
 READY = "document.body && document.querySelector('.ws-tiles') && document.querySelector('.ws-cards')"
 
@@ -133,12 +132,12 @@ def click(page: Browser, words: str) -> None:
 
 
 def first_screen() -> tuple[float, float]:
-    """Milliseconds from a new server that answers to tiles, samples and the first chart in sight, in a new browser.
+    """Milliseconds from a new server that answers to tiles, samples and first chart, drawn and not hidden.
 
-    First as the server sends them, then with their controls.
+    In a new browser; first as the server sends them, then with their controls.
     """
-    parts = {"#ws-glance": ".ws-tiles .ws-cards svg", "#root": ".ws-tiles .ws-cards svg.marks"}
-    glance, alive = (" && ".join(IN_SIGHT % f"{here} {part}" for part in parts[here].split()) for here in parts)
+    parts = {"#ws-glance": (".ws-tiles", ".ws-cards", "figure svg"), "#root": (".ws-tiles", ".ws-cards", "svg.marks")}
+    glance, alive = (" && ".join(IN_SIGHT % f"{here} {part}" for part in those) for here, those in parts.items())
     with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--out", out]) as url:
         began = time.monotonic()
         page.call("Page.navigate", url=url)

@@ -131,8 +131,8 @@ class Browser:
         until(lambda: self._pressed(element), 30, f"never under the pointer: {element}")
 
     def _pressed(self, element: str) -> bool:
-        noted = "'pointerdown', () => window.wsPressed = true, {capture: true, once: true}"
-        self.js(f"window.wsPressed = false; ({element}).addEventListener({noted})")
+        note = f"event => window.wsPressed = event.composedPath().includes({element}), {{capture: true, once: true}}"
+        self.js(f"window.wsPressed = false; document.addEventListener('pointerdown', {note})")
         self.click_at(*self.middle(element))
         return bool(self.js("window.wsPressed"))
 
@@ -170,6 +170,10 @@ DEEP = """function deep(selector, root = document) {
   for (const e of root.querySelectorAll("*")) if (e.shadowRoot) found = found.concat(deep(selector, e.shadowRoot));
   return found;
 }"""
+
+
+# whether the first element of a selector is drawn and not hidden
+IN_SIGHT = "document.querySelector('%s')?.checkVisibility({visibilityProperty: true, opacityProperty: true})"
 
 
 def until(ready: Any, seconds: float, message: str) -> Any:

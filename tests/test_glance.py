@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 import urllib.request
@@ -14,7 +13,7 @@ from typing import Any
 import altair as alt
 import pytest
 
-from tests.browser import CHROMIUM, Browser, serving, until
+from tests.browser import CHROMIUM, IN_SIGHT, Browser, serving, until
 from tests.hostile import HOSTILE
 from tests.test_browser import plant
 from ws.charts import picture
@@ -59,6 +58,8 @@ def test_a_glance_ends_with_the_first_picture_and_holds_no_control() -> None:
     assert "what follows" not in shown and "second words" not in shown and "slider>" not in shown
     assert escaped(HOSTILE) in shown and HOSTILE not in shown
     assert glance(outputs[:5], "x") == ""
+    message = html("<marimo-callout-output data-html='there is no such run'></marimo-callout-output>")
+    assert glance([message, *outputs], "x") == "", "a reader would miss it"
 
 
 def test_a_picture_in_a_glance_holds_its_words_as_words() -> None:
@@ -78,17 +79,18 @@ def answer(layer: Glance, path: str = "/", query: bytes = b"", method: str = "GE
     assert [message["type"] for message in sent] == ["http.response.start", *["http.response.body"] * (len(sent) - 1)]
     assert not sent[-1].get("more_body")
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return headers, b"".join(message.get("body", b"") for message in sent[1:]).decode()
+    return headers, b"".join(message["body"] for message in sent[1:]).decode()
 
 
-def app_of(*parts: str) -> Any:
+def app_of(*parts: str, status: int = 200, **headers: str) -> Any:
     """An app that answers everything with these parts, one after the other."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        length = str(sum(len(part.encode()) for part in parts)).encode()
-        headers = [(b"Content-Length", length), (b"content-type", b"text/html")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        for place, part in enumerate(parts):
+        length = str(sum(len(part.encode()) for part in parts))
+        given = {"Content-Length": length, "content-type": "text/html"} | headers if parts else headers
+        pairs = [(name.encode(), value.encode()) for name, value in given.items()]
+        await send({"type": "http.response.start", "status": status, "headers": pairs})
+        for place, part in enumerate(parts or ("",)):
             more = place + 1 < len(parts)
             await send({"type": "http.response.body", "body": part.encode(), "more_body": more})
 
@@ -96,7 +98,7 @@ def app_of(*parts: str) -> Any:
 
 
 def test_a_glance_stands_behind_the_root_of_a_page_without_settings() -> None:
-    layer = Glance(app_of(ROOT[:20], ROOT[20:]), "<p>naïve</p>")
+    layer = Glance(app_of(ROOT[:20], ROOT[20:], etag="of the page without it"), "<p>naïve</p>")
     headers, body = answer(layer)
     assert body == '<html><body><div id="root"></div><p>naïve</p></body></html>'
     assert headers == {"content-type": "text/html", "content-length": str(len(body.encode()))}
@@ -107,10 +109,13 @@ def test_other_answers_are_left_as_they_are() -> None:
     settings = {"query": b"c=1"}, {"path": "/health"}, {"method": "POST"}
     for found in (*(answer(layer, **asked) for asked in settings), answer(none)):  # type: ignore[arg-type]
         assert found == ({"Content-Length": str(len(ROOT)), "content-type": "text/html"}, ROOT)
-    assert answer(Glance(app_of("who are you?"), "<p>glance</p>"))[1] == "who are you?"
+    for other in (app_of("who are you?"), app_of(status=304, etag="1"), app_of(ROOT, status=404)):
+        assert answer(Glance(other, "<p>glance</p>")) == answer(Glance(other, ""))
 
 
-def test_the_app_at_a_glance_is_its_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM) -> None:
+def test_the_app_at_a_glance_is_its_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mini: LM
+) -> None:
     page = Path(__file__).parent.parent / "nbs/gates.py"
     words = ["hosting.py", "run", str(page), "--", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", words)
@@ -120,6 +125,7 @@ def test_the_app_at_a_glance_is_its_example(tmp_path: Path, monkeypatch: pytest.
     assert re.findall(r'class="ws-title">(.*?)<', shown) == ["baseline, c = 0", "c = +1", "c = -1"]
     assert "shift against base (nats)" in shown and "<marimo-" not in shown
     assert rehearse(["hosting.py", "run", str(page.with_name("compare.py")), *words[3:]]) == ""
+    assert "was not rehearsed" not in capsys.readouterr().err
 
 
 def test_a_hostile_run_at_a_glance_stays_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM) -> None:
@@ -132,23 +138,20 @@ def test_a_hostile_run_at_a_glance_stays_text(tmp_path: Path, monkeypatch: pytes
     assert re.findall(r"<(?:img|iframe|marimo|script)\b", shown) == ["<script"]
 
 
-SEEN = "document.querySelector('%s')?.checkVisibility({visibilityProperty: true, opacityProperty: true})"
-
-
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium: the glance was not seen in a browser")
 def test_a_viewer_sees_the_example_at_once_and_then_the_page(tmp_path: Path) -> None:
     with serving(["--out", str(tmp_path)]) as url, Browser() as page:
         page.call("Page.navigate", url=url)
-        page.wait(" && ".join(SEEN % f"#ws-glance {part}" for part in (".ws-tiles", ".ws-cards", "figure svg")))
-        assert not page.js(SEEN % "#root .ws-tiles")
-        said = page.js("document.querySelector('#ws-glance').innerText")
+        glance = " && ".join(IN_SIGHT % f"#ws-glance {part}" for part in (".ws-tiles", ".ws-cards", "figure svg"))
+        words = "document.querySelector('#ws-glance').innerText"
+        said = until(lambda: page.js(f"{glance} && !({IN_SIGHT % '#root .ws-tiles'}) && {words}"), 60, "no glance")
         assert all(outcome in said for outcome in OUTCOMES)
         page.wait("document.querySelector('#root .marks')")
         # marimo hides a page for up to two seconds after it has come
-        assert page.js(" && ".join(SEEN % f"#root {part}" for part in (".ws-tiles", ".ws-cards", ".marks")))
+        assert page.js(" && ".join(IN_SIGHT % f"#root {part}" for part in (".ws-tiles", ".ws-cards", ".marks")))
         until(lambda: not page.js("!!document.getElementById('ws-glance')"), 3, "the glance stayed")
-        page.wait(f"location.search.includes({json.dumps('c=')})")
+        page.wait("location.search.includes('c=')")
         with urllib.request.urlopen(f"{url}/?c=1") as other:
             assert "ws-glance" not in other.read().decode().split("<body")[1]
         assert page.errors == []

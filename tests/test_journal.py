@@ -360,6 +360,7 @@ def test_the_apps_button_writes_a_page_that_opens_offline(tmp_path: Path) -> Non
             page.click(BUTTON)
             until(lambda: list(folder.glob("*.html")), 120, "no page was written")
             page.wait_text(str(folder), 60)
+            page.open("about:blank")  # the app's page would look for its server when that ends
         page.call("Network.emulateNetworkConditions", **OFFLINE)
         page.requests.clear()
         page.errors.clear()

@@ -166,6 +166,7 @@ def test_a_shared_server_lets_nobody_in_without_the_password(tmp_path: Path) -> 
     try:
         until(lambda: status(f"{address}/health") == 200, 200, "the server did not start")
         assert status(f"{address}/api/status") in (401, 403)
+        assert read(address), "the login page"
         for stranger in (address, f"{address}/?access_token=hunter3"):
             assert not {"gates", "ws-glance"} & set(re.findall(r"[\w-]+", read(stranger))), "it is behind the password"
         let_in = read(f"{address}/?access_token=hunter2-hunter2")

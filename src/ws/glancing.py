@@ -6,8 +6,6 @@ marimo's own page needs two to three seconds until its socket opens, and its fir
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Glance"]
@@ -27,19 +25,25 @@ class Glance:
         await self.app(scope, receive, self._adding(send) if asked and self.html else send)
 
     def _adding(self, send: Send) -> Send:
-        started: dict[str, Any] = {}
-        body = bytearray()
+        held: list[Message] = []
 
         async def with_glance(message: Message) -> None:
-            """The start waits for the whole body, whose length it says."""
-            if message["type"] == "http.response.start":
-                started.update(message)
-                return
-            body.extend(message.get("body", b""))
-            if not message.get("more_body"):
-                whole = bytes(body).replace(ROOT, ROOT + self.html, 1)
-                kept = [pair for pair in started["headers"] if pair[0].lower() != b"content-length"]
-                await send({**started, "headers": [*kept, (b"content-length", str(len(whole)).encode())]})
-                await send({"type": "http.response.body", "body": whole})
+            """Whole pages wait for their end, since the start says their length; other answers pass."""
+            held.append(message)
+            if held[0].get("status") != 200 or message["type"] not in ("http.response.start", "http.response.body"):
+                await send(held.pop())
+            elif message["type"] == "http.response.body" and not message.get("more_body"):
+                for part in self._with_glance(held):
+                    await send(part)
 
         return with_glance
+
+    def _with_glance(self, held: list[Message]) -> list[Message]:
+        """The messages of one answer; marimo's own tag for a browser's cache says nothing about a glance."""
+        start, body = held[0], b"".join(message.get("body", b"") for message in held[1:])
+        if ROOT not in body:
+            return held
+        whole = body.replace(ROOT, ROOT + self.html, 1)
+        kept = [pair for pair in start.get("headers", []) if pair[0].lower() not in (b"content-length", b"etag")]
+        headers = [*kept, (b"content-length", str(len(whole)).encode())]
+        return [{**start, "headers": headers}, {"type": "http.response.body", "body": whole}]

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def stand_before(seen_first: str) -> None:
-    """Put our own layers before marimo's routes, which sorts them by name, outermost first; seen_first is a glance."""
+    """Put our own layers before marimo's routes; marimo sorts them by name, outermost first. seen_first: a glance."""
     import marimo
     from marimo._server.registry import MIDDLEWARE_REGISTRY
     from starlette.middleware import Middleware
