@@ -55,7 +55,9 @@ class Browser:
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             target = next(t for t in json.load(answer) if t["type"] == "page")
-        self.socket = self._open.enter_context(connect(target["webSocketDebuggerUrl"], max_size=None))
+        # without pings: a page whose events nobody reads for a while is not gone
+        socket = connect(target["webSocketDebuggerUrl"], max_size=None, ping_interval=None)
+        self.socket = self._open.enter_context(socket)
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setEmulatedMedia", features=[
@@ -108,8 +110,11 @@ class Browser:
         return found["result"].get("value")
 
     def wait(self, code: str, seconds: float = 60) -> Any:
-        """Until an expression is true. AssertionError names it when it stays false."""
-        return until(lambda: self.js(f"!!({code})"), seconds, f"never true in the page: {code}")
+        """Until an expression is true. AssertionError names it, and what the page shows, when it stays false."""
+        try:
+            return until(lambda: self.js(f"!!({code})"), seconds, f"never true in the page: {code}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; errors {self.errors}; it shows {self.text()[:1500]!r}") from None
 
     def text(self) -> str:
         """All visible text, shadow roots of marimo's widgets included."""

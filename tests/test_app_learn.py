@@ -79,7 +79,8 @@ def another(page: Browser) -> Browser:
     port = (Path(page.profile) / "DevToolsActivePort").read_text().split()[0]
     tab = Browser()
     tab.target = page.call("Target.createTarget", url="about:blank")["targetId"]  # type: ignore[attr-defined]
-    tab.socket = connect(f"ws://127.0.0.1:{port}/devtools/page/{tab.target}", max_size=None)  # type: ignore[attr-defined]
+    place = f"ws://127.0.0.1:{port}/devtools/page/{tab.target}"  # type: ignore[attr-defined]
+    tab.socket = connect(place, max_size=None, ping_interval=None)
     for domain in ("Page", "Runtime", "Log"):
         tab.call(f"{domain}.enable")
     return tab
