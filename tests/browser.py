@@ -30,6 +30,9 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
     "--remote-debugging-port=0",
+    # viewers sit each before a page of their own: a tab behind others must not have its timers slowed or stopped
+    "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
 )  # fmt: skip
 # marimo's own console error, when its sidebar is drawn again while it is being mounted
 OWN = "handleFillUpdated"
