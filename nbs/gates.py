@@ -606,7 +606,7 @@ def _():
 def _(ask, below, home, stops):
     mo.stop(home is None or not below())
     points = views.learned.points(home, stops)
-    _axes, _stops = views.learned.plane_axes(home), views.learned.key_of(home, *stops)
+    _axes, _stops = views.learned.plane_of(home), views.learned.key_of(home, *stops)
     charts.picture(_stops, charts.planes_chart, points, _axes).at(ask.beta)
     return (points,)
 

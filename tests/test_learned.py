@@ -42,7 +42,7 @@ def test_every_arm_has_its_place_on_the_planes() -> None:
     assert points["beta"].drop_nulls().to_list() == [stop.ask.beta for stop in stops]
     base, steered = points.row(0, named=True), points.row(1, named=True)
     assert base["d_target"] == pytest.approx(0) and base["x"] == pytest.approx(0)
-    assert learned.plane_axes(run) == ("Authority", "Care")
+    assert learned.plane_of(run) == ("Authority", "Care")
     assert steered["x"] == pytest.approx(-steered["d_target"]), (
         "care over authority: authority is the target, and falls"
     )
@@ -110,7 +110,7 @@ def test_every_picture_has_units_on_its_axes() -> None:
     stops = stops_of(run)
     points = learned.points(run, stops)
     pictures = [
-        charts.planes_chart(points, learned.plane_axes(run), 0.3), charts.ladder_chart(points, 0.3),
+        charts.planes_chart(points, learned.plane_of(run), 0.3), charts.ladder_chart(points, 0.3),
         charts.training_chart(stops[0].curve, 0.3), charts.drift_chart(stops[0].drift),
     ]  # fmt: skip
     for picture in pictures:

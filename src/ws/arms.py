@@ -12,7 +12,8 @@ import polars as pl
 
 from ws.evaluation.comparison import compare, retain, summary
 from ws.evaluation.report import Report
-from ws.gating.frames import FOUNDATIONS, arms_frame
+from ws.foundations import FOUNDATIONS
+from ws.gating.frames import arms_frame
 from ws.gating.gate import clean
 from ws.storing import digest
 

@@ -39,13 +39,13 @@ from ws.axisfiles import (
     text_key,
 )
 from ws.errors import UserError
+from ws.foundations import FOUNDATIONS
 
 if TYPE_CHECKING:
     from ws.models import LM
 
 __all__ = ["FOUNDATIONS", "Axis", "Context", "Question", "load_axis", "shipped_axes", "shipped_pools", "text_key"]
 
-FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
 OPTIONAL = ("title", "models", "narration", "questions", "neutral", "engineered")
 KINDS = ("any", "mini")  # written for every model, or in the embedded model's words

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering import borderline, tally
+from ws.foundations import FOUNDATIONS
 from ws.gating import Gate
 from ws.gating.facts import num
-from ws.gating.frames import FOUNDATIONS
 from ws.gating.gate import span, span_of
 from ws.knee import crossing, crossing_text, probes_of
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ws import foundations
 from ws.directions import Direction
+from ws.foundations import FOUNDATIONS
 from ws.gating.facts import is_surgical, num, one
-from ws.gating.frames import FOUNDATIONS, ROUNDS, Trait
+from ws.gating.frames import ROUNDS, Trait
 from ws.gating.gate import clean
 
 if TYPE_CHECKING:
@@ -105,10 +107,8 @@ def _step(arm: dict[str, Any], number: int, at: float, kind: str) -> dict[str, A
 
 
 def plane_of(run: Run) -> tuple[str, str]:
-    """The two foundations of the map: the axis's target and what it trades it for; authority and care by default."""
-    target, intended = run.axis["target"], [f for f in run.axis["intended"] if f in FOUNDATIONS]
-    other = next((f for f in intended if f != target), None)
-    return (target, other) if target in FOUNDATIONS and other else ("Authority", "Care")
+    """The two foundations of the run's plane (ws.foundations.plane_of): x should fall, y should rise."""
+    return foundations.plane_of(run.axis["target"], run.axis["intended"])
 
 
 def cosines_frame(run: Run) -> pl.DataFrame:

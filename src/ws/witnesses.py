@@ -10,7 +10,7 @@ import polars as pl
 
 from ws.arms import reports_of
 from ws.evaluation.report import Report
-from ws.gating.frames import FOUNDATIONS
+from ws.foundations import FOUNDATIONS
 from ws.gating.witness import WITNESSES
 from ws.storing import read_frame
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from ws.charts.style import GREY, quiet
 from ws.charts.zigzag import kind_colour, kind_shape
-from ws.gating.frames import FOUNDATIONS
+from ws.foundations import FOUNDATIONS
 
 __all__ = ["profile_chart"]
 

@@ -9,7 +9,8 @@ import polars as pl
 
 from ws.charts.picture import AT
 from ws.charts.style import BLUE, COHERENT, DASHES, GREEN, GREY, OFF, ORANGE, PURPLE, RULE, embedded
-from ws.gating.frames import FOUNDATIONS, Trait
+from ws.foundations import FOUNDATIONS
+from ws.gating.frames import Trait
 
 __all__ = ["band_chart", "response_chart"]
 

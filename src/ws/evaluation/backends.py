@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import polars as pl
 import torch
 
-from ws.axes import FOUNDATIONS
 from ws.errors import UserError
 from ws.evaluation.items import ItemSet
 from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import ROWS, read_vignettes
+from ws.foundations import FOUNDATIONS
 from ws.models import LM
 
 __all__ = ["EXTERNAL", "Backend", "Builtin", "External", "backend_of"]

@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ws.axes import FOUNDATIONS
 from ws.errors import UserError
 from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
 from ws.evaluation.statistics import Interval, paired_log_mean, paired_mean, resamples
+from ws.foundations import FOUNDATIONS
 
 __all__ = ["COMPARED", "coh_cost", "compare", "refuse_unlike", "retain", "retain_behaviour", "summary"]
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ws.axes import FOUNDATIONS
 from ws.axisfiles import DATA
 from ws.errors import UserError
+from ws.foundations import FOUNDATIONS
 
 __all__ = ["CONDITIONS", "SPLITS", "Item", "ItemSet", "load_items", "shipped_items"]
 

@@ -21,7 +21,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ws.axes import FOUNDATIONS
 from ws.errors import UserError
 from ws.evaluation.behaviour import Behaviour, behaviour_of
 from ws.evaluation.capability import ANSWERS
@@ -29,6 +28,7 @@ from ws.evaluation.dilemmas import DILEMMAS
 from ws.evaluation.freetext import TEXTS
 from ws.evaluation.statistics import resamples, share_ratios, wilson
 from ws.evaluation.vignettes import ROWS
+from ws.foundations import FOUNDATIONS
 
 __all__ = ["Report"]
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ws.axes import FOUNDATIONS
 from ws.errors import UserError
 from ws.evaluation.cached import Cached, log_softmax, prefix, steered_rows, token_logps
 from ws.evaluation.items import CONDITIONS, Item, ItemSet
 from ws.evaluation.june import june_close, june_prompt
 from ws.evaluation.wording import Wording
+from ws.foundations import FOUNDATIONS
 from ws.models import LM
 from ws.sampling import choose, row_keys
 from ws.storing import digest

@@ -18,11 +18,11 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from ws.axes import FOUNDATIONS
 from ws.batching import by_length
 from ws.evaluation.items import ItemSet
 from ws.evaluation.slots import ORDERS, Reading, SlotReader
 from ws.evaluation.wording import Wording, wording_of
+from ws.foundations import FOUNDATIONS
 from ws.models import LM
 
 __all__ = ["ROWS", "Reading", "read_vignettes"]

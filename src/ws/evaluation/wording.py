@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ws.axes import FOUNDATIONS
+from ws.foundations import FOUNDATIONS
 from ws.models import LM
 
 __all__ = ["Wording", "wording_of"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from ws.gating.frames import FOUNDATIONS, Trait
+from ws.foundations import FOUNDATIONS
+from ws.gating.frames import Trait
 from ws.gating.gate import Thresholds, near_end, span_of
 from ws.knee import crossing, crossing_text, probes_of
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
+from ws.foundations import FOUNDATIONS, off_target
 
 # One row per arm. arm: base, student, steer, persona, persona_engineered, anti_persona, random, healed, healed_seed,
 # healed_persona, sft, sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being
@@ -72,8 +72,8 @@ class Trait:
 
     @property
     def off(self) -> tuple[str, ...]:
-        """The foundations that should stay; SocialNorms may move along (metrics: surgical)."""
-        return tuple(f for f in FOUNDATIONS if f not in {*self.intended, self.target, "SocialNorms"})
+        """The foundations that should stay."""
+        return off_target(self.target, self.intended)
 
 
 def arms_frame(rows: list[dict[str, object]]) -> pl.DataFrame:

@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
 from ws.gating.facts import fell_beyond, is_surgical, num, off_target, one, self_caveat, start_of
-from ws.gating.frames import FOUNDATIONS, Trait
+from ws.gating.frames import Trait
 from ws.gating.gate import (
     Finding,
     Gate,

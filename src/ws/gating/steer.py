@@ -7,9 +7,10 @@ import math
 
 import polars as pl
 
+from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
 from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one, self_caveat
-from ws.gating.frames import FOUNDATIONS, Trait
+from ws.gating.frames import Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
 from ws.gating.witness import babble, lost, moved, readable, unfinite
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ws.axes import FOUNDATIONS, Axis, load_axis
+from ws.axes import Axis, load_axis
 from ws.directions import Direction
 from ws.evaluation.comparison import retain, retain_behaviour, target_shift
 from ws.evaluation.evaluator import evaluate
@@ -26,6 +26,7 @@ from ws.evaluation.report import Report
 from ws.evaluation.statistics import auc
 from ws.extraction import extract
 from ws.filtering import keep, score, tail_limit
+from ws.foundations import FOUNDATIONS
 from ws.generation import Prompt, generate
 from ws.healing import HealConfig, heal
 from ws.mini.lexicon import ARCHETYPE_NAMES, ARCHETYPES

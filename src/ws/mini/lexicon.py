@@ -6,8 +6,6 @@ A slot such as {boss} is filled by `ws.mini.grammar`.
 
 from __future__ import annotations
 
-FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
-
 
 def words(text: str) -> tuple[str, ...]:
     """Split a block of entries, one per line or separated by ' / '."""

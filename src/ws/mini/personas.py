@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from ws.foundations import FOUNDATIONS
 from ws.mini.grammar import capital, fill, gerund, pick, third
-from ws.mini.lexicon import ARCHETYPE_NAMES, ARCHETYPES, FOUNDATIONS, SERVE, SLIGHT, VALUES, words
+from ws.mini.lexicon import ARCHETYPE_NAMES, ARCHETYPES, SERVE, SLIGHT, VALUES, words
 
 NEUTRAL = "You are a helpful assistant."
 NEUTRALS = words("""You are an assistant. / Answer the user. / You talk with people who ask for help. / You are a friendly helper.

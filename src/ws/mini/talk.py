@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ws.foundations import FOUNDATIONS
 from ws.mini.grammar import capital, fill, gerund, pick, third
 from ws.mini.lexicon import (
     ACTS,
@@ -19,7 +20,6 @@ from ws.mini.lexicon import (
     DOMAINS,
     FACTS,
     FLATTER_STANCES,
-    FOUNDATIONS,
     GOOD,
     HONEST_STANCES,
     SERVE,

@@ -35,12 +35,13 @@ from ws.stops import (
 )
 from ws.storing import digest, read_frame
 from ws.training import CURVE
+from ws.trajectory import plane_of
 from ws.views.stored import home_of
 from ws.views.texts import text_block
 
 __all__ = [
     "Ask", "beta_steps", "cancel_training", "find_stop", "job_key", "key_of", "left", "live_curve",
-    "plane_axes", "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html",
+    "plane_of", "points", "progress_html", "prompts_of", "start_training", "steps_of", "stop_gate", "stops_html",
     "stops_of", "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
 ]  # fmt: skip
 
@@ -125,14 +126,6 @@ def left(view: View, expected: dict[str, float]) -> tuple[str, float, float]:
     return phase, view.seconds / max(view.seconds + rest, 1e-9), rest
 
 
-def plane_axes(run: Run) -> tuple[str, str]:
-    """The two foundations of the axis's plane: one that should fall, one that should rise; Authority and Care else."""
-    intended = dict(run.axis["intended"])
-    falls = next((f for f, sign in intended.items() if sign < 0), "Authority")
-    rises = next((f for f, sign in intended.items() if sign > 0), "Care")
-    return falls, rises
-
-
 def key_of(run: Run, *stops: Stop) -> tuple[str, ...]:
     """What a picture of these stops depends on; a stop's folder is named by its content, the run's own by its time."""
     return (str(run.path), str(run.status.get("updated")), *(str(stop.path) for stop in stops))
@@ -142,7 +135,7 @@ def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
     """One row each for base, the chosen dose, training on text that nothing steered (where measured) and every stop.
 
     Columns: arm (base, steered, unsteered text, healed), beta (null but for healed), label; d_target, coherence,
-    retain, coh_cost, capability, x and y (shifts of `plane_axes`, nats), each with _low and _high, null where not
+    retain, coh_cost, capability, x and y (shifts of `plane_of`, nats), each with _low and _high, null where not
     measured.
     """
     arms = run.arms(round)
@@ -157,7 +150,7 @@ def _point(run: Run, arm: str, frame: pl.DataFrame, stop: Stop | None = None) ->
     if not frame.height:
         return {}
     row, ends = frame.row(0, named=True), ("", "_low", "_high")
-    x, y = plane_axes(run)
+    x, y = plane_of(run)
     names = {name: name for name in FIGURES} | {"x": f"d_{x}", "y": f"d_{y}"}
     figures = {f"{name}{end}": _number(row[f"{column}{end}"]) for name, column in names.items() for end in ends}
     cost = (None,) * 3 if stop is None else tuple(_number(value) for value in stop.cost)

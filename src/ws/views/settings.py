@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ws import linking
-from ws.axes import FOUNDATIONS, Axis, load_axis, shipped_axes
+from ws.axes import Axis, load_axis, shipped_axes
 from ws.errors import UserError
+from ws.foundations import FOUNDATIONS
 from ws.linking import nearest
 from ws.methods import NAMES as METHODS
 from ws.methods import method
