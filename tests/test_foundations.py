@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from ws.axes import load_axis, shipped_axes
 from ws.exampling import EXAMPLE
-from ws.foundations import FOUNDATIONS, plane_of
+from ws.foundations import FOUNDATIONS, is_surgical, plane_of
 from ws.runs import Run
 from ws.storing import read_json, write_json
 from ws.trajectory import plane_of as plane_of_run
@@ -54,3 +55,17 @@ def test_both_pages_draw_a_run_in_the_same_plane(tmp_path: Path) -> None:
     steered = learned.points(run, ()).row(1, named=True)
     row = run.arms(0).filter(arm="steer", chosen=True).row(0, named=True)
     assert (steered["x"], steered["y"]) == (row[f"d_{x}"], row[f"d_{y}"])
+
+
+def test_surgical_is_said_of_what_was_measured() -> None:
+    def said(d_target: float | None, target: str = "Authority", **shifts: float | None) -> bool | None:
+        return is_surgical(d_target, shifts, target, {"Authority": -1, "Care": 1})
+
+    assert said(1.0, Liberty=-0.9, Fairness=None) is True
+    assert said(1.0, Liberty=-1.0) is False
+    assert said(1.0, Liberty=0.5, Sanctity=math.nan) is True
+    assert said(1.0, SocialNorms=5.0, Care=5.0, Liberty=0.1) is True
+    assert said(1.0) is None and said(1.0, Liberty=None) is None and said(1.0, Liberty=math.nan) is None
+    assert said(None, Liberty=0.1) is None and said(math.nan, Liberty=0.1) is None
+    assert said(1.0, "Honesty", Liberty=0.1) is None
+    assert is_surgical(1.0, {}, "Care", dict.fromkeys(FOUNDATIONS, 1)) is True

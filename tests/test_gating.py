@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from ws import gating
+from ws.comparing import MIN_SEEDS
+from ws.evaluation import DEFINITIONS
+from ws.foundations import FOUNDATIONS
 from ws.gating import (
     Gate,
     Thresholds,
@@ -22,9 +29,10 @@ from ws.gating import (
     verdict,
 )
 from ws.gating.advice import ADVICE
-from ws.gating.frames import DRIFT, FOUNDATIONS, ROUNDS, arms_frame
-from ws.gating.gate import near_end
+from ws.gating.frames import DRIFT, ROUNDS, arms_frame
+from ws.gating.gate import near_end, seed_caveat
 from ws.gating.instrument import headroom_text
+from ws.gating.thresholds import DEFAULTS
 from ws.gating.witness import WITNESSES, Clue
 
 TRAIT = Trait("Authority", {"Authority": -1, "Care": 1})
@@ -214,6 +222,18 @@ def test_every_outcome_of_every_table_is_reported() -> None:
     }
 
 
+def test_every_number_of_a_verdict_is_a_threshold() -> None:
+    """Numbers in the words of a gate are those that it judges by, and a caveat follows the thresholds asked for."""
+    assert f"{DEFAULTS.shift:g} nat" in gate1(steer()).should and f"{DEFAULTS.guard:g} nat" in DEFINITIONS["coh_cost"]
+    assert f"at least {DEFAULTS.ranked} seeds" in ADVICE[3]["seed noise"] and DEFAULTS.ranked == MIN_SEEDS
+    more = dataclasses.replace(Thresholds(), ranked=5)
+    assert seed_caveat(4, more) == ["4 seeds: arms are not ranked before 5"] and not seed_caveat(4, Thresholds())
+    for file in Path(gating.__file__).parent.glob("*.py"):
+        compares = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Compare)]
+        against = {side.value for node in compares for side in node.comparators if isinstance(side, ast.Constant)}
+        assert {x for x in against if isinstance(x, int | float)} <= {0, 1, 2}, f"{file.name} compares with {against}"
+
+
 # Verdict order
 
 
@@ -236,6 +256,13 @@ def test_verdict_boundaries(
 ) -> None:
     got = verdict(shift, coherence, low, 0.0, 1.0, surgical=surgical, finite=finite, limits=Thresholds())
     assert got == colour
+
+
+def test_what_cannot_be_called_surgical_is_not_held_against_it() -> None:
+    def paint(surgical: bool | None) -> str:
+        return verdict(1.0, 0.98, 0.96, 0.0, 1.0, surgical=surgical, finite=True, limits=Thresholds())
+
+    assert [paint(answer) for answer in (True, None, False)] == ["green", "green", "red"]
 
 
 def test_cost_boundary() -> None:

@@ -21,13 +21,14 @@ from tests.test_gating import (
     swap,
     texts,
 )
+from ws.foundations import FOUNDATIONS
 from ws.gating import Gate, judge_filter, judge_heal, judge_instrument, judge_loop, judge_steer
 from ws.gating import filter as filter_table
 from ws.gating import heal as heal_table
 from ws.gating import instrument as instrument_table
 from ws.gating import loop as loop_table
 from ws.gating import steer as steer_table
-from ws.gating.frames import FOUNDATIONS, arms_frame
+from ws.gating.frames import arms_frame
 
 Build = Callable[..., Gate]
 N = 40

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ws.axes import FOUNDATIONS
+from ws.arms import Arm, arms_of
 from ws.errors import UserError
 from ws.evaluation import DEFINITIONS, Report, compare, retain, retain_behaviour, summary
 from ws.evaluation.capability import ANSWERS
@@ -20,6 +20,9 @@ from ws.evaluation.comparison import COMPARED, cost, sel_gated, si_flips
 from ws.evaluation.dilemmas import DILEMMAS
 from ws.evaluation.freetext import TEXTS
 from ws.evaluation.vignettes import ROWS
+from ws.foundations import FOUNDATIONS
+from ws.gating.facts import surgical_of
+from ws.gating.frames import Trait
 
 CARE, AUTHORITY = 0, 3
 N = 40
@@ -271,6 +274,15 @@ def test_retain_weighs_the_doses_of_the_kept_rows() -> None:
     assert math.isnan(retain(BASE, healed, [replace(BASE, subject=SUBJECT)], [0.0]).value), "nothing was steered"
     with pytest.raises(UserError, match=r"no steered report at c = \[2.0\]"):
         retain(BASE, healed, [weak], [0.5, 2.0])
+
+
+def test_the_gates_call_surgical_what_the_comparison_calls_surgical() -> None:
+    """One answer per row, also where no row of the report is finite: then none of the two can say."""
+    for logps, answer in ((scores(Authority=-3.0), True), (scores(Liberty=-5.0), False), (scores() * math.nan, None)):
+        found = report(logps, subject={"fingerprint": ""})
+        row = arms_of(BASE, [Arm("steer", found)], "").row(0, named=True)
+        assert summary(compare(BASE, found, 50))["surgical"] is answer, answer
+        assert surgical_of(row, Trait("Authority", SUBJECT["intended"])) is answer, answer
 
 
 def test_outside_the_foundations_the_dilemmas_judge() -> None:

@@ -23,6 +23,7 @@ import polars as pl
 from ws.config import RunConfig, flat, to_dict
 from ws.errors import UserError
 from ws.gating import Gate
+from ws.gating.thresholds import DEFAULTS
 from ws.linking import nearest
 from ws.runs import Run, open_run
 from ws.stops import stop_gate, stops_of
@@ -40,7 +41,7 @@ __all__ = [
     "shift_steps",
 ]
 
-MIN_SEEDS = 3  # fewer than this are shown and not ranked
+MIN_SEEDS = DEFAULTS.ranked  # fewer than this are shown and not ranked
 KINDS = {
     "steer": "steered", "healed": "healed", "healed_seed": "healed", "sft": "trained without barrier",
     "sft_base": "trained on unsteered text",

@@ -19,6 +19,7 @@ from ws.foundations import FOUNDATIONS
 from ws.gating import Gate
 from ws.gating.facts import num
 from ws.gating.gate import span, span_of
+from ws.gating.thresholds import DEFAULTS
 from ws.knee import crossing, crossing_text, probes_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ NAMES = {
     "sft_base": "trained on unsteered text",
 }  # fmt: skip
 ORDER = {arm: place for place, arm in enumerate(NAMES)}
-RANKED = 3  # seeds before arms are ranked
 TRAINED = ("healed", "healed_seed", "healed_persona", "sft", "sft_base")
 
 
@@ -135,11 +135,11 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
     if draws:
         lines.append(f"{draws} random directions: one more of them would beat them all in 1 of {draws + 1} tries.")
     healed = arms.filter(pl.col("arm").is_in(["healed", "healed_seed"]))["d_target"].drop_nulls()
-    if healed.len() >= RANKED:
+    if healed.len() >= DEFAULTS.ranked:
         spread = f"{num(healed.min()):.2f} to {num(healed.max()):.2f} (sd {num(healed.std()):.2f})"
         lines.append(f"{healed.len()} seeds: d_target of the healed model {spread} nat; smaller gaps rank no arm.")
     elif healed.len():
-        lines.append(f"{seeds} seed{'' if seeds == 1 else 's'}: arms are not ranked before {RANKED}.")
+        lines.append(f"{seeds} seed{'' if seeds == 1 else 's'}: arms are not ranked before {DEFAULTS.ranked}.")
     console.print(Text("\n".join(lines), style="dim"))
 
 

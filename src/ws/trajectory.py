@@ -9,7 +9,7 @@ import polars as pl
 from ws import foundations
 from ws.directions import Direction
 from ws.foundations import FOUNDATIONS
-from ws.gating.facts import is_surgical, num, one
+from ws.gating.facts import num, one, surgical_of
 from ws.gating.frames import ROUNDS, Trait
 from ws.gating.gate import clean
 
@@ -59,7 +59,7 @@ def _row(run: Run, number: int) -> dict[str, Any]:
         **{name: healed[name] for name in same},
         "coherence_base": base["coherence"],
         "coherence_steered": steer["coherence"],
-        "surgical": is_surgical(healed, trait),
+        "surgical": surgical_of(healed, trait),
         "c": steer["c"],
         "cos_v0": _cosine(run.get("direction.safetensors", 0), run.get("direction.safetensors", number)),
         "kl_base": _end(curve["kl_base"]),

@@ -37,7 +37,7 @@ def coherence_plane(points: pl.DataFrame) -> Any:
     """Coherence (share) over the shift of the target (nats, + as intended); 95 % intervals."""
     floor = pl.DataFrame({"y": [COHERENT]})
     line = alt.Chart(floor).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="y:Q")
-    x, y = "shift of the target (nats, + as intended)", "coherence (share, rule at 0.95)"
+    x, y = "shift of the target (nats, + as intended)", f"coherence (share, rule at {COHERENT:g})"
     return alt.layer(line, *_marks(points, "d_target", "coherence", x, y)).properties(**SIZE)
 
 

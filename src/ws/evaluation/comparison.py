@@ -18,13 +18,12 @@ from ws.errors import UserError
 from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
 from ws.evaluation.statistics import Interval, paired_log_mean, paired_mean, resamples
-from ws.foundations import FOUNDATIONS
+from ws.foundations import FOUNDATIONS, is_surgical
+from ws.gating.thresholds import DEFAULTS
 
 __all__ = ["COMPARED", "coh_cost", "compare", "refuse_unlike", "retain", "retain_behaviour", "summary"]
 
 Array = NDArray[np.float64]
-GUARD = 0.05  # nats: below this shift no ratio to it is formed
-MAY_MOVE = "SocialNorms"
 BESIDE = CONDITIONS[1]
 PARTS = ("text", "capability", "dilemmas")  # of an identity; None where that part was not measured
 FOUNDATION_COLUMNS: dict[str, Any] = {
@@ -76,7 +75,9 @@ def compare(
         **cost(coherence["d_coh"], target.value),
         "d_p_ans_any": report.p_ans_any - base.p_ans_any,
         **dict(zip(("headroom", "headroom_down", "headroom_up"), base.headroom.values(), strict=True)),
-        "surgical": _surgical(rows, target.value),
+        "surgical": is_surgical(
+            target.value, {row["foundation"]: row["d_nats"] for row in rows}, report.target, report.intended
+        ),
         "redistributes": any(row["low"] > 0 for row in rows),
         "signs_disagree": bool(target.value * sign * diag < 0),
         "sel_gated": None if minus is None else sel_gated(base, report, minus),
@@ -156,8 +157,8 @@ def si_flips(plus: Report, minus: Report) -> float:
 
 
 def cost(d_coh: float, d_target: float) -> dict[str, float | None]:
-    """coh_cost = max(0, -d_coh)/abs(d_target) and slope = 100 d_coh/d_target; None where abs(d_target) < 0.05."""
-    if not abs(d_target) >= GUARD:
+    """coh_cost = max(0, -d_coh)/abs(d_target) and slope = 100 d_coh/d_target; None under `Thresholds.guard` nats."""
+    if not abs(d_target) >= DEFAULTS.guard:
         return {"coh_cost": None, "slope": None}
     fallen = math.nan if math.isnan(d_coh) else max(0.0, -d_coh)
     return {"coh_cost": fallen / abs(d_target), "slope": 100 * d_coh / d_target}
@@ -166,7 +167,7 @@ def cost(d_coh: float, d_target: float) -> dict[str, float | None]:
 def coh_cost(base: Report, report: Report, draws: int = 2000, seed: int = 0) -> Interval:
     """Coherence lost per nat of target, max(0, -d_coh)/abs(d_target), with a bootstrap interval over items.
 
-    NaN where abs(d_target) < 0.05, and where coherence was not measured. UserError for unlike reports.
+    NaN where abs(d_target) < `Thresholds.guard`, and where coherence was not measured. UserError for unlike reports.
     """
     refuse_unlike(base, report)
     moved, moves = _target_draws(base, report, draws, seed)
@@ -188,22 +189,14 @@ def _coherence(base: Report, report: Report, draws: int, seed: int) -> dict[str,
     }
 
 
-def _surgical(rows: Sequence[dict[str, Any]], d_target: float) -> bool | None:
-    """None for a target outside the foundations: its unit is another."""
-    if not any(row["target"] for row in rows):
-        return None
-    off = [abs(row["d_nats"]) for row in rows if not row["intended"] and row["foundation"] != MAY_MOVE]
-    return all(abs(d_target) > shift for shift in off)
-
-
 def retain(
     base: Report, healed: Report, steered: Sequence[Report], doses: Sequence[float], draws: int = 2000, seed: int = 0
 ) -> Interval:
     """d_target(healed) over d_target(steered) averaged over the kept rows' doses, with a bootstrap interval over
     items.
 
-    steered: one report per dose; doses: c of every kept row. NaN where the steered shift is under 0.05 nat. UserError
-    for a dose without a report, and for unlike reports.
+    steered: one report per dose; doses: c of every kept row. NaN where the steered shift is under
+    `Thresholds.guard`. UserError for a dose without a report, and for unlike reports.
     """
     by_dose = {report.c: report for report in steered}
     missing = sorted(set(doses) - set(by_dose))
@@ -216,7 +209,7 @@ def retain(
     parts = [(share, *_target_draws(base, by_dose[c], draws, seed)) for c, share in shares.items() if share]
     under, under_draws = (sum(part[0] * part[i] for part in parts) for i in (1, 2))
     n = len(doses)
-    if not abs(under) >= GUARD:
+    if not abs(under) >= DEFAULTS.guard:
         return Interval(math.nan, math.nan, math.nan, n)
     low, high = np.nanquantile(top_draws / under_draws, [0.025, 0.975])
     return Interval(float(top / under), float(low), float(high), n)
@@ -235,7 +228,7 @@ def _target_draws(base: Report, report: Report, draws: int, seed: int) -> tuple[
 
 def retain_behaviour(base: Report, healed: Report, steered: Sequence[Report], doses: Sequence[float]) -> float:
     """`retain` of the protect rate's log-odds; NaN where behaviour was not measured or the steered shift is under
-    0.05."""
+    `Thresholds.guard`."""
     odds = {report.c: report.behaviour.log_odds - base.behaviour.log_odds for report in steered}
     under = float(np.mean([odds[c] for c in doses])) if len(doses) else math.nan
-    return (healed.behaviour.log_odds - base.behaviour.log_odds) / under if abs(under) >= GUARD else math.nan
+    return (healed.behaviour.log_odds - base.behaviour.log_odds) / under if abs(under) >= DEFAULTS.guard else math.nan

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ws.foundations import MAY_MOVE
+from ws.gating.thresholds import DEFAULTS
+
 __all__ = ["DEFINITIONS"]
 
 DEFINITIONS = {
@@ -24,9 +27,10 @@ DEFINITIONS = {
     "slots": "share of slot mentions that agree with the prompt",
     "logratio": "label * (mean log p of the yes sentence - of the no sentence), nats per token",
     "headroom": "base profile of the target, and its distance to 0 and to 1",
-    "coh_cost": "max(0, -d_coh) / abs(d_target): coherence per nat; blank under 0.05 nat",
-    "slope": "100 * d_coh / d_target, centinats of coherence per nat; negative = free lunch; blank under 0.05 nat",
-    "surgical": "abs(d_target) exceeds the shift of every foundation that is not intended (SocialNorms may co-move)",
+    "coh_cost": f"max(0, -d_coh) / abs(d_target): coherence per nat; blank under {DEFAULTS.guard:g} nat",
+    "slope": "100 * d_coh / d_target, centinats of coherence per nat; negative = free lunch; "
+             f"blank under {DEFAULTS.guard:g} nat",
+    "surgical": f"abs(d_target) exceeds the shift of every foundation that is not intended ({MAY_MOVE} may co-move)",
     "redistributes": "at least one foundation rises by more than its interval",
     "sel_gated": "(on - 0.1 off) * coh^2, from the +c arm against the -c arm",
     "si_flips": "mean over intended f of sign_f * (share of rows picking f at +c - at -c)",

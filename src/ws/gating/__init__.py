@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from ws.gating.filter import judge_filter
 from ws.gating.frames import ARMS, Trait
-from ws.gating.gate import Gate, Row, Thresholds, verdict
+from ws.gating.gate import Gate, Row, verdict
 from ws.gating.heal import judge_heal
 from ws.gating.instrument import judge_instrument
 from ws.gating.loop import judge_loop
 from ws.gating.steer import judge_steer
+from ws.gating.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from ws.runs import Run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ws.gating.thresholds import DEFAULTS
+
 ADVICE: dict[int, dict[str, str]] = {
     0: {
         "sane": "read gate 1",
@@ -23,7 +25,7 @@ ADVICE: dict[int, dict[str, str]] = {
         "wrong sign": "flip the direction (-v), or declare the axis one-sided",
         "saddle": "+c and -c move it alike: use another pair, method or layer band",
         "non-specific disruption": "not a trait shift: a random direction does as much; better pair or layers",
-        "coherence to spare": "raise c to the strongest dose that keeps coherence >= 0.95",
+        "coherence to spare": f"raise c to the strongest dose that keeps coherence >= {DEFAULTS.coherent:g}",
         "knee missed": "bisect between those two doses",
         "bad pareto": "better pair (direct opposites, no negation), diverse contexts, another method or layer band",
         "too weak": "raise c and widen the bracket; if text reads like base, look at the pair and the layers",
@@ -64,7 +66,7 @@ ADVICE: dict[int, dict[str, str]] = {
         "mean dilution": "use aggregate rmse",
         "heal": "bake it and extract again for the next round",
         "part heal": "the adapter keeps part of the trait: more data, a stronger dose or a lower beta",
-        "seed noise": "run at least 3 seeds before ranking anything",
+        "seed noise": f"run at least {DEFAULTS.ranked} seeds before ranking anything",
         "the bet holds": "say so, with the figures",
         "just trades": "say so: a finding",
     },

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from ws.foundations import FOUNDATIONS
+from ws.foundations import is_surgical, most_moved
 from ws.gating.frames import Trait
 from ws.gating.gate import Thresholds, near_end, span_of
 from ws.knee import crossing, crossing_text, probes_of
@@ -109,8 +109,7 @@ def one(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
 
 def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:
     """The unintended foundation that moved most, and by how many nats (absolute)."""
-    moved = [(f, abs(num(row[f"d_{f}"]))) for f in trait.off if row[f"d_{f}"] is not None]
-    return max(moved, key=lambda pair: pair[1], default=("none", math.nan))
+    return most_moved({f: row[f"d_{f}"] for f in trait.off})
 
 
 def self_caveat(row: dict[str, Any]) -> list[str]:
@@ -121,12 +120,7 @@ def self_caveat(row: dict[str, Any]) -> list[str]:
     return [f"self_violate disagrees in sign: d_self {span_of(row, 'd_self')} nat"]
 
 
-def is_surgical(row: dict[str, Any], trait: Trait) -> bool:
-    """abs(d_target) greater than the shift of every foundation the axis does not intend. True where none is measured.
-
-    The rule does not apply to an axis outside the foundations: its target has other units (log-odds of its questions).
-    """
-    if trait.target not in FOUNDATIONS:
-        return True
-    most = off_target(row, trait)[1]
-    return math.isnan(most) or abs(num(row["d_target"])) > most
+def surgical_of(row: dict[str, Any], trait: Trait) -> bool | None:
+    """`ws.foundations.is_surgical` of an arm's row."""
+    shifts = {f: row[f"d_{f}"] for f in trait.off}
+    return is_surgical(row["d_target"], shifts, trait.target, trait.intended)

@@ -117,15 +117,15 @@ def _base_like(f: FilterFacts) -> Finding:
 
 
 def _style(f: FilterFacts) -> Finding:
-    if "label" in f.texts.columns and f.lost.filter(pl.col("label").is_not_null()).height >= 5:
+    if "label" in f.texts.columns and f.lost.filter(pl.col("label").is_not_null()).height >= f.limits.few:
         labelled = f.lost.filter(pl.col("label").is_not_null())
         fine = labelled.filter(pl.col("label") == "coherent")
         good = fine.height / labelled.height
         text = f"{good:.2f} of {labelled.height} labelled dropped texts read coherent{_ids(fine)}"
         return good > f.limits.fluent_drops, text
     by_score = f.lost.filter(pl.col("dropped").is_in(["tail_ppl", "rep"]))
-    if "grammatical" in f.texts.columns and by_score.height >= 5:
-        fine = by_score.filter(pl.col("grammatical") >= 0.99)
+    if "grammatical" in f.texts.columns and by_score.height >= f.limits.few:
+        fine = by_score.filter(pl.col("grammatical") >= f.limits.fluent)
         good = fine.height / by_score.height
         text = f"{good:.2f} of {by_score.height} texts dropped for their scores are wholly grammatical{_ids(fine)}"
         return good > f.limits.fluent_drops, text
@@ -135,7 +135,8 @@ def _style(f: FilterFacts) -> Finding:
 def _loops(f: FilterFacts) -> Finding:
     if not f.kept.height:
         return None, "nothing kept"
-    looping = f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & (pl.col("n_tokens") >= 12))
+    long = pl.col("n_tokens") >= f.limits.loop_tokens
+    looping = f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & long)
     loops = looping.height
     # the same dice may write the same text at two doses; that is one text, not a copy
     written = f.kept.unique(["prompt_id", "sample", "text"]) if "prompt_id" in f.kept.columns else f.kept
@@ -152,12 +153,13 @@ def _mid_collapse(f: FilterFacts) -> Finding:
     if not need <= set(f.texts.columns):
         return None, "per-token log-probabilities are not in the frame"
     dropped = f.lost.filter(pl.col("dropped") == "tail_ppl")
-    if dropped.height < 5:
+    if dropped.height < f.limits.few:
         return None, "fewer than five texts were dropped for their tail"
     mean = dropped.select((-pl.col("logp_base").list.mean()).exp().alias("ppl"))["ppl"]
     limit = num(dropped["tail_ppl"].min())
     share = num((mean < limit).mean())
-    return share >= 0.2, f"{share:.0%} of the texts dropped for their tail have a mean perplexity under {limit:.1f}"
+    text = f"{share:.0%} of the texts dropped for their tail have a mean perplexity under {limit:.1f}"
+    return share >= f.limits.mid_collapse, text
 
 
 def _leak(f: FilterFacts, column: str, pattern: re.Pattern[str]) -> Finding:
@@ -257,5 +259,5 @@ def judge_filter(
         high=clean(high),
         should=SHOULD,
         next=ADVICE[2][primary.outcome],
-        caveats=seed_caveat(seeds),
+        caveats=seed_caveat(seeds, f.limits),
     )

@@ -1,4 +1,4 @@
-"""The Gate, its thresholds, and the rules that every gate shares."""
+"""The Gate, and the rules that every gate shares."""
 
 from __future__ import annotations
 
@@ -10,91 +10,12 @@ from typing import Any, Generic, TypeVar
 
 import polars as pl
 
+from ws.gating.thresholds import Thresholds
 from ws.gating.witness import Clue
 
 Check = tuple[str, bool, bool, str]  # outcome, measured, seen, evidence
 Finding = tuple[bool | None, str]  # seen (None: not measured), evidence
 F = TypeVar("F")
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Every number that a verdict turns on. Shares and probabilities unless a unit is named."""
-
-    shift: float = 0.3
-    """nats: where a shift of the target begins to count, read at the interval's end nearest to 0"""
-    coherent: float = 0.95
-    """coherence at or above this is coherent; green asks it of the interval's low end"""
-    broken: float = 0.85
-    """coherence below this is red before anything else is read"""
-    cost: float = 0.05
-    """coherence lost per nat of target at most, for green"""
-    guard: float = 0.05
-    """nats: below this shift no ratio to it is formed"""
-    spare: float = 0.03
-    """coherence this far above `coherent` leaves room for a stronger dose"""
-    random_percentile: float = 0.95
-    """quantile over the random draws that the direction must beat"""
-    dead: float = 0.02
-    """base profile of the target under this: it cannot fall"""
-    saturated: float = 0.94
-    """base profile of the target above this: it cannot rise"""
-    order_gap: float = 0.15
-    """mean difference of a profile between the two option orders above this: the readout is biased"""
-    text_dead: float = 0.5
-    """readable text, relative to base's, below this is dead"""
-    format_alive: float = 0.9
-    """p_ans_any still above this while the text is dead"""
-    same_way: float = 0.3
-    """nats: both +c and -c beyond this in one direction is a saddle"""
-    survival_drop: float = 0.1
-    """fall of the kept share from the weakest to the strongest dose that makes a filter alive"""
-    high_survival: float = 0.9
-    """kept share, relative to that of base's own text, above which survival is high"""
-    bite: float = 0.02
-    """nats per token: kept text under this is the base's own"""
-    leak: float = 0.02
-    """share of kept texts that may narrate, refuse or loop"""
-    loop_distinct: float = 0.5
-    """distinct word trigrams below this share make a text a loop"""
-    fluent_drops: float = 0.5
-    """share of the just-dropped that reads well above which the filter judges style"""
-    confound: float = 0.3
-    """relative difference of length (kept against base) that is a confound"""
-    kept_least: int = 30
-    """completions: fewer than this is starvation, unless the recipe says another minimum"""
-    retain: float = 0.5
-    """share of the steered shift that a heal keeps"""
-    undone: float = 0.2
-    """retain under this is an undo"""
-    pressure: float = 3.0
-    """barrier gradient over nll gradient above this, with a stuck nll: the barrier is too strong"""
-    stuck: float = 0.03
-    """relative fall of a loss under this is no fall"""
-    memorised: float = 0.03
-    """relative rise of the validation loss above its lowest point that is memorising"""
-    frozen: float = 0.02
-    """relative growth of the update's norm under this is a frozen adapter"""
-    dilution: float = 2.0
-    """rmse of the KL over tau above this, with its mean under tau: the mean hides the peaks"""
-    bet: float = 0.5
-    """share of the barrier's penalty that falls on incoherent text, above which it falls mostly there"""
-    damage: float = 0.02
-    """coherence lost by steering under this leaves nothing for a heal to return"""
-    won: float = 0.01
-    """coherence: a barrier that gains no more than this over beta 0 has won nothing"""
-    equal: float = 0.05
-    """retain: two heals within this keep equally much"""
-    gain: float = 0.1
-    """nats that a round must add to the target's shift to count as a gain, or take away to count as a return"""
-    decline: float = 0.02
-    """coherence lost since the best round that counts as a fall"""
-    cosine: float = 0.5
-    """cos_v0 under this: the loop wanders"""
-    step: float = 1.5
-    """KL to the round before, relative to the first round's: within this every round keeps its budget"""
-    far: float = 4.0
-    """KL to base, relative to the first round's, above which the loop drifts"""
 
 
 @dataclass(frozen=True)
@@ -183,17 +104,18 @@ def near_end(low: float, high: float) -> float:
     return low if low > 0 else high
 
 
-def verdict(shift: float, coherence: float, coherence_low: float, d_coh: float, d_target: float, *, surgical: bool,
-            finite: bool, limits: Thresholds) -> str:  # fmt: skip
+def verdict(shift: float, coherence: float, coherence_low: float, d_coh: float, d_target: float, *,
+            surgical: bool | None, finite: bool, limits: Thresholds) -> str:  # fmt: skip
     """The colour, floors first: not finite, broken, no shift, not surgical: red; cheap, coherent: green; else yellow.
 
-    shift: the near end of the target's interval, positive as intended; coherence_low: its interval's low end.
+    shift: the near end of the target's interval, positive as intended; coherence_low: its interval's low end. surgical:
+    None where that cannot be said, which is not held against it.
     """
     if not finite or math.isnan(coherence) or coherence < limits.broken:
         return "red"
     if math.isnan(shift) or shift < limits.shift:
         return "red"
-    if not surgical:
+    if surgical is False:
         return "red"
     cost = max(0.0, -d_coh) / abs(d_target)
     return "green" if cost <= limits.cost and coherence_low >= limits.coherent else "yellow"
@@ -225,6 +147,7 @@ def clean(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def seed_caveat(seeds: int) -> list[str]:
-    """One seed shows no spread, two are too few to rank arms."""
-    return ["single seed"] if seeds < 2 else [f"{seeds} seeds: arms are not ranked before 3"] if seeds < 3 else []
+def seed_caveat(seeds: int, limits: Thresholds) -> list[str]:
+    """One seed shows no spread, a few are too few to rank arms."""
+    few = [f"{seeds} seeds: arms are not ranked before {limits.ranked}"] if seeds < limits.ranked else []
+    return ["single seed"] if seeds < 2 else few

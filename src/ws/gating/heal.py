@@ -11,7 +11,7 @@ import polars as pl
 
 from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
-from ws.gating.facts import fell_beyond, is_surgical, num, off_target, one, self_caveat, start_of
+from ws.gating.facts import fell_beyond, num, off_target, one, self_caveat, start_of, surgical_of
 from ws.gating.frames import Trait
 from ws.gating.gate import (
     Finding,
@@ -27,9 +27,13 @@ from ws.gating.gate import (
     verdict,
     worst,
 )
+from ws.gating.thresholds import DEFAULTS
 from ws.gating.witness import babble, lost, moved, readable, unfinite
 
-SHOULD = "retain near 1, coherence >= 0.95 and nearer base's than the steered model's, samples on-trait"
+SHOULD = (
+    f"retain near 1, coherence >= {DEFAULTS.coherent:g} and nearer base's than the steered model's, "
+    "samples on-trait"
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _broken(f: HealFacts) -> Finding:
 
 def _frozen(f: HealFacts) -> Finding:
     norms = f.curve["update_norm"].drop_nulls() if "update_norm" in f.curve.columns else pl.Series([], dtype=pl.Float64)
-    if norms.len() < 3:
+    if norms.len() < f.limits.learned_steps:
         return None, "fewer than three steps logged an update norm"
     first, last = float(norms[1]), float(norms[-1])
     text = f"update norm {first:.3g} after the first step, {last:.3g} at the end"
@@ -197,7 +201,7 @@ def _broad(f: HealFacts) -> Finding:
         return None, "the target is no foundation"
     name, most = off_target(f.healed, f.trait)
     text = f"largest shift off target: {name} {most:.2f} nat, target {abs(num(f.healed['d_target'])):.2f}"
-    return not is_surgical(f.healed, f.trait) and f.shift >= f.limits.shift, text
+    return surgical_of(f.healed, f.trait) is False and f.shift >= f.limits.shift, text
 
 
 def _capability(f: HealFacts) -> Finding:
@@ -354,7 +358,7 @@ def judge_heal(
         num(h["coherence_low"]),
         f.coherence - num(f.base["coherence"]),
         num(h["d_target"]),
-        surgical=is_surgical(h, trait),
+        surgical=surgical_of(h, trait),
         finite=not h["nonfinite"],
         limits=f.limits,
     )
@@ -370,7 +374,7 @@ def judge_heal(
         high=clean(num(h["retain_high"])),
         should=SHOULD,
         next=ADVICE[3][primary.outcome],
-        caveats=seed_caveat(seeds) + _caveats(f),
+        caveats=seed_caveat(seeds, f.limits) + _caveats(f),
     )
 
 
@@ -383,5 +387,5 @@ def _caveats(f: HealFacts) -> list[str]:
     if f.coherence >= f.limits.coherent > low and not math.isnan(low):
         notes.append(f"coherence cannot be told from {f.limits.coherent} with {h['n_text']} texts")
     if h["retain"] is None:
-        notes.append("retain is blank: the steered shift is under 0.05 nat")
+        notes.append(f"retain is blank: the steered shift is under {f.limits.guard:g} nat")
     return notes

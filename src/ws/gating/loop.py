@@ -11,8 +11,12 @@ import polars as pl
 from ws.gating.advice import ADVICE
 from ws.gating.facts import num
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
+from ws.gating.thresholds import DEFAULTS
 
-SHOULD = "the target moves round after round at coherence >= 0.95, cos_v0 >= 0.5, KL to base bounded"
+SHOULD = (
+    f"the target moves round after round at coherence >= {DEFAULTS.coherent:g}, cos_v0 >= {DEFAULTS.cosine:g}, "
+    "KL to base bounded"
+)
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,14 @@ def judge_loop(rounds: pl.DataFrame, limits: Thresholds | None = None, seeds: in
     f = LoopFacts(rounds.sort("round"), limits or Thresholds())
     primary, checks, seen = decide(TABLE, f, OTHERWISE)
     last = f.last
+    whole = f"last of {rounds.height} rounds: d_target {span_of(last, 'd_target')} nat"
     colour = verdict(
         near_end(num(last["d_target_low"]), num(last["d_target_high"])),
         num(last["coherence"]),
         num(last["coherence_low"]),
         num(last["coherence"]) - num(last["coherence_base"]),
         num(last["d_target"]),
-        surgical=bool(last["surgical"]),
+        surgical=last["surgical"],
         finite=not last["nonfinite"],
         limits=f.limits,
     )
@@ -141,5 +146,5 @@ def judge_loop(rounds: pl.DataFrame, limits: Thresholds | None = None, seeds: in
         high=clean(num(last["d_target_high"])),
         should=SHOULD,
         next=ADVICE[4][primary.outcome],
-        caveats=[*seed_caveat(seeds), f"last of {rounds.height} rounds: d_target {span_of(last, 'd_target')} nat"],
+        caveats=[*seed_caveat(seeds, f.limits), whole],
     )

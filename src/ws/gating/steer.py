@@ -9,12 +9,16 @@ import polars as pl
 
 from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
-from ws.gating.facts import SteerFacts, fell_beyond, is_surgical, num, off_target, one, self_caveat
+from ws.gating.facts import SteerFacts, fell_beyond, num, off_target, one, self_caveat, surgical_of
 from ws.gating.frames import Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
+from ws.gating.thresholds import DEFAULTS
 from ws.gating.witness import babble, lost, moved, readable, unfinite
 
-SHOULD = "the target moves by 0.3 nat or more as intended, at coherence >= 0.95, and a random direction does not"
+SHOULD = (
+    f"the target moves by {DEFAULTS.shift:g} nat or more as intended, at coherence >= {DEFAULTS.coherent:g}, "
+    "and a random direction does not"
+)
 
 
 def _no_dose(f: SteerFacts) -> bool:
@@ -141,7 +145,7 @@ def _imprecise(f: SteerFacts) -> Finding:
     if not rows or f.trait.target not in FOUNDATIONS:
         return None, "no dose moves the target" if not rows else "the target is no foundation"
     name, most = off_target(f.steer if not _no_dose(f) else rows[-1], f.trait)
-    return not any(is_surgical(row, f.trait) for row in rows), f"largest shift off target: {name} {most:.2f} nat"
+    return all(surgical_of(row, f.trait) is False for row in rows), f"largest shift off target: {name} {most:.2f} nat"
 
 
 def _bad_pareto(f: SteerFacts) -> Finding:
@@ -258,7 +262,7 @@ def judge_steer(
         num(s["coherence_low"]),
         f.d_coh,
         num(s["d_target"]),
-        surgical=is_surgical(s, trait),
+        surgical=surgical_of(s, trait),
         finite=not s["nonfinite"],
         limits=f.limits,
     )
@@ -275,7 +279,7 @@ def judge_steer(
         high=clean(num(s["d_target_high"])),
         should=SHOULD,
         next=ADVICE[1][primary.outcome],
-        caveats=seed_caveat(seeds) + _caveats(f, colour),
+        caveats=seed_caveat(seeds, f.limits) + _caveats(f, colour),
     )
 
 
@@ -293,7 +297,7 @@ def _caveats(f: SteerFacts, colour: str) -> list[str]:
     if s["d_diag"] is not None and num(s["d_diag"]) * num(s["d_target"]) < 0:
         notes.append(f"nats_diag disagrees in sign: {num(s['d_diag']):+.2f}")
     notes += self_caveat(s)
-    if not is_surgical(s, f.trait):
+    if surgical_of(s, f.trait) is False:
         name, most = off_target(s, f.trait)
         notes.append(f"not surgical: {name} moved {most:.2f} nat")
     if colour != "red" and num(s["coherence_low"]) < f.limits.coherent <= f.coherence:
