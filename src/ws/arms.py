@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ws.arm_table import BASE, RETAINING, STEER
 from ws.evaluation.comparison import compare, retain, summary
 from ws.evaluation.report import Report
 from ws.foundations import FOUNDATIONS
@@ -65,7 +66,7 @@ def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
         "d_diag": shifts["d_target_diag"],
         "profile_target": found.get(f"profile_{report.target}", math.nan),
         "identity": digest(comparable(report)),
-        "stale": arm.arm == "steer" and report.subject["fingerprint"] != fingerprint,
+        "stale": arm.arm == STEER and report.subject["fingerprint"] != fingerprint,
         "nonfinite": report.n_bad,
         "n_items": report.rows.height,
         "n_text": report.text.height,
@@ -78,17 +79,14 @@ def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
     return {name: _null(value) for name, value in row.items()}
 
 
-TRAINED = ("healed", "healed_seed", "sft", "sft_base")
-
-
 def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]) -> pl.DataFrame:
     """The table of these arms, its trained rows saying how much of the steered shift they retain, with its interval.
 
     arms: base and the steered doses among them. doses: c of every training row.
     """
-    base = next(arm.report for arm in arms if arm.arm == "base")
-    steered = [arm.report for arm in arms if arm.arm == "steer"]
-    kept = [retain(base, arm.report, steered, doses) if arm.arm in TRAINED else None for arm in arms]
+    base = next(arm.report for arm in arms if arm.arm == BASE)
+    steered = [arm.report for arm in arms if arm.arm == STEER]
+    kept = [retain(base, arm.report, steered, doses) if arm.arm in RETAINING else None for arm in arms]
     columns = {
         name: pl.Series([None if k is None else clean(getattr(k, part)) for k in kept], dtype=pl.Float64)
         for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ws.arm_table import SFT, SFT_BASE
 from ws.generation import Prompt, generate
 
 if TYPE_CHECKING:
@@ -18,20 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["BASELINES", "baselines_of", "plain_rows"]
 
-BASELINES = ("sft", "sft_base")
+BASELINES = (SFT, SFT_BASE)
 
 
 def baselines_of(round: Round) -> list[str]:
     """The healed controls that the configuration asks for; a heal without a barrier is its own sft."""
     controls = round.config.controls
     barrier = round.config.heal.resolved(round.lm).slope(round.number) > 0
-    asked = {"sft": controls.sft and barrier, "sft_base": controls.sft_base}
+    asked = {SFT: controls.sft and barrier, SFT_BASE: controls.sft_base}
     return [name for name in BASELINES if asked[name]]
 
 
 def plain_rows(round: Round, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
     """The training rows of a control: those of the heal, or as many at c = 0, spread over the same prompts."""
-    if name == "sft":
+    if name == SFT:
         return chosen
     config = round.config
     users = chosen["prompt"].unique(maintain_order=True).to_list()

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from ws.arm_table import BASE, HEALED
 from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
 from ws.serving import AppSettings
@@ -170,9 +171,9 @@ class JudgeArgs:
     """the judge's name there"""
     run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
     """the run's folder; None takes the newest"""
-    arm: str = "healed"
+    arm: str = HEALED
     """whose texts are judged"""
-    against: str = "base"
+    against: str = BASE
     """against whose, on the same prompts"""
     question: str | None = None
     """what the judge is asked; None asks which reply fits the axis's positive persona better"""

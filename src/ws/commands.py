@@ -13,6 +13,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from ws.arm_table import BASE
 from ws.errors import UserError
 from ws.progress import bars
 from ws.reporting import dose_table, figure, print_gates, print_run, print_samples, print_text
@@ -165,7 +166,7 @@ def doctor(args: cli.DoctorArgs) -> None:
     axis = load_axis(args.axis).on(lm)
     trait = Trait(axis.target, dict(axis.intended))
     report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60)
-    arms = arms_of(report, [Arm("base", report)], lm.fingerprint)
+    arms = arms_of(report, [Arm(BASE, report)], lm.fingerprint)
     gate = judge_instrument(arms, trait)
     room = headroom_text(report.headroom["profile"], trait, Thresholds())
     if axis.target not in report.profile:

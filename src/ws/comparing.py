@@ -20,6 +20,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import HEALED, HEALED_SEED, SEEDS, SHORT, STEER, STEERED
 from ws.config import RunConfig, flat, to_dict
 from ws.errors import UserError
 from ws.gating import Gate
@@ -42,10 +43,6 @@ __all__ = [
 ]
 
 MIN_SEEDS = DEFAULTS.ranked  # fewer than this are shown and not ranked
-KINDS = {
-    "steer": "steered", "healed": "healed", "healed_seed": "healed", "sft": "trained without barrier",
-    "sft_base": "trained on unsteered text",
-}  # fmt: skip
 ENDS = ("", "_low", "_high")
 POINTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "run": pl.String, "time": pl.String, "axis": pl.String, "model": pl.String, "instrument": pl.String,
@@ -88,13 +85,13 @@ def points_frame(runs: Sequence[Run]) -> pl.DataFrame:
 def _rows(run: Run, number: int) -> list[dict[str, Any]]:
     """The round's own arms, and its heal at every other beta that was trained beside it."""
     arms, heal = run.arms(number), _heal(run, number)
-    judged = pl.col("chosen") & (pl.col("arm") == "steer")
+    judged = pl.col("chosen") & (pl.col("arm") == STEER)
     gates = {gate.gate: gate for gate in run.gates(number)}
     repeats = iter(run.config.seeds[1:])
     rows = []
-    for arm in arms.filter(judged | pl.col("arm").is_in([k for k in KINDS if k != "steer"])).rows(named=True):
-        seed = next(repeats) if arm["arm"] == "healed_seed" else run.config.seeds[0]
-        gate = gates.get(1) if arm["arm"] == "steer" else gates.get(3) if arm["arm"].startswith("healed") else None
+    for arm in arms.filter(judged | pl.col("arm").is_in([k for k in SHORT if k != STEER])).rows(named=True):
+        seed = next(repeats) if arm["arm"] == HEALED_SEED else run.config.seeds[0]
+        gate = gates.get(1) if arm["arm"] == STEER else gates.get(3) if arm["arm"] in SEEDS else None
         rows.append(_row(run, number, arm, heal, seed, gate))
     for stop in stops_of(run, number, own=False):
         facts, gate = heal | {"beta": stop.ask.beta}, stop_gate(run, stop, number)
@@ -105,7 +102,7 @@ def _rows(run: Run, number: int) -> list[dict[str, Any]]:
 def _row(
     run: Run, number: int, arm: dict[str, Any], heal: dict[str, Any], seed: int, gate: Gate | None
 ) -> dict[str, Any]:
-    kind, config, env = KINDS[arm["arm"]], run.config, run.env
+    kind, config, env = SHORT[arm["arm"]], run.config, run.env
     made = _recipe(heal, kind)
     settings = _settings(config, heal, kind)
     place = {"fingerprint": env.get("fingerprint"), "axis": env.get("axis"), "rows": arm["identity"]}
@@ -132,10 +129,10 @@ def _row(
 
 def _recipe(heal: dict[str, Any], kind: str) -> dict[str, Any]:
     """Adapter, barrier and beta of an arm in words; dashes for the steered model, which has none."""
-    if kind == "steered":
+    if kind == STEERED:
         return {"adapter": "-", "barrier": "-", "beta": None}
     beta, rank = heal["beta"], heal["rank"]
-    held = kind == "healed" and heal["barrier"] != "nll" and bool(beta)
+    held = kind == HEALED and heal["barrier"] != "nll" and bool(beta)
     barrier = f"{heal['barrier']} {heal['aggregate']}, tau {_short(heal['tau'])}, to {heal['reference']}"
     decay = [f"{name} {_short(heal[name])}" for name in ("weight_decay", "l2") if heal[name]]
     return {
@@ -161,7 +158,7 @@ def _settings(config: RunConfig, heal: dict[str, Any], kind: str) -> dict[str, A
     found = flat(to_dict(config) | {"heal": heal})
     for name in ("seeds", "rounds", "heal.seed", "heal.beta", "threads", "device", "axis", "model"):
         found.pop(name, None)
-    idle = {"steered": ("heal.", "data.", "controls."), "healed": ("controls.",)}.get(
+    idle = {STEERED: ("heal.", "data.", "controls."), HEALED: ("controls.",)}.get(
         kind, ("controls.", "heal.barrier")
     )
     return {name: value for name, value in found.items() if not name.startswith(idle)}
@@ -177,7 +174,7 @@ def _labelled(points: pl.DataFrame) -> pl.DataFrame:
         differ = [n for n in names if len({json.dumps(each.get(n)) for each in settings.values()}) > 1]
         for row in part.unique("arm", keep="first", maintain_order=True).rows(named=True):
             parts = [kind, *([f"round {row['round']}"] if several else []), row["method"]]
-            parts += [] if kind == "steered" else [row["adapter"], row["barrier"], f"beta {_short(row['beta'])}"]
+            parts += [] if kind == STEERED else [row["adapter"], row["barrier"], f"beta {_short(row['beta'])}"]
             parts += [f"{n} {settings[row['arm']].get(n)}" for n in differ if n != "method"]
             labels[row["arm"]] = " · ".join(str(p) for p in parts)
     return points.with_columns(label=pl.col("arm").replace_strict(labels, return_dtype=pl.String, default=None))

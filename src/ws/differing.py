@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, SHORT, STEER
 from ws.arms import Arm, reports_of
 from ws.config import flat, to_dict
 from ws.errors import UserError
@@ -22,7 +23,7 @@ HEADLINE: dict[str, pl.DataType | type[pl.DataType]] = {
     "difference": pl.Float64, "low": pl.Float64, "high": pl.Float64, "note": pl.String,
 }  # fmt: skip
 PAIRED = {"d_target": "paired over items", "coherence": "items paired, texts not"}
-ARMS = {"steer": "steered", "healed": "healed"}
+ARMS = {name: SHORT[name] for name in (STEER, HEALED)}
 
 
 def settings_diff(a: Run, b: Run) -> pl.DataFrame:
@@ -106,33 +107,33 @@ def _row(run: Run, arm: str) -> dict[str, Any] | None:
     if not run.has("arms.parquet", run.best):
         return None
     arms = run.arms(run.best)
-    chosen = arms.filter(pl.col("arm") == arm, (pl.col("arm") != "steer") | pl.col("chosen"))
+    chosen = arms.filter(pl.col("arm") == arm, (pl.col("arm") != STEER) | pl.col("chosen"))
     return chosen.row(0, named=True) if chosen.height else None
 
 
 def _reports(run: Run) -> dict[str, Arm]:
     if not run.has("eval.parquet", run.best):
         return {}
-    found = reports_of(run.frame("eval", run.best).filter(pl.col("arm").is_in(["base", *ARMS])))
-    return {arm.arm: arm for arm in found if arm.arm != "steer" or arm.chosen}
+    found = reports_of(run.frame("eval", run.best).filter(pl.col("arm").is_in([BASE, *ARMS])))
+    return {arm.arm: arm for arm in found if arm.arm != STEER or arm.chosen}
 
 
 def _paired(a: Run, b: Run, arm: str) -> tuple[dict[str, Any] | None, str]:
     """Shift of b's arm against a's on the same rows; None and the reason where it cannot be paired."""
     mine, theirs = _reports(a), _reports(b)
-    if not all(name in reports for name in ("base", arm) for reports in (mine, theirs)):
+    if not all(name in reports for name in (BASE, arm) for reports in (mine, theirs)):
         return None, "not measured in both runs"
-    if mine["base"].report.subject["fingerprint"] != theirs["base"].report.subject["fingerprint"]:
+    if mine[BASE].report.subject["fingerprint"] != theirs[BASE].report.subject["fingerprint"]:
         return None, "not paired: the base weights differ"
     try:
-        refuse_unlike(mine["base"].report, theirs["base"].report)
+        refuse_unlike(mine[BASE].report, theirs[BASE].report)
         return summary(compare(mine[arm].report, theirs[arm].report)), ""
     except UserError as error:
         return None, f"not paired: {error}"
 
 
 def _dose(run: Run) -> float | None:
-    row = _row(run, "steer")
+    row = _row(run, STEER)
     return row["c"] if row else None
 
 
@@ -144,7 +145,7 @@ def _kept(run: Run) -> float | None:
 
 
 def _retain(run: Run) -> float | None:
-    row = _row(run, "healed")
+    row = _row(run, HEALED)
     return row.get("retain") if row else None
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, STEER
 from ws.config import RunConfig, from_dict, mini_quick, to_dict
 from ws.runs import FORMAT, Run
 from ws.stops import SHIPPED, Ask, find_stop, make_stops
@@ -111,14 +112,14 @@ def _cut_round(run: Run, number: int, to: Path) -> None:
     for name in KEPT:
         shutil.copyfile(run.path / "rounds" / str(number) / name, to / name)
         (to / name).chmod(0o644)
-    judged = pl.col("chosen") & (pl.col("arm") == "steer")
-    reports = run.frame("eval", number).filter(judged | pl.col("arm").is_in(["base", "healed"]))
+    judged = pl.col("chosen") & (pl.col("arm") == STEER)
+    reports = run.frame("eval", number).filter(judged | pl.col("arm").is_in([BASE, HEALED]))
     cut = reports.with_columns(
         pl.Series("text", [_few(texts) for texts in reports["text"].to_list()], dtype=reports.schema["text"]),
         *(pl.col(name).list.head(0) for name in ("per_row", "exam", "dilemmas")),
     )
     write_frame(to / "eval.parquet", cut)
-    write_frame(to / "healed.parquet", cut.filter(pl.col("arm") == "healed"))
+    write_frame(to / "healed.parquet", cut.filter(pl.col("arm") == HEALED))
 
 
 def _few(texts: list[dict[str, Any]]) -> list[dict[str, Any]]:

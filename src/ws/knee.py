@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ws.arm_table import BASE, STEER, STUDENT
 from ws.evaluation.statistics import Interval
 
 __all__ = ["crossing", "crossing_text", "find_knee", "probes_of"]
@@ -65,8 +66,8 @@ def crossing(probes: pl.DataFrame, floor: float) -> Interval:
 
 def probes_of(arms: pl.DataFrame) -> pl.DataFrame:
     """The rows of a dose search that `crossing` reads: c >= 0 on the student of earlier rounds, or on the base."""
-    unsteered = "student" if "student" in arms["arm"] else "base"
-    return arms.filter((pl.col("arm") == unsteered) | ((pl.col("arm") == "steer") & (pl.col("c") > 0)))
+    unsteered = STUDENT if STUDENT in arms["arm"] else BASE
+    return arms.filter((pl.col("arm") == unsteered) | ((pl.col("arm") == STEER) & (pl.col("c") > 0)))
 
 
 def _met(c: Array, falling: Array, floor: float) -> float:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ws.arm_table import BASE, DOSED, PLACES, RANDOM, SEEDS, STEER, TRAINED, WORDS
 from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering import borderline, tally
 from ws.foundations import FOUNDATIONS
@@ -30,16 +31,6 @@ __all__ = ["print_diff", "print_gates", "print_run", "print_samples", "readable"
 COLOURS = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 MARKS = {"green": "GREEN", "yellow": "YELLOW", "red": "RED"}
 BARS = "▁▂▃▄▅▆▇█"
-NAMES = {
-    "base": "base", "student": "student, unsteered", "persona": "persona as system prompt",
-    "persona_engineered": "engineered system prompt", "anti_persona": "opposite persona",
-    "random": "random directions, same KL", "steer": "steered", "healed": "healed, unsteered",
-    "healed_seed": "healed, another seed", "healed_persona": "healed, with the persona",
-    "sft": "trained without barrier",
-    "sft_base": "trained on unsteered text",
-}  # fmt: skip
-ORDER = {arm: place for place, arm in enumerate(NAMES)}
-TRAINED = ("healed", "healed_seed", "healed_persona", "sft", "sft_base")
 
 
 def readable(text: str, limit: int = 320) -> str:
@@ -104,15 +95,15 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     table.add_column("arm", no_wrap=True)
     for name in ("c", "d_target (nat)", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
         table.add_column(name, justify="right")
-    rows = arms.filter(pl.col("arm") != "random").rows(named=True)
-    rows = sorted(rows, key=lambda row: (ORDER.get(row["arm"], len(ORDER)), row["c"] or 0.0))
+    rows = arms.filter(pl.col("arm") != RANDOM).rows(named=True)
+    rows = sorted(rows, key=lambda row: (PLACES.get(row["arm"], len(PLACES)), row["c"] or 0.0))
     for row in rows:
         table.add_row(*_cells(row), style="bold" if row["chosen"] else None)
-    draws = arms.filter(pl.col("arm") == "random")
+    draws = arms.filter(pl.col("arm") == RANDOM)
     if draws.height:
         table.add_row(*_random_cells(draws))
     console.print(table)
-    read = [row for row in rows if row.get("d_self") is not None and row["arm"] != "base"]
+    read = [row for row in rows if row.get("d_self") is not None and row["arm"] != BASE]
     parts = [f"{_name(row)} {span_of(row, 'd_self')}" for row in read]
     if parts:
         console.print(Text(f"d_self (nat), beside d_target: {'; '.join(parts)}"))
@@ -120,13 +111,13 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
 
 def _name(row: dict[str, Any]) -> str:
     """An arm with its dose, in words."""
-    return NAMES.get(row["arm"], row["arm"]) + (f" c {row['c']:+.3g}" if row["arm"] == "steer" else "")
+    return WORDS.get(row["arm"], row["arm"]) + (f" c {row['c']:+.3g}" if row["arm"] == STEER else "")
 
 
 def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
     """What the number of comparisons and of seeds allows to be said of a table of arms."""
-    n = arms.filter(pl.col("arm") != "base", pl.col("d_target").is_not_null()).height
-    draws = arms.filter(pl.col("arm") == "random").height
+    n = arms.filter(pl.col("arm") != BASE, pl.col("d_target").is_not_null()).height
+    draws = arms.filter(pl.col("arm") == RANDOM).height
     shifts = n * len(FOUNDATIONS)
     lines = [
         f"Each interval holds 95 % by itself, none is corrected: of {shifts} shifts "
@@ -134,7 +125,7 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
     ]
     if draws:
         lines.append(f"{draws} random directions: one more of them would beat them all in 1 of {draws + 1} tries.")
-    healed = arms.filter(pl.col("arm").is_in(["healed", "healed_seed"]))["d_target"].drop_nulls()
+    healed = arms.filter(pl.col("arm").is_in(SEEDS))["d_target"].drop_nulls()
     if healed.len() >= DEFAULTS.ranked:
         spread = f"{num(healed.min()):.2f} to {num(healed.max()):.2f} (sd {num(healed.std()):.2f})"
         lines.append(f"{healed.len()} seeds: d_target of the healed model {spread} nat; smaller gaps rank no arm.")
@@ -145,7 +136,7 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
 
 def print_knee(arms: pl.DataFrame, floor: float, console: Console) -> None:
     """The chosen dose, and where coherence falls through the floor with its interval."""
-    chosen = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+    chosen = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
     knee = f"c {chosen['c'][0]:.3g} is the strongest coherent dose" if chosen.height else "No dose is coherent"
     console.print(Text(f"{knee}; {crossing_text(crossing(probes_of(arms), floor), floor)}"))
 
@@ -160,9 +151,9 @@ def print_definitions(console: Console) -> None:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     return [
-        NAMES.get(row["arm"], row["arm"]) + (" *" if row["chosen"] else ""),
-        "" if row["arm"] not in ("steer", "random") else f"{row['c']:+.3g}",
-        "0" if row["arm"] == "base" else span_of(row, "d_target"),
+        WORDS.get(row["arm"], row["arm"]) + (" *" if row["chosen"] else ""),
+        "" if row["arm"] not in DOSED else f"{row['c']:+.3g}",
+        "0" if row["arm"] == BASE else span_of(row, "d_target"),
         span_of(row, "coherence"), figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
         span_of(row, "capability"), figure(row["kl"]),
     ]  # fmt: skip
@@ -176,7 +167,7 @@ def _random_cells(draws: pl.DataFrame) -> list[str]:
     shift = f"|mean| {figure(num(moved.mean()))}, p95 {figure(num(moved.quantile(0.95, 'linear')))}"
     rest = [mean(name) for name in ("coherence", "p_ans_any", "coh_text")]
     return [
-        f"{draws.height} {NAMES['random']}",
+        f"{draws.height} {WORDS[RANDOM]}",
         mean("c"),
         shift,
         *rest,
@@ -232,10 +223,10 @@ def print_heal(run: Run, number: int, console: Console) -> None:
     console.print(Text(", ".join(parts), style="bold"))
     arms = run.arms(number)
     shown = arms.filter(
-        pl.col("arm").is_in(["base", *TRAINED]) | (pl.col("chosen") & (pl.col("arm") == "steer"))
+        pl.col("arm").is_in([BASE, *TRAINED]) | (pl.col("chosen") & (pl.col("arm") == STEER))
     )
     dose_table(shown, "Base, steered, healed, and training without the barrier", console)
-    parts = [f"{NAMES[row['arm']]} {span_of(row, 'retain')}" for row in arms.rows(named=True) if row["arm"] in TRAINED]
+    parts = [f"{WORDS[row['arm']]} {span_of(row, 'retain')}" for row in arms.rows(named=True) if row["arm"] in TRAINED]
     if parts:
         console.print(Text(f"retain, the share of the steered shift that stayed: {'; '.join(parts)}"))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ws.adapters import Adapter
+from ws.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT
 from ws.arms import Arm, arms_of, reports_frame, reports_of, with_retain
 from ws.baselines import baselines_of, plain_rows
 from ws.directions import Direction
@@ -166,8 +167,8 @@ class Round(Scene):
 
         c, probes = find_knee(probe, d.grid, d.bisect, d.coherence)
         report(total, total)
-        arms = [Arm("base", base, split="select")]
-        arms += [Arm("steer" if k else "student", r, k, "select", k == c) for k, r in sorted(probed.items())]
+        arms = [Arm(BASE, base, split="select")]
+        arms += [Arm(STEER if k else STUDENT, r, k, "select", k == c) for k, r in sorted(probed.items())]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
         texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
         limit = self.config.data.tail_ppl
@@ -263,9 +264,9 @@ class Round(Scene):
         def compute() -> tuple[pl.DataFrame]:
             report(0, 1)
             adapter = self.read(self.named("adapter", seed))
-            arms = [self.healed(adapter, "healed" if lead else "healed_seed")]
+            arms = [self.healed(adapter, HEALED if lead else HEALED_SEED)]
             if prompted:
-                arms.append(self.healed(adapter, "healed_persona", self.axis.positive[0]))
+                arms.append(self.healed(adapter, HEALED_PERSONA, self.axis.positive[0]))
             return (reports_frame(arms),)
 
         self.stage(name, [self.reading, prompted], [f"{name}.parquet"], compute)
@@ -320,7 +321,7 @@ class Round(Scene):
         """Every report of the round, and the arms; a trained arm says how much of the steered shift it retains."""
         reports = pl.concat([self.read(f"{stage.removeprefix('plain.')}.parquet") for stage in parts])
         arms = reports_of(reports)
-        base = next(arm.report for arm in arms if arm.arm == "base")
+        base = next(arm.report for arm in arms if arm.arm == BASE)
         table = arms_of(base, arms, self.v.fingerprint)
         if not self.has("heal.json"):
             return reports, table
@@ -328,7 +329,7 @@ class Round(Scene):
 
     def healed_coherence(self) -> float:
         """Coherence of the leading seed's healed model; NaN without free text."""
-        healed = self.read("arms.parquet").filter(pl.col("arm") == "healed")
+        healed = self.read("arms.parquet").filter(pl.col("arm") == HEALED)
         return num(healed["coherence"][0])
 
     def read(self, file: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from ws.adapters import Adapter
+from ws.arm_table import HEALED
 from ws.arms import Arm
 from ws.axes import Axis
 from ws.config import RunConfig
@@ -101,7 +102,7 @@ class Scene:
         }
         return adapter, adapter.curve, facts | {"beta": adapter.meta["beta"], "meta": adapter.meta}
 
-    def healed(self, adapter: Adapter, arm: str = "healed", persona: str | None = None) -> Arm:
+    def healed(self, adapter: Adapter, arm: str = HEALED, persona: str | None = None) -> Arm:
         """The healed model on the report set, unsteered; under the neutral prompt or a persona."""
         return Arm(arm, self.evaluate("report", adapters=[*self.history, adapter], persona=persona))
 

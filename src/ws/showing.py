@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ws.arm_table import BASE
 from ws.gating import Gate
 from ws.gating.gate import span, span_of
 
@@ -18,7 +19,7 @@ __all__ = ["arms_shown", "diary_table", "equal_shown", "rounds_table", "verdict_
 def who(row: dict[str, Any]) -> str:
     """A step of a run (a row with kind, round, c) in words."""
     dose = f", c {row['c']:+.3g}" if row["c"] is not None else ""
-    return str(row["kind"]) if row["kind"] == "base" else f"{row['kind']}, round {row['round']}{dose}"
+    return str(row["kind"]) if row["kind"] == BASE else f"{row['kind']}, round {row['round']}{dose}"
 
 
 def verdict_text(gate: Gate) -> str:

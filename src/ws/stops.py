@@ -24,6 +24,7 @@ from typing import Any
 import polars as pl
 
 from ws.adapters import Adapter
+from ws.arm_table import BASE, HEALED, SEEDS, STEER
 from ws.arms import Arm, arms_of, reports_frame, reports_of, with_retain
 from ws.axes import load_axis
 from ws.config import HealConfig, from_dict, to_dict
@@ -149,7 +150,7 @@ def stops_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bool 
 def stop_gate(run: Run, stop: Stop, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
     """Gate 3 of a stop: the run's own arms with this healed model in place of its own."""
     facts = read_facts(run, round)
-    others = facts.arms.filter(~pl.col("arm").is_in(["healed", "healed_seed"]))
+    others = facts.arms.filter(~pl.col("arm").is_in(SEEDS))
     arms, drift = pl.concat([others, stop.arm]), stop.drift if stop.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
     witnesses = witnesses_of(reports, None if stop.own else stop.path / "healed.parquet")
@@ -174,11 +175,11 @@ def _read(path: Path, stamp: int) -> Stop:
 def _own(folder: Path, round: int, stamp: int) -> Stop:
     """The round's own heal as a stop."""
     run = Run(folder)
-    rows = run.frame("eval", round).filter(pl.col("arm").is_in(["base", "healed"]))
+    rows = run.frame("eval", round).filter(pl.col("arm").is_in([BASE, HEALED]))
     base, healed = (arm.report for arm in sorted(reports_of(rows), key=lambda arm: arm.arm))
     facts = run.get("heal.json", round)
     drift = run.frame("drift", round) if run.has("drift.parquet", round) else pl.DataFrame()
-    arm = run.arms(round).filter(pl.col("arm") == "healed")
+    arm = run.arms(round).filter(pl.col("arm") == HEALED)
     cost = coh_cost(base, healed)
     ask, path = Ask(float(own_heal(run, round).beta or 0.0)), folder / "rounds" / str(round)
     figures = (cost.value, cost.low, cost.high)
@@ -264,12 +265,12 @@ def _check(cancel: threading.Event | None) -> None:
 
 def _row(run: Run, round: int, healed: Arm, doses: Sequence[float]) -> tuple[pl.DataFrame, list[float]]:
     """The healed model's row of the table against the run's own base and steered arms, and its cost."""
-    rows = run.frame("eval", round).filter(pl.col("arm").is_in(["base", "steer"]))
+    rows = run.frame("eval", round).filter(pl.col("arm").is_in([BASE, STEER]))
     arms = [*reports_of(rows), healed]
-    base = next(arm.report for arm in arms if arm.arm == "base")
+    base = next(arm.report for arm in arms if arm.arm == BASE)
     table = with_retain(arms_of(base, arms, run.get("direction.safetensors", round).fingerprint), arms, doses)
     cost = coh_cost(base, healed.report)
-    return table.filter(pl.col("arm") == "healed"), [cost.value, cost.low, cost.high]
+    return table.filter(pl.col("arm") == HEALED), [cost.value, cost.low, cost.high]
 
 
 def _write(folder: Path, values: Values) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, STEER
 from ws.gating import Gate, Thresholds, judge_rounds
 from ws.gating.facts import num
 from ws.gating.gate import clean
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["best_round", "gates_of", "ledger_row", "seconds_of", "summarise"]
 
-STEER = {"d_target": "d_target", "low": "d_target_low", "high": "d_target_high"}
+SHIFT = {"d_target": "d_target", "low": "d_target_low", "high": "d_target_high"}
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -61,8 +62,8 @@ def _number(value: float | None) -> float:
 
 def _round(run: Run, number: int) -> dict[str, Any]:
     arms = run.arms(number)
-    steer = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
-    healed = arms.filter(pl.col("arm") == "healed")
+    steer = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
+    healed = arms.filter(pl.col("arm") == HEALED)
     counts = run.get("heal.json", number) if run.has("heal.json", number) else {}
     gates = [
         {name: getattr(gate, name) for name in ("gate", "name", "outcome", "also", "colour", "value", "low", "high")}
@@ -78,12 +79,12 @@ def _round(run: Run, number: int) -> dict[str, Any]:
 
 
 def _steer(row: dict[str, Any]) -> dict[str, Any]:
-    figures = {"c": "c"} | STEER | {name: name for name in ("coherence", "p_ans_any", "coh_text")}
+    figures = {"c": "c"} | SHIFT | {name: name for name in ("coherence", "p_ans_any", "coh_text")}
     return {name: clean(num(row[column])) for name, column in figures.items()}
 
 
 def _heal(row: dict[str, Any], arms: pl.DataFrame, counts: dict[str, Any]) -> dict[str, Any]:
-    base = arms.filter(pl.col("arm") == "base")["coherence"][0]
+    base = arms.filter(pl.col("arm") == BASE)["coherence"][0]
     names = {"d_target": "d_target", "low": "d_target_low", "high": "d_target_high", "retain": "retain"}
     figures = {name: clean(num(row[column])) for name, column in names.items()}
     d_coh = clean(num(row["coherence"]) - num(base))
@@ -102,7 +103,7 @@ def ledger_row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         "seeds": ",".join(map(str, config.seeds)),
         "rounds": len(summary["rounds"]),
         "best_round": best_round(summary),
-        **{k: steer.get(k) for k in ("c", *STEER, "coherence", "p_ans_any", "coh_text")},
+        **{k: steer.get(k) for k in ("c", *SHIFT, "coherence", "p_ans_any", "coh_text")},
         "generated": summary["filter"].get("generated"),
         "kept": summary["filter"].get("kept"),
         "beta": heal.get("beta"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ws import foundations
+from ws.arm_table import BASE, HEALED, STEER, STEERED
 from ws.directions import Direction
 from ws.foundations import FOUNDATIONS
 from ws.gating.facts import num, one, surgical_of
@@ -50,8 +51,8 @@ def rounds_frame(run: Run, last: int | None = None) -> pl.DataFrame:
 
 def _row(run: Run, number: int) -> dict[str, Any]:
     arms, counts, curve = run.arms(number), run.get("heal.json", number), run.frame("heal", number)
-    healed, base = one(arms, "healed"), one(arms, "base")
-    steer = one(arms.filter(pl.col("chosen")), "steer")
+    healed, base = one(arms, HEALED), one(arms, BASE)
+    steer = one(arms.filter(pl.col("chosen")), STEER)
     trait = Trait(run.axis["target"], dict(run.axis["intended"]))
     same = ("d_target", "d_target_low", "d_target_high", "coherence", "coherence_low", "coherence_high", "nonfinite")
     return {
@@ -83,8 +84,8 @@ def _cosine(first: Direction, other: Direction) -> float | None:
 
 def _kinds(arms: pl.DataFrame) -> list[tuple[float, str, pl.DataFrame]]:
     """(place within the round, kind, the one row) of the steered and the healed arm, where they were measured."""
-    steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
-    found = [(0.5, "steered", steered), (1.0, "healed", arms.filter(pl.col("arm") == "healed"))]
+    steered = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
+    found = [(0.5, STEERED, steered), (1.0, HEALED, arms.filter(pl.col("arm") == HEALED))]
     return [(offset, kind, rows.head(1)) for offset, kind, rows in found if rows.height]
 
 
@@ -96,13 +97,13 @@ def steps_frame(run: Run) -> pl.DataFrame:
             break
         arms = run.arms(number)
         if not number:
-            rows.append(_step(one(arms, "base"), 0, 0.0, "base"))
+            rows.append(_step(one(arms, BASE), 0, 0.0, BASE))
         rows += [_step(part.row(0, named=True), number, number + at, kind) for at, kind, part in _kinds(arms)]
     return pl.DataFrame(rows, schema=STEPS)
 
 
 def _step(arm: dict[str, Any], number: int, at: float, kind: str) -> dict[str, Any]:
-    place = {"at": at, "round": number, "kind": kind, "c": arm["c"] if kind == "steered" else None}
+    place = {"at": at, "round": number, "kind": kind, "c": arm["c"] if kind == STEERED else None}
     return place | {name: arm[name] for name in STEPS if name not in place}
 
 
@@ -131,7 +132,7 @@ def diary_frame(run: Run) -> pl.DataFrame:
             break
         reports = run.frame("eval", number).select("arm", "c", "chosen", "text")
         if not number:
-            parts.append(_answers(reports.filter(pl.col("arm") == "base"), 0, 0.0, "base"))
+            parts.append(_answers(reports.filter(pl.col("arm") == BASE), 0, 0.0, BASE))
         parts += [_answers(part, number, number + at, kind) for at, kind, part in _kinds(reports)]
     return pl.concat(parts) if parts else pl.DataFrame(schema=DIARY)
 
@@ -143,6 +144,6 @@ def _answers(report: pl.DataFrame, number: int, at: float, kind: str) -> pl.Data
     if not texts.height:
         return pl.DataFrame(schema=DIARY)
     first = texts.filter(pl.col("sample") == 0).with_columns(
-        at=pl.lit(at), round=number, kind=pl.lit(kind), c=pl.lit(report["c"][0] if kind == "steered" else None)
+        at=pl.lit(at), round=number, kind=pl.lit(kind), c=pl.lit(report["c"][0] if kind == STEERED else None)
     )
     return first.select(pl.col(name).cast(kind) for name, kind in DIARY.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ws.arm_table import ANTI_PERSONA, BASE, PERSONA, PERSONA_ENGINEERED, RANDOM, STEER, STUDENT
 from ws.arms import Arm
 from ws.axes import Axis
 from ws.controls import random_directions, same_kl
@@ -24,19 +25,19 @@ def unsteered_arms(round: Round, tell: Tell) -> list[Arm]:
     """Base; the student of earlier rounds; the persona as system prompt, plain and engineered; vignettes only: its
     opposite."""
     on: dict[str, Any] = {"adapters": round.history}
-    asked = {"persona": round.axis.positive[0]}
+    asked = {PERSONA: round.axis.positive[0]}
     if round.config.controls.engineered:
-        asked["persona_engineered"] = engineered_prompt(round.axis)
+        asked[PERSONA_ENGINEERED] = engineered_prompt(round.axis)
     tell(0, len(asked) + 2)
-    arms = [Arm("base", round.evaluate("report"))]
+    arms = [Arm(BASE, round.evaluate("report"))]
     if round.history:
-        arms.append(Arm("student", round.evaluate("report", **on)))
+        arms.append(Arm(STUDENT, round.evaluate("report", **on)))
     for i, (name, persona) in enumerate(asked.items()):
         tell(i + 1, len(asked) + 2)
         round.job.check()
         arms.append(Arm(name, round.evaluate("report", persona=persona, **on)))
     tell(len(asked) + 1, len(asked) + 2)
-    return [*arms, Arm("anti_persona", round.evaluate("report", text=False, persona=round.axis.negative[0], **on))]
+    return [*arms, Arm(ANTI_PERSONA, round.evaluate("report", text=False, persona=round.axis.negative[0], **on))]
 
 
 def steered_arms(round: Round, tell: Tell) -> list[Arm]:
@@ -45,12 +46,12 @@ def steered_arms(round: Round, tell: Tell) -> list[Arm]:
     on: dict[str, Any] = {"adapters": round.history, "direction": round.v}
     tell(0, 2)
     full = round.evaluate("report", c=[c, -c], **on)
-    arms = [Arm("steer", r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
+    arms = [Arm(STEER, r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
     tell(1, 2)
     short = [k for k in round.doses if k not in (c, -c)]
     if short:
         found = round.evaluate("report", text=False, c=short, **on)
-        arms += [Arm("steer", r, k, chosen=False) for k, r in zip(short, found, strict=True)]
+        arms += [Arm(STEER, r, k, chosen=False) for k, r in zip(short, found, strict=True)]
     return arms
 
 
@@ -73,5 +74,5 @@ def random_arms(round: Round, tell: Tell) -> list[Arm]:
         tell(i + 1, len(draws) + 1)
         round.job.check()
         report = round.evaluate("report", text=False, direction=direction, c=dose, **on)
-        arms.append(Arm("random", report, dose, draw=i, kl=found[i]))
+        arms.append(Arm(RANDOM, report, dose, draw=i, kl=found[i]))
     return arms

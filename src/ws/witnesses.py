@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, STEER
 from ws.arms import reports_of
 from ws.evaluation.report import Report
 from ws.foundations import FOUNDATIONS
@@ -16,7 +17,7 @@ from ws.storing import read_frame
 
 __all__ = ["witness_frame", "witnesses_of"]
 
-JUDGED = ("base", "steer", "healed")
+JUDGED = (BASE, STEER, HEALED)
 
 
 def witnesses_of(reports: Path, healed: Path | None = None) -> pl.DataFrame:
@@ -30,7 +31,7 @@ def _witnesses_of(reports: Path, healed: Path | None, *stamps: int) -> pl.DataFr
     """stamps: files are read again when they were written again."""
     frame = read_frame(reports)
     if healed is not None:
-        frame = pl.concat([frame.filter(pl.col("arm") != "healed"), read_frame(healed)])
+        frame = pl.concat([frame.filter(pl.col("arm") != HEALED), read_frame(healed)])
     return witness_frame(frame)
 
 
@@ -39,9 +40,9 @@ def witness_frame(reports: pl.DataFrame) -> pl.DataFrame:
 
     No rows without a base: shifts are read against it.
     """
-    judged = reports.filter(pl.col("arm").is_in(JUDGED), (pl.col("arm") != "steer") | pl.col("chosen"))
+    judged = reports.filter(pl.col("arm").is_in(JUDGED), (pl.col("arm") != STEER) | pl.col("chosen"))
     arms = reports_of(judged)
-    base = next((arm.report for arm in arms if arm.arm == "base"), None)
+    base = next((arm.report for arm in arms if arm.arm == BASE), None)
     parts = [_of(arm.arm, part) for arm in arms if base is not None for part in _parts(base, arm.report)]
     return pl.concat([pl.DataFrame(schema=WITNESSES), *parts])
 

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ws.arm_table import HEALED, PERSONA, RANDOM, STEER
 from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE
 
 __all__ = ["dose_chart"]
@@ -42,23 +43,23 @@ def _line(grid: pl.DataFrame, name: str, colour: str) -> Any:
 
 def _chosen(arms: pl.DataFrame) -> alt.Chart:
     """The judged dose on the report set."""
-    rows = arms.filter(pl.col("chosen") & (pl.col("arm") == "steer")).select("c", "d_target")
+    rows = arms.filter(pl.col("chosen") & (pl.col("arm") == STEER)).select("c", "d_target")
     mark = alt.Chart(rows).mark_point(color=BLUE, size=140, shape="diamond", filled=True)
     return mark.encode(x="c:Q", y="d_target:Q", tooltip=["c:Q", "d_target:Q"])
 
 
 def _rules(arms: pl.DataFrame) -> Any:
     """Where the persona as a system prompt and the healed model stand, which have no dose."""
-    rows = arms.filter(pl.col("arm").is_in(["persona", "healed"]) & pl.col("d_target").is_not_null())
+    rows = arms.filter(pl.col("arm").is_in([PERSONA, HEALED]) & pl.col("d_target").is_not_null())
     rows = rows.select("arm", "d_target")
-    colour = alt.Color("arm:N", title=None, scale=alt.Scale(domain=["persona", "healed"], range=[GREY, GREEN]))
+    colour = alt.Color("arm:N", title=None, scale=alt.Scale(domain=[PERSONA, HEALED], range=[GREY, GREEN]))
     rule = alt.Chart(rows).mark_rule(strokeDash=[6, 3]).encode(y="d_target:Q", color=colour)
     return alt.layer(rule)
 
 
 def _random_band(arms: pl.DataFrame) -> alt.Chart:
     """Where 95 % of the random directions at the same KL lie."""
-    draws = arms.filter(pl.col("arm") == "random")["d_target"].drop_nulls().abs()
+    draws = arms.filter(pl.col("arm") == RANDOM)["d_target"].drop_nulls().abs()
     edge = draws.quantile(0.95, "linear") if draws.len() else None
     rows = pl.DataFrame({"low": [-edge], "high": [edge]} if edge is not None else {"low": [], "high": []})
     return alt.Chart(rows).mark_rect(color=GREY, opacity=0.15).encode(y="low:Q", y2="high:Q")

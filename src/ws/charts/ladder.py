@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ws.arm_table import BASE, HEALED
 from ws.charts.picture import AT
 from ws.charts.style import BLUE, GREEN, GREY, ORANGE, embedded
 
@@ -21,8 +22,8 @@ PANELS = (
 
 def ladder_chart(points: pl.DataFrame, beta: float | None = None) -> alt.HConcatChart:
     """Three panels over beta with 95 % intervals; base's capability as a dashed rule, `beta` as a filled point."""
-    healed = points.filter(pl.col("arm") == "healed")
-    base = points.filter(pl.col("arm") == "base")
+    healed = points.filter(pl.col("arm") == HEALED)
+    base = points.filter(pl.col("arm") == BASE)
     panels = alt.hconcat(*(_panel(healed, base, *panel) for panel in PANELS))
     chart: alt.HConcatChart = embedded(panels.add_params(alt.param(name=AT, value=-1 if beta is None else beta)))
     return chart

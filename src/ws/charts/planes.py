@@ -12,13 +12,14 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, STEERED, STEPS, UNSTEERED_TEXT
 from ws.charts.picture import AT
 from ws.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, PURPLE, embedded, quiet
 from ws.charts.zigzag import kind_colour, kind_shape
 
 __all__ = ["coherence_plane", "foundations_plane", "plane_chart", "planes_chart"]
 
-NAMES, COLOURS = ["base", "steered", "healed", "unsteered text"], [GREY, ORANGE, GREEN, PURPLE]
+NAMES, COLOURS = [*STEPS, UNSTEERED_TEXT], [GREY, ORANGE, GREEN, PURPLE]
 SHAPES = ["square", "triangle-up", "circle", "diamond"]
 HERE = f"datum.beta === {AT}"
 SIZE = {"width": 270, "height": 250}
@@ -96,12 +97,12 @@ def _marks(points: pl.DataFrame, x: str, y: str, x_title: str, y_title: str) -> 
     colour = alt.Color("arm:N", title=None, scale=alt.Scale(domain=NAMES, range=COLOURS))
     shape = alt.Shape("arm:N", title=None, scale=alt.Scale(domain=NAMES, range=SHAPES))
     tips = [alt.Tooltip("label:N", title="arm"), *(alt.Tooltip(f"{c}:Q", format=".3f") for c in columns)]
-    path = base.transform_filter("datum.arm == 'healed'").mark_line(color=GREEN, opacity=0.4, strokeDash=[3, 3])
+    path = base.transform_filter(f"datum.arm == '{HEALED}'").mark_line(color=GREEN, opacity=0.4, strokeDash=[3, 3])
     dots = base.mark_point(filled=True, opacity=1).encode(
         **at, color=colour, shape=shape, tooltip=tips, size=alt.condition(HERE, alt.value(190), alt.value(70))
     )
     names = base.mark_text(align="left", dx=9, dy=-8, fontSize=11, color=BLUE).encode(**at, text="label:N")
-    shown = names.transform_filter(f"{HERE} || datum.arm === 'base' || datum.arm === 'steered'")
+    shown = names.transform_filter(f"{HERE} || datum.arm === '{BASE}' || datum.arm === '{STEERED}'")
     return [*_spans(base, x, y, at, colour, opacity=0.6), path.encode(**at, order="beta:Q"), dots, shown]
 
 
@@ -109,7 +110,7 @@ def _numbers(rows: pl.DataFrame, x: str, y: str, where: dict[str, Any], size: in
     """The round beside each node, in the node's colour, where it is farthest from other nodes and numbers."""
     places = _clear_places(list(zip(_pixels(rows[f"d_{x}"], size), _pixels(-rows[f"d_{y}"], size), strict=True)))
     named = rows.with_columns(dx=pl.Series([dx for dx, _ in places]), dy=pl.Series([dy for _, dy in places]))
-    text = alt.Chart(named.filter(pl.col("kind") != "base")).mark_text(
+    text = alt.Chart(named.filter(pl.col("kind") != BASE)).mark_text(
         dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), fontSize=12, fontWeight="bold", baseline="middle"
     )
     return text.encode(**where, text="round:N", color=kind_colour())
@@ -134,16 +135,16 @@ def _clear_places(nodes: list[tuple[float, float]], away: float = 16) -> list[tu
 
 def _trail(rows: pl.DataFrame, where: dict[str, Any]) -> Any:
     """Base and the healed students, joined in order."""
-    kept = rows.filter(pl.col("kind") != "steered")
+    kept = rows.filter(pl.col("kind") != STEERED)
     return alt.Chart(kept).mark_line(color=GREY, strokeWidth=1.5).encode(**where, order="at:Q")
 
 
 def _excursions(rows: pl.DataFrame, x: str, y: str) -> Any:
     """From the student that each round began with to its steered model."""
-    start = rows.filter(pl.col("kind") != "steered").select(
+    start = rows.filter(pl.col("kind") != STEERED).select(
         pl.col(f"d_{x}").alias("x0"), pl.col(f"d_{y}").alias("y0"), at=pl.col("at") + 0.5
     )
-    pairs = rows.filter(pl.col("kind") == "steered").join(start, on="at").select("x0", "y0", f"d_{x}", f"d_{y}")
+    pairs = rows.filter(pl.col("kind") == STEERED).join(start, on="at").select("x0", "y0", f"d_{x}", f"d_{y}")
     return alt.Chart(pairs).mark_rule(color=GREY, strokeDash=[3, 3]).encode(
         x="x0:Q", y="y0:Q", x2=f"d_{x}:Q", y2=f"d_{y}:Q"
     )  # fmt: skip

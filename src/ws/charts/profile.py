@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
+from ws.arm_table import HEALED, STEER, STEERED
 from ws.charts.style import GREY, quiet
 from ws.charts.zigzag import kind_colour, kind_shape
 from ws.foundations import FOUNDATIONS
@@ -19,9 +20,9 @@ def profile_chart(arms: pl.DataFrame, intended: Sequence[str] = (), width: int =
 
     arms: the report's table (ws.gating.frames.ARMS).
     """
-    judged = pl.col("chosen") & (pl.col("arm") == "steer")
-    chosen = arms.filter(judged | (pl.col("arm") == "healed")).with_columns(
-        kind=pl.when(pl.col("arm") == "steer").then(pl.lit("steered")).otherwise(pl.lit("healed"))
+    judged = pl.col("chosen") & (pl.col("arm") == STEER)
+    chosen = arms.filter(judged | (pl.col("arm") == HEALED)).with_columns(
+        kind=pl.when(pl.col("arm") == STEER).then(pl.lit(STEERED)).otherwise(pl.lit(HEALED))
     )
     order = [*(f for f in intended if f in FOUNDATIONS), *(f for f in FOUNDATIONS if f not in intended)]
     parts = [
@@ -29,7 +30,7 @@ def profile_chart(arms: pl.DataFrame, intended: Sequence[str] = (), width: int =
         for f in order
     ]
     rows = pl.concat(parts).drop_nulls("d")
-    offset = alt.YOffset("kind:N", sort=["steered", "healed"])
+    offset = alt.YOffset("kind:N", sort=[STEERED, HEALED])
     y = alt.Y("foundation:N", title=None, sort=order)
     base = alt.Chart(rows).encode(y=y, yOffset=offset, color=kind_colour())
     x = alt.X("d:Q", title="shift (nats against base)", axis=quiet())

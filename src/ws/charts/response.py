@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ws.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, SEARCHED, STEER, WORDS
 from ws.charts.picture import AT
 from ws.charts.style import BLUE, COHERENT, DASHES, GREEN, GREY, OFF, ORANGE, PURPLE, RULE, embedded
 from ws.foundations import FOUNDATIONS
@@ -28,7 +29,7 @@ def response_chart(
     grid: the dose grid (select set); arms: the report set's arms: persona and random directions are marks. band: the
     coherent doses, shaded. The rule of the slider is unseen until a picture of the chart is moved to a dose by `at`.
     """
-    report = arms.filter(pl.col("arm") == "steer")
+    report = arms.filter(pl.col("arm") == STEER)
     least, most = (float(x) for x in (min(0.0, *report["c"]), max(1.0, *grid["c"])))
     x = alt.X("c:Q", title="coefficient c", scale=alt.Scale(domain=[least, most], nice=False),
               axis=alt.Axis(tickCount=8))  # fmt: skip
@@ -119,7 +120,7 @@ def _area(shifts: pl.DataFrame, x: alt.X) -> alt.Chart:
 
 def _random(arms: pl.DataFrame, trait: Trait) -> alt.Chart:
     """Where 95 % of the random directions at the same KL lie."""
-    draws = arms.filter(pl.col("arm") == "random")["d_target"].drop_nulls().abs()
+    draws = arms.filter(pl.col("arm") == RANDOM)["d_target"].drop_nulls().abs()
     edge = draws.quantile(0.95, "linear") if draws.len() else None
     rows = pl.DataFrame({"low": [-edge], "high": [edge]} if edge is not None else {"low": [], "high": []})
     tip = alt.value("random directions at the same KL: 95 % of their shifts of the target")
@@ -128,7 +129,7 @@ def _random(arms: pl.DataFrame, trait: Trait) -> alt.Chart:
 
 def _persona(arms: pl.DataFrame, trait: Trait, least: float, x: alt.X) -> list[alt.Chart]:
     """The target's shift under the persona as a system prompt: it has no dose, so it is a line with its name."""
-    names = {"persona": "persona as system prompt", "persona_engineered": "engineered system prompt"}
+    names = {name: WORDS[name] for name in (PERSONA, PERSONA_ENGINEERED)}
     rows = arms.filter(pl.col("arm").is_in(list(names)) & pl.col(target_column(trait)).is_not_null()).select(
         y=target_column(trait), name=pl.col("arm").replace_strict(names), c=pl.lit(least)
     )
@@ -171,7 +172,7 @@ def _loss(name: str) -> pl.Expr:
 
 def _costs(grid: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
     """1 - coherence and 1 - each of its parts; the interval of coherence itself."""
-    rows = grid.filter(pl.col("arm").is_in(["base", "student", "steer"]), pl.col("c") >= 0)
+    rows = grid.filter(pl.col("arm").is_in(SEARCHED), pl.col("c") >= 0)
     relative = pl.col("coh_text") / rows.filter(pl.col("c") == 0)["coh_text"].first()
     rows = rows.with_columns(coh_text=relative) if rows.filter(pl.col("c") == 0).height else rows
     loss = {name: _loss(name) for name in [*PARTS, "coherence_low", "coherence_high"]}

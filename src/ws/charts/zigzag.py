@@ -7,24 +7,24 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ws.arm_table import STEPS
 from ws.charts.style import BLUE, COHERENT, GREEN, GREY, quiet
 
-__all__ = ["FLOOR", "KINDS", "kind_colour", "kind_shape", "zigzag_chart"]
+__all__ = ["FLOOR", "kind_colour", "kind_shape", "zigzag_chart"]
 
-KINDS = ("base", "steered", "healed")
 FLOOR = 0.002  # incoherence below this has no place on a log axis and is drawn here
 STEP = "datum.value == 0 ? 'base' : (datum.value % 1 == 0 ? 'healed ' : 'steered ') + (ceil(datum.value) - 1)"
 
 
 def kind_colour() -> alt.Color:
     """Base grey, steered blue, healed green, in every picture of a loop."""
-    scale = alt.Scale(domain=list(KINDS), range=[GREY, BLUE, GREEN])
+    scale = alt.Scale(domain=list(STEPS), range=[GREY, BLUE, GREEN])
     return alt.Color("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
 
 
 def kind_shape() -> alt.Shape:
     """The same three by shape, for eyes that do not tell the colours apart."""
-    scale = alt.Scale(domain=list(KINDS), range=["circle", "triangle-up", "square"])
+    scale = alt.Scale(domain=list(STEPS), range=["circle", "triangle-up", "square"])
     return alt.Shape("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
 
 

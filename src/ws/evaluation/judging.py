@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ws.arm_table import BASE, HEALED
 from ws.errors import UserError
 from ws.evaluation.statistics import Interval, wilson
 
@@ -82,7 +83,7 @@ def question_for(persona: str) -> str:
     return f'Which of the two replies fits this description of its writer better? "{persona}"'
 
 
-def pairs_of(run: Run, arm: str = "healed", against: str = "base", round: int | None = None) -> pl.DataFrame:
+def pairs_of(run: Run, arm: str = HEALED, against: str = BASE, round: int | None = None) -> pl.DataFrame:
     """Texts of two arms of a run's report on the same prompts and dice: columns PAIRS, a = against, b = arm.
 
     round: None takes the best. UserError where the round has no report, or an arm in it has no texts.

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import BASE, STEER, STUDENT
 from ws.foundations import is_surgical, most_moved
 from ws.gating.frames import Trait
 from ws.gating.gate import Thresholds, near_end, span_of
@@ -26,18 +27,18 @@ class SteerFacts:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        return one(self.arms, "base")
+        return one(self.arms, BASE)
 
     @cached_property
     def steer(self) -> dict[str, Any]:
         """The chosen dose; a row of nulls when no dose passed."""
-        rows = self.arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+        rows = self.arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
         return rows.row(0, named=True) if rows.height else dict.fromkeys(self.arms.columns)
 
     @cached_property
     def doses(self) -> pl.DataFrame:
         """The grid's steered rows on the intended side, weakest first."""
-        return self.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
+        return self.grid.filter(pl.col("arm") == STEER, pl.col("c") > 0).sort("c")
 
     @cached_property
     def start(self) -> float:
@@ -97,7 +98,7 @@ def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
 
 def start_of(arms: pl.DataFrame) -> float:
     """Nats of the target that the rounds before put into the weights, where this round starts; 0 in the first."""
-    student = one(arms, "student")["d_target"]
+    student = one(arms, STUDENT)["d_target"]
     return 0.0 if student is None else num(student)
 
 

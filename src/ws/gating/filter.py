@@ -10,6 +10,7 @@ from functools import cached_property
 
 import polars as pl
 
+from ws.arm_table import STEER
 from ws.evaluation.statistics import wilson
 from ws.gating.advice import ADVICE
 from ws.gating.facts import num
@@ -64,7 +65,7 @@ class FilterFacts:
 
 
 def _no_passing(f: FilterFacts) -> Finding:
-    doses = f.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0)
+    doses = f.grid.filter(pl.col("arm") == STEER, pl.col("c") > 0)
     if not doses.height:
         return None, "no dose grid"
     passing = doses.filter(pl.col("coherence") >= f.limits.coherent)
@@ -93,7 +94,7 @@ def _drop(f: FilterFacts) -> tuple[float, float]:
 def _inert(f: FilterFacts) -> Finding:
     if f.by_dose.height < 2:
         return None, "fewer than two doses"
-    top = f.grid.filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
+    top = f.grid.filter(pl.col("arm") == STEER, pl.col("c") > 0).sort("c")
     strong = top.height > 0 and top["coherence"][-1] is not None and top["coherence"][-1] < f.limits.coherent
     drop, half = _drop(f)
     text = f"{f.shares_text}; it falls by {drop:.2f} (+-{half:.2f})"

@@ -8,10 +8,9 @@ import polars as pl
 
 from ws.foundations import FOUNDATIONS, off_target
 
-# One row per arm. arm: base, student, steer, persona, persona_engineered, anti_persona, random, healed, healed_seed,
-# healed_persona, sft, sft_base. split: select (doses are chosen there) or report; `chosen` marks the dose that is being
-# judged. d_target is signed so that positive is as intended, d_self is it under self_violate; d_<foundation> is not
-# signed. Shifts are nats against the base row of the split.
+# One row per arm, a name of ws.arm_table. split: select (doses are chosen there) or report; `chosen` marks the dose
+# that is being judged. d_target is signed so that positive is as intended, d_self is it under self_violate;
+# d_<foundation> is not signed. Shifts are nats against the base row of the split.
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
     "identity": pl.String, "stale": pl.Boolean,

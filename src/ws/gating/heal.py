@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, SEEDS, SFT, STEER
 from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
 from ws.gating.facts import fell_beyond, num, off_target, one, self_caveat, start_of, surgical_of
@@ -50,15 +51,15 @@ class HealFacts:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        return one(self.arms, "base")
+        return one(self.arms, BASE)
 
     @cached_property
     def steer(self) -> dict[str, Any]:
-        return one(self.arms.filter(pl.col("chosen") | (pl.col("arm") != "steer")), "steer")
+        return one(self.arms.filter(pl.col("chosen") | (pl.col("arm") != STEER)), STEER)
 
     @cached_property
     def healed(self) -> dict[str, Any]:
-        return one(self.arms, "healed")
+        return one(self.arms, HEALED)
 
     @cached_property
     def shift(self) -> float:
@@ -213,11 +214,11 @@ def _capability(f: HealFacts) -> Finding:
 
 
 def _seeds(f: HealFacts) -> Finding:
-    values = f.arms.filter(pl.col("arm").is_in(["healed", "healed_seed"]))["d_target"].drop_nulls()
+    values = f.arms.filter(pl.col("arm").is_in(SEEDS))["d_target"].drop_nulls()
     if values.len() < 2:
         return None, "single seed"
     spread = num(values.max()) - num(values.min())
-    other, name = one(f.arms, "sft"), "healed and trained without barrier"
+    other, name = one(f.arms, SFT), "healed and trained without barrier"
     if other["d_target"] is None:
         other, name = f.steer, "healed and steered"
     gap = abs(num(f.healed["d_target"]) - num(other["d_target"]))
@@ -277,7 +278,7 @@ def _trades(f: HealFacts) -> Finding:
 
     Not measured where one beta was run only, or where beta 0 lost no coherence, so that there was nothing to win.
     """
-    plain = one(f.arms, "sft")
+    plain = one(f.arms, SFT)
     if f.beta == 0 or plain["coherence"] is None or f.healed["coherence"] is None:
         return None, "needs the heal at several beta, beta 0 (the arm sft) among them"
     if plain["retain"] is None or f.healed["retain"] is None:
@@ -313,25 +314,25 @@ def _part(f: HealFacts) -> Finding:
 
 
 TABLE: tuple[Row[HealFacts], ...] = (
-    Row("non-finite rows", _nonfinite, red=True, shows=unfinite("healed")),
-    Row("broken", _broken, red=True, shows=babble("healed")),
+    Row("non-finite rows", _nonfinite, red=True, shows=unfinite(HEALED)),
+    Row("broken", _broken, red=True, shows=babble(HEALED)),
     Row("frozen adapter", _frozen, red=True),
-    Row("barrier too strong", _too_strong, red=True, shows=moved("healed")),
+    Row("barrier too strong", _too_strong, red=True, shows=moved(HEALED)),
     Row("nothing to learn", _nothing, red=True),
-    Row("undo", _undo, red=True, shows=moved("healed") + readable("healed")),
-    Row("memorised", _memorised, yellow=True, shows=readable("healed")),
-    Row("lost capability", _capability, yellow=True, shows=lost("healed")),
+    Row("undo", _undo, red=True, shows=moved(HEALED) + readable(HEALED)),
+    Row("memorised", _memorised, yellow=True, shows=readable(HEALED)),
+    Row("lost capability", _capability, yellow=True, shows=lost(HEALED)),
     Row("broad after heal", _broad, red=True),
     Row("barrier inert", _inert, yellow=True),
     Row("mean dilution", _dilution, yellow=True),
-    Row("heal", _heal, shows=moved("healed") + readable("healed")),
-    Row("part heal", _part, yellow=True, shows=moved("healed") + readable("healed")),
+    Row("heal", _heal, shows=moved(HEALED) + readable(HEALED)),
+    Row("part heal", _part, yellow=True, shows=moved(HEALED) + readable(HEALED)),
     Row("seed noise", _seeds, decides=False, yellow=True),
     Row("the bet holds", _bet, decides=False),
     Row("just trades", _trades, decides=False),
 )
 OTHERWISE: Row[HealFacts] = Row(
-    "unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"), shows=moved("healed") + babble("healed")
+    "unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"), shows=moved(HEALED) + babble(HEALED)
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, STEER
 from ws.gating.advice import ADVICE
 from ws.gating.facts import num, one
 from ws.gating.frames import Trait
@@ -28,7 +29,7 @@ class InstrumentFacts:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        return one(self.arms, "base")
+        return one(self.arms, BASE)
 
 
 def _nonfinite(f: InstrumentFacts) -> Finding:
@@ -93,7 +94,7 @@ def _think(f: InstrumentFacts) -> Finding:
 
 
 def _blind(f: InstrumentFacts) -> Finding:
-    steer = f.arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
+    steer = f.arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
     if not steer.height or steer["protect"][0] is None or f.base["protect"] is None:
         return None, "free text is not read for the trait here"
     row = steer.row(0, named=True)
@@ -107,13 +108,13 @@ def _blind(f: InstrumentFacts) -> Finding:
 
 
 TABLE: tuple[Row[InstrumentFacts], ...] = (
-    Row("non-finite rows", _nonfinite, red=True, shows=unfinite("base", "steer", "healed")),
+    Row("non-finite rows", _nonfinite, red=True, shows=unfinite(BASE, STEER, HEALED)),
     Row("unpaired rows", _unpaired, red=True),
-    Row("answers off the list", _off_list, red=True, shows=(Clue("list", "base", "least", "rows furthest off"),)),
+    Row("answers off the list", _off_list, red=True, shows=(Clue("list", BASE, "least", "rows furthest off"),)),
     Row("dead or saturated axis", _headroom, yellow=True),
-    Row("readout biased", _order, yellow=True, shows=(Clue("order", "base", "most", "rows with the widest gap"),)),
+    Row("readout biased", _order, yellow=True, shows=(Clue("order", BASE, "most", "rows with the widest gap"),)),
     Row("think budget", _think, yellow=True),
-    Row("probe blind", _blind, yellow=True, shows=moved("steer") + readable("steer")),
+    Row("probe blind", _blind, yellow=True, shows=moved(STEER) + readable(STEER)),
 )
 OTHERWISE: Row[InstrumentFacts] = Row("sane", lambda f: (True, _unpaired(f)[1] + "; " + _headroom(f)[1]))
 

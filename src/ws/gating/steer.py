@@ -7,6 +7,7 @@ import math
 
 import polars as pl
 
+from ws.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, STEER
 from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
 from ws.gating.facts import SteerFacts, fell_beyond, num, off_target, one, self_caveat, surgical_of
@@ -65,7 +66,7 @@ def _collapse(f: SteerFacts) -> Finding:
 
 
 def _random(f: SteerFacts) -> Finding:
-    draws = (f.arms.filter(pl.col("arm") == "random")["d_target"].drop_nulls() - f.start).abs()
+    draws = (f.arms.filter(pl.col("arm") == RANDOM)["d_target"].drop_nulls() - f.start).abs()
     if not draws.len() or f.steer["d_target"] is None:
         return None, "no random direction was run"
     bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
@@ -85,7 +86,7 @@ def _wrong_sign(f: SteerFacts) -> Finding:
 
 
 def _other_side(f: SteerFacts) -> tuple[float, str]:
-    rows = f.arms.filter(pl.col("arm") == "steer", pl.col("c") < 0)
+    rows = f.arms.filter(pl.col("arm") == STEER, pl.col("c") < 0)
     if not rows.height:
         return math.nan, "-c was not run"
     row = rows.sort("c").row(0, named=True)
@@ -178,9 +179,9 @@ def _capability(f: SteerFacts) -> Finding:
 
 def _prompting(f: SteerFacts) -> tuple[float, float, str]:
     """d_target's interval for the persona as a system prompt, plain or engineered: the one that moves more."""
-    rows = [one(f.arms, name) for name in ("persona", "persona_engineered")]
+    rows = [one(f.arms, name) for name in (PERSONA, PERSONA_ENGINEERED)]
     row = max(rows, key=lambda r: -math.inf if r["d_target_low"] is None else r["d_target_low"])
-    kind = "engineered persona" if row["arm"] == "persona_engineered" else "persona"
+    kind = "engineered persona" if row["arm"] == PERSONA_ENGINEERED else "persona"
     text = f"{kind} as system prompt {span_of(row, 'd_target')} against {f.target_text}"
     return num(row["d_target_low"]), num(row["d_target_high"]), text
 
@@ -216,28 +217,28 @@ def _good_knee(f: SteerFacts) -> Finding:
 
 TABLE: tuple[Row[SteerFacts], ...] = (
     Row("stale direction", _stale, red=True),
-    Row("non-finite rows", _nonfinite, red=True, shows=unfinite("steer")),
-    Row("collapse posing as signal", _collapse, red=True, shows=babble("steer")),
-    Row("format alive, text dead", _format_alive, shows=babble("steer")),
-    Row("too strong", _too_strong, yellow=True, shows=babble("steer")),
-    Row("wrong sign", _wrong_sign, red=True, shows=moved("steer")),
-    Row("saddle", _saddle, red=True, shows=moved("steer")),
-    Row("non-specific disruption", _random, red=True, shows=moved("steer")),
-    Row("coherence to spare", _small_and_spare, shows=moved("steer") + readable("steer")),
+    Row("non-finite rows", _nonfinite, red=True, shows=unfinite(STEER)),
+    Row("collapse posing as signal", _collapse, red=True, shows=babble(STEER)),
+    Row("format alive, text dead", _format_alive, shows=babble(STEER)),
+    Row("too strong", _too_strong, yellow=True, shows=babble(STEER)),
+    Row("wrong sign", _wrong_sign, red=True, shows=moved(STEER)),
+    Row("saddle", _saddle, red=True, shows=moved(STEER)),
+    Row("non-specific disruption", _random, red=True, shows=moved(STEER)),
+    Row("coherence to spare", _small_and_spare, shows=moved(STEER) + readable(STEER)),
     Row("knee missed", _knee_missed),
     Row("bad pareto", _bad_pareto),
-    Row("too weak", _too_weak, shows=moved("steer") + readable("steer")),
+    Row("too weak", _too_weak, shows=moved(STEER) + readable(STEER)),
     Row("imprecise", _imprecise),
-    Row("good knee", _good_knee, shows=moved("steer") + readable("steer")),
+    Row("good knee", _good_knee, shows=moved(STEER) + readable(STEER)),
     Row("one-sided", _one_sided, decides=False),
-    Row("capability cliff", _capability, decides=False, yellow=True, shows=lost("steer")),
+    Row("capability cliff", _capability, decides=False, yellow=True, shows=lost(STEER)),
     Row("prompting wins", _prompting_wins, decides=False),
     Row("prompting ties", _prompting_ties, decides=False),
-    Row("coherence to spare", _spare, decides=False, shows=moved("steer") + readable("steer")),
-    Row("coherence rose", _coherence_rose, decides=False, shows=readable("steer")),
+    Row("coherence to spare", _spare, decides=False, shows=moved(STEER) + readable(STEER)),
+    Row("coherence rose", _coherence_rose, decides=False, shows=readable(STEER)),
 )
 OTHERWISE: Row[SteerFacts] = Row(
-    "unclear", lambda f: (True, f"{f.target_text}; {f.coherence_text}"), shows=moved("steer") + babble("steer")
+    "unclear", lambda f: (True, f"{f.target_text}; {f.coherence_text}"), shows=moved(STEER) + babble(STEER)
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import HEALED, STEER
 from ws.charts import dose_chart, drift_chart, gauges_chart, plane_chart, profile_chart, zigzag_chart
 from ws.charts.zigzag import FLOOR
 from ws.evaluation.definitions import DEFINITIONS
@@ -85,8 +86,8 @@ def headline(run: Run) -> Html:
 def round_cells(run: Run, number: int) -> list[str]:
     """A round's figures in the order of HEADLINE."""
     arms = run.arms(number)
-    steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen")).rows(named=True)
-    healed = arms.filter(pl.col("arm") == "healed").rows(named=True)
+    steered = arms.filter(pl.col("arm") == STEER, pl.col("chosen")).rows(named=True)
+    healed = arms.filter(pl.col("arm") == HEALED).rows(named=True)
     counts = run.get("heal.json", number) if run.has("heal.json", number) else None
     cells = [str(number), f"{steered[0]['c']:.3g}" if steered else "none passed"]
     cells += [span_of(steered[0], name) if steered else "-" for name in ("d_target", "coherence")]

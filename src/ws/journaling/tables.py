@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import BASE, DOSED, HEALED, PLACES, RANDOM, WORDS
 from ws.evaluation.definitions import DEFINITIONS
 from ws.gating.gate import span_of
 from ws.journaling.html import Html, join, tag
-from ws.reporting import NAMES, ORDER, figure
+from ws.reporting import figure
 
 __all__ = ["arms_table", "pairs_table", "table"]
 
@@ -71,20 +72,21 @@ COLUMNS = (
 
 def arms_table(arms: pl.DataFrame, caption: str) -> Html:
     """Every arm with its intervals, each random draw too; the judged dose stands out."""
-    rows = sorted(arms.rows(named=True), key=lambda r: (ORDER.get(r["arm"], len(ORDER)), r["draw"] or 0, r["c"] or 0.0))
+    last = len(PLACES)
+    rows = sorted(arms.rows(named=True), key=lambda r: (PLACES.get(r["arm"], last), r["draw"] or 0, r["c"] or 0.0))
     titles = {name: DEFINITIONS[name.split(" ")[0]] for name in COLUMNS if name.split(" ")[0] in DEFINITIONS}
-    strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == "healed"]
+    strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == HEALED]
     numbers = range(1, len(COLUMNS))
     return table(COLUMNS, map(_cells, rows), numbers=numbers, strong=strong, caption=caption, titles=titles)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     drawn = f", draw {row['draw']}" if row["draw"] is not None else ""
-    dosed = row["arm"] in ("steer", "random")
-    name = "random direction, same KL" if row["arm"] == "random" else NAMES.get(row["arm"], row["arm"])
+    dosed = row["arm"] in DOSED
+    name = "random direction, same KL" if row["arm"] == RANDOM else WORDS.get(row["arm"], row["arm"])
     retain = span_of(row, "retain") if row.get("retain") is not None else "-"
     return [
         name + drawn + (" (judged)" if row["chosen"] else ""), f"{row['c']:+.3g}" if dosed else "",
-        "0" if row["arm"] == "base" else span_of(row, "d_target"), span_of(row, "coherence"), figure(row["p_ans_any"]),
+        "0" if row["arm"] == BASE else span_of(row, "d_target"), span_of(row, "coherence"), figure(row["p_ans_any"]),
         figure(row["coh_text"]), figure(row["tail_ppl"], 1), figure(row["capability"]), retain, figure(row["kl"]),
     ]  # fmt: skip

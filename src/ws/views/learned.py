@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from ws.arm_table import BASE, HEALED, SFT_BASE, STEER, STEERED, STEPS, UNSTEERED_TEXT
 from ws.errors import UserError
 from ws.jobs import JOBS, Job, Jobs, Tell, View, background
 from ws.models import LM, load_configured
@@ -45,7 +46,6 @@ __all__ = [
     "stops_of", "tau_of", "text_blocks", "three_texts", "train_label", "usual_beta",
 ]  # fmt: skip
 
-ARMS = ("base", "steered", "healed")
 FIGURES = ("d_target", "coherence", "retain", "capability")
 
 
@@ -139,10 +139,10 @@ def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
     measured.
     """
     arms = run.arms(round)
-    steered = arms.filter(pl.col("arm") == "steer", pl.col("chosen"))
-    rows = [_point(run, "base", arms.filter(pl.col("arm") == "base")), _point(run, "steered", steered)]
-    rows.append(_point(run, "unsteered text", arms.filter(pl.col("arm") == "sft_base")))
-    rows += [_point(run, "healed", stop.arm, stop) for stop in stops]
+    steered = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
+    rows = [_point(run, BASE, arms.filter(pl.col("arm") == BASE)), _point(run, STEERED, steered)]
+    rows.append(_point(run, UNSTEERED_TEXT, arms.filter(pl.col("arm") == SFT_BASE)))
+    rows += [_point(run, HEALED, stop.arm, stop) for stop in stops]
     return pl.DataFrame([row for row in rows if row], infer_schema_length=None)
 
 
@@ -155,7 +155,7 @@ def _point(run: Run, arm: str, frame: pl.DataFrame, stop: Stop | None = None) ->
     figures = {f"{name}{end}": _number(row[f"{column}{end}"]) for name, column in names.items() for end in ends}
     cost = (None,) * 3 if stop is None else tuple(_number(value) for value in stop.cost)
     beta = None if stop is None else stop.ask.beta
-    label = f"beta {beta:g}" if beta is not None else f"steered, c = {row['c']:g}" if arm == "steered" else arm
+    label = f"beta {beta:g}" if beta is not None else f"steered, c = {row['c']:g}" if arm == STEERED else arm
     costs = dict(zip((f"coh_cost{end}" for end in ends), cost, strict=True))
     return {"arm": arm, "beta": beta, "label": label} | figures | costs
 
@@ -178,12 +178,12 @@ def three_texts(run: Run, stop: Stop, prompt: str, round: int = 0) -> pl.DataFra
     UserError for a prompt that was not asked in the report.
     """
     columns = ["arm", "prompt", "sample", "text", "tail_ppl", "rep"]
-    healed = stop.text.with_columns(arm=pl.lit("healed"))
+    healed = stop.text.with_columns(arm=pl.lit(HEALED))
     asked = [frame.select(columns).filter(pl.col("prompt") == prompt) for frame in (_written(run, round), healed)]
     found = pl.concat(asked)
-    if set(found["arm"]) != set(ARMS):
+    if set(found["arm"]) != set(STEPS):
         raise UserError("That prompt was not asked in the run's report. Choose one of the list.")
-    order = pl.col("arm").replace_strict({name: i for i, name in enumerate(ARMS)}, return_dtype=pl.Int8)
+    order = pl.col("arm").replace_strict({name: i for i, name in enumerate(STEPS)}, return_dtype=pl.Int8)
     return found.drop("prompt").sort("sample", order)
 
 
@@ -196,10 +196,10 @@ def _written(run: Run, round: int) -> pl.DataFrame:
 @lru_cache(maxsize=16)
 def _read_written(file: Any, stamp: int) -> pl.DataFrame:
     """The stored texts of base and of the chosen dose."""
-    chosen = (pl.col("arm") == "base") | ((pl.col("arm") == "steer") & pl.col("chosen"))
+    chosen = (pl.col("arm") == BASE) | ((pl.col("arm") == STEER) & pl.col("chosen"))
     reports = read_frame(file).filter(chosen).select("arm", "text")
     rows = reports.explode("text").unnest("text")
-    return rows.with_columns(arm=pl.col("arm").replace({"steer": "steered"}))
+    return rows.with_columns(arm=pl.col("arm").replace({STEER: STEERED}))
 
 
 # What a page says in words; figures only, or escaped

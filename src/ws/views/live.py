@@ -9,6 +9,7 @@ from functools import lru_cache
 import polars as pl
 import torch
 
+from ws.arm_table import BASE, STEER
 from ws.axes import Axis
 from ws.directions import Direction
 from ws.errors import UserError
@@ -95,6 +96,6 @@ def near_sample(run: Run | None, prompt: str, c: float, seed: int) -> pl.DataFra
 @lru_cache(maxsize=8)
 def _report_texts(path: object) -> pl.DataFrame:
     """Free text of base and of the steered arms, in the columns of scored completions."""
-    reports = pl.read_parquet(str(path), columns=["arm", "text"]).filter(pl.col("arm").is_in(["base", "steer"]))
+    reports = pl.read_parquet(str(path), columns=["arm", "text"]).filter(pl.col("arm").is_in([BASE, STEER]))
     rows = reports.explode("text").select("text").unnest("text")
     return rows.select(pl.col(name).cast(kind) for name, kind in {**SCHEMA, **SCORES}.items())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ws.arm_table import STEER
 from ws.comparing import finished_runs
 from ws.exampling import EXAMPLE
 from ws.gating import Thresholds
@@ -92,7 +93,7 @@ def unmeasured(subject: Subject, seed: int) -> str:
 
 def coherent_band(run: Run, round: int = 0, floor: float = Thresholds().coherent) -> tuple[float, float]:
     """Doses from 0 to the last one before coherence first falls under the floor, on the dose grid; (0, 0): none."""
-    doses = run.frame("dose", round).filter(pl.col("arm") == "steer", pl.col("c") > 0).sort("c")
+    doses = run.frame("dose", round).filter(pl.col("arm") == STEER, pl.col("c") > 0).sort("c")
     high = 0.0
     for c, coherence in doses.select("c", "coherence").rows():
         if coherence is None or not coherence >= floor:
