@@ -36,7 +36,8 @@ def spelled(tree: ast.AST) -> list[str]:
     found: list[str] = []
     for node in ast.walk(tree):
         compared = isinstance(node, ast.Compare) and "arm" in ast.unparse(node.left)
-        called = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Arm", "one", "moved", "is_in", "Clue"))
+        verbs = ("Arm", "one", "moved", "is_in", "Clue")
+        called = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(verbs)
         if compared or called:
             parts = node.comparators if isinstance(node, ast.Compare) else node.args
             inner = [x for part in parts for x in ast.walk(part) if isinstance(x, ast.Constant)]
@@ -52,7 +53,7 @@ def test_no_other_file_spells_an_arm() -> None:
     planted = ast.parse('rows.filter(pl.col("arm") == "healed")\nWORDS = {"sft": 1, "healed": 2}\nArm("steer", report)')
     assert len(spelled(planted)) == 4
     for file in SOURCES.rglob("*.py"):
-        if file.name not in ("arm_table.py", "stages.py", "rounds.py", "card.py"):
+        if file.name not in ("arm_table.py", "stages.py", "exampling.py", "card.py"):
             assert not spelled(ast.parse(file.read_text("utf-8"))), file
 
 

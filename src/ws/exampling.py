@@ -22,8 +22,10 @@ from typing import Any
 import polars as pl
 
 from ws.arm_table import BASE, HEALED, STEER
+from ws.baselines import BASELINES
 from ws.config import RunConfig, from_dict, mini_quick, to_dict
 from ws.runs import FORMAT, Run
+from ws.stages import VERSIONS, files_of
 from ws.stops import SHIPPED, Ask, find_stop, make_stops
 from ws.storing import digest, read_json, write_atomic, write_frame, write_json
 
@@ -34,8 +36,8 @@ EXAMPLE = DATA / "example"
 EXAMPLE_ROUNDS = DATA / "example_rounds" / "care_over_authority"
 COMMAND = ["python", "-m", "ws.exampling"]
 # eval.parquet holds the reports; no page reads the adapters of the controls
-LEFT_OUT = ("unsteered.parquet", "steer.parquet", "random.parquet", "healed.parquet", "sft.parquet", "sft_base.parquet",
-            "adapter.sft", "adapter.sft_base")  # fmt: skip
+REPORTS = ("unsteered", "steer", "random", "healed", *(f"plain.{arm}" for arm in BASELINES))
+LEFT_OUT = (*(files_of(stage)[-1] for stage in REPORTS), *(f"adapter.{arm}" for arm in BASELINES))
 ROUNDS = 3
 PROMPTS = 12  # probe prompts whose texts are kept of a run that is cut down
 KEPT = ("direction.safetensors", "dose.parquet", "knee.json", "heal.json", "heal.parquet", "drift.parquet",
@@ -83,7 +85,7 @@ def _made(config: RunConfig, out: Path) -> Run:
 def _trimmed(run: Run, to: Path) -> None:
     """A copy of a run without what is stored twice, and without the adapters of the controls."""
     shutil.copytree(run.path, to, ignore=shutil.ignore_patterns(*LEFT_OUT, ".lock", ".tmp-*"))
-    _describe(run, to, EXAMPLE.name, {"argv": COMMAND, "stages": _versions()})
+    _describe(run, to, EXAMPLE.name, {"argv": COMMAND, "stages": VERSIONS})
 
 
 def cut_down(run: Run, to: Path) -> None:
@@ -94,7 +96,7 @@ def cut_down(run: Run, to: Path) -> None:
     write_json(to / "status.json", run.status)
     made = {"argv": ["ws", "run", "--rounds", str(ROUNDS)], "branch": None, "platform": None}
     _describe(run, to, EXAMPLE_ROUNDS.name, made)
-    stamp = {"recipe": digest(to_dict(recipe(ROUNDS))), "versions": _versions()}
+    stamp = {"recipe": digest(to_dict(recipe(ROUNDS))), "versions": VERSIONS}
     write_json(to / "stamp.json", {"fingerprint": run.env["fingerprint"]} | stamp)
     for number in range(run.rounds):
         _cut_round(run, number, to / "rounds" / str(number))
@@ -129,13 +131,6 @@ def _few(texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row | {name: [] for name in HEAVY} for row in first[::step][:PROMPTS]]
 
 
-def _versions() -> dict[str, int]:
-    """The versions of the stages that make the numbers."""
-    from ws.rounds import VERSIONS
-
-    return dict(VERSIONS)
-
-
 def stale(path: Path = EXAMPLE, rounds: int = 1) -> list[str]:
     """Why a shipped run of so many rounds does not show what this version would compute; empty where it does."""
     run, config = Run(path), recipe(rounds)
@@ -157,7 +152,7 @@ def _now(config: RunConfig) -> dict[str, Any]:
 
     lm = load_model(config.model)
     identity = identity_of(lm, load_axis(config.axis).on(lm), config)
-    return {name: identity[name] for name in ("fingerprint", "axis", "items")} | {"stages": _versions()}
+    return {name: identity[name] for name in ("fingerprint", "axis", "items")} | {"stages": VERSIONS}
 
 
 def _made_from(run: Run) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ws.healing import Progress
 from ws.knee import crossing, find_knee, probes_of
 from ws.runs import Run, load
 from ws.scenes import Scene
+from ws.stages import files_of, reads_of, seeded, stage_of
 from ws.treatments import random_arms, steered_arms, unsteered_arms
 
 if TYPE_CHECKING:
@@ -33,19 +34,6 @@ if TYPE_CHECKING:
     from ws.progress import Reporter
 
 __all__ = ["Call", "Round"]
-
-# A stage's version goes into its key: raise it when the code behind a stage changes its numbers.
-VERSIONS = {
-    "direction": 1, "dose": 5, "unsteered": 2, "steer": 6, "random": 1, "data": 2, "heal": 2, "healed": 4, "drift": 2,
-    "plain": 3, "table": 3, "judge": 6,
-}  # fmt: skip
-# What a stage reads of its round; the table and the verdicts take whatever there is.
-AFTER: dict[str, tuple[str, ...]] = {
-    "direction": (), "dose": ("direction",), "unsteered": (), "steer": ("direction", "dose"),
-    "random": ("direction", "dose"), "data": ("direction", "dose"), "heal": ("dose", "data"), "healed": ("heal",),
-    "plain": ("dose", "data"), "drift": ("direction", "dose", "data", "heal"),
-}  # fmt: skip
-SEEDED = ("data", "heal", "healed")  # stages that every seed has of its own
 
 Call = tuple[Any, ...]  # the name of a method of Round, and its arguments
 
@@ -100,25 +88,26 @@ class Round(Scene):
 
     # What the stages share
 
-    def stage(
-        self, name: str, settings: Any, files: Sequence[str], compute: Callable[[], Any], after: Sequence[str] = ()
-    ) -> Any:
+    def stage(self, name: str, settings: Any, compute: Callable[[], Any], after: Sequence[str] = ()) -> Any:
         """One stage: its key is made of the run's identity, its settings, the stages it reads and the rounds before."""
         keys = [self.job.folder.key(f"{self.number}/{stage}") for stage in after or self.after(name)]
         inputs = [self.job.identity, settings, keys, self.job.keys]
-        return self.job.folder.stage(
-            f"{self.number}/{name}", VERSIONS[name.split(".")[0]], inputs, tuple(files), compute
-        )
+        place = f"{self.number}/{name}"
+        return self.job.folder.stage(place, stage_of(name).version, inputs, files_of(name), compute)
 
     def after(self, name: str) -> list[str]:
-        """The stages of this round that a stage reads, those of its own seed where there are several."""
-        stem, _, tail = name.partition(".")
-        seed = f".{tail}" if tail.startswith("seed") else ""
-        return [stage + (seed if stage in SEEDED else "") for stage in AFTER.get(stem, ())]
+        """The stages of this round that a stage reads."""
+        every = {stem: [self.named(stem, seed) for seed in self.config.seeds] for stem in ("heal", "healed")}
+        return reads_of(name, every | {"plain": [f"plain.{arm}" for arm in baselines_of(self)]})
+
+    def there(self, name: str) -> list[str]:
+        """Of the stages that a stage reads, those that are finished; the table and the verdicts take what there is."""
+        done = self.job.folder.status["stages"]
+        return [stage for stage in self.after(name) if f"{self.number}/{stage}" in done]
 
     def named(self, stem: str, seed: int, suffix: str = "") -> str:
         """A file or stage of one seed; the leading seed has the plain name."""
-        return stem + ("" if seed == self.config.seeds[0] else f".seed{seed}") + suffix
+        return seeded(stem, seed, self.config.seeds) + suffix
 
     @property
     def reading(self) -> list[Any]:
@@ -136,14 +125,13 @@ class Round(Scene):
             report(0, 1)
             return (extract(self.lm, self.axis, c.method, c.layers, c.contrast, self.history),)
 
-        self.stage("direction", [c.method, c.layers, c.contrast], ["direction.safetensors"], compute)
+        self.stage("direction", [c.method, c.layers, c.contrast], compute)
         report(1, 1)
 
     def dose(self) -> None:
         """Find the knee on the select set. UserError with the table of probes where no dose is coherent."""
-        files = ["dose.parquet", "grid.parquet", "knee.json"]
         settings = [dataclasses.asdict(self.config.dose), self.reading]
-        knee = self.stage("dose", settings, files, self.search)[2]
+        knee = self.stage("dose", settings, self.search)[2]
         if knee["c"] is None:
             raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name))
 
@@ -198,7 +186,7 @@ class Round(Scene):
     def reports(self, name: str, settings: Any, arms: Callable[[Round, Reporter], list[Arm]], shown: str = "") -> None:
         """A stage that is the reports of some arms."""
         report = self.job.reporter(self.number, shown or name)
-        self.stage(name, settings, [f"{name}.parquet"], lambda: (reports_frame(arms(self, report)),))
+        self.stage(name, settings, lambda: (reports_frame(arms(self, report)),))
         report(1, 1)
 
     def data(self, seed: int) -> None:
@@ -224,8 +212,7 @@ class Round(Scene):
             return (score(self.lm, texts, self.axis),)
 
         settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
-        file = self.named("completions", seed, ".parquet")
-        self.stage(self.named("data", seed), settings, [file], compute)
+        self.stage(self.named("data", seed), settings, compute)
         report(1, 1)
 
     def heal(self, seed: int) -> None:
@@ -236,10 +223,7 @@ class Round(Scene):
         def compute() -> tuple[Adapter, pl.DataFrame, dict[str, Any]]:
             return self.healing(self.scored(seed), self.limits, settings, steps(report))
 
-        files = [
-            self.named(stem, seed, end) for stem, end in (("adapter", ""), ("heal", ".parquet"), ("heal", ".json"))
-        ]
-        self.stage(self.named("heal", seed), [dataclasses.asdict(settings), self.filtering], files, compute)
+        self.stage(self.named("heal", seed), [dataclasses.asdict(settings), self.filtering], compute)
         report(1, 1)
 
     @property
@@ -269,7 +253,7 @@ class Round(Scene):
                 arms.append(self.healed(adapter, HEALED_PERSONA, self.axis.positive[0]))
             return (reports_frame(arms),)
 
-        self.stage(name, [self.reading, prompted], [f"{name}.parquet"], compute)
+        self.stage(name, [self.reading, prompted], compute)
         report(1, 1)
 
     def drift(self) -> None:
@@ -280,7 +264,7 @@ class Round(Scene):
             return (self.drifting(Run(self.job.folder.path).marked(self.number), self.v, self.read("adapter")),)
 
         settings = [self.filtering, h.aggregate, h.tau]
-        self.stage("drift", settings, ["drift.parquet"], compute)
+        self.stage("drift", settings, compute)
         report(1, 1)
 
     def plain(self, name: str) -> None:
@@ -296,30 +280,23 @@ class Round(Scene):
             adapter = self.train(rows, settings, steps(report))
             return adapter, adapter.curve, reports_frame([self.healed(adapter, name)])
 
-        files = [f"adapter.{name}", f"heal.{name}.parquet", f"{name}.parquet"]
         inputs = [dataclasses.asdict(settings), self.filtering, self.reading]
-        self.stage(f"plain.{name}", inputs, files, compute)
+        self.stage(f"plain.{name}", inputs, compute)
         report(1, 1)
 
     def judge(self) -> None:
         """All reports in one file, the table of arms, and the gates; whatever of it was measured."""
-        done = self.job.folder.status["stages"]
-        parts = ["unsteered", "steer", "random", *(self.named("healed", seed) for seed in self.config.seeds)]
-        parts += [f"plain.{name}" for name in baselines_of(self)]
-        parts = [stage for stage in parts if f"{self.number}/{stage}" in done]
-        if "steer" in parts:
-            files = ["eval.parquet", "arms.parquet"]
-            self.stage("table", None, files, lambda: self.table(parts), after=["dose", *parts])
-        heals = [self.named("heal", seed) for seed in self.config.seeds]
-        after = [s for s in ("dose", "data", *heals, "drift", "table") if f"{self.number}/{s}" in done]
+        there = self.there("table")
+        if "steer" in there:
+            self.stage("table", None, lambda: self.table([stage for stage in there if stage != "dose"]), after=there)
         settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
         run = Run(self.job.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
-        self.stage("judge", settings, ["gates.json"], gates, after=after)
+        self.stage("judge", settings, gates, after=self.there("judge"))
 
     def table(self, parts: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Every report of the round, and the arms; a trained arm says how much of the steered shift it retains."""
-        reports = pl.concat([self.read(f"{stage.removeprefix('plain.')}.parquet") for stage in parts])
+        reports = pl.concat([self.read(files_of(stage)[-1]) for stage in parts])
         arms = reports_of(reports)
         base = next(arm.report for arm in arms if arm.arm == BASE)
         table = arms_of(base, arms, self.v.fingerprint)

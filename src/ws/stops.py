@@ -33,9 +33,9 @@ from ws.evaluation.comparison import coh_cost
 from ws.gating import Gate, Thresholds, judge_heal
 from ws.models import LM, load_configured
 from ws.recording import save
-from ws.rounds import VERSIONS
 from ws.runs import Run, read_facts
 from ws.scenes import Scene
+from ws.stages import VERSIONS
 from ws.storing import digest, folder_lock, read_frame, read_json, sweep_temporaries, write_atomic
 from ws.witnesses import witnesses_of
 
