@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,16 +15,18 @@ from torch import Tensor
 
 from tests.test_adapters import IDS, logits, made, weights_hash
 from tests.tiny import tiny_lm, tiny_model
-from ws import healing
 from ws.adapters import Adapter, attached
 from ws.attaching import private_copy
 from ws.axes import Axis
 from ws.baking import bake
+from ws.cli import main
+from ws.divergences import AGGREGATES, BARRIERS
 from ws.errors import Cancelled, UserError
 from ws.families import FAMILIES
 from ws.healing import HealConfig, heal
 from ws.lessons import lessons, split
 from ws.models import LM
+from ws.names import known_names
 from ws.student import Plan, Student
 from ws.targeting import TARGETS
 from ws.training import CURVE
@@ -475,11 +477,43 @@ def test_recipes(tiny: LM) -> None:
 
 
 def test_names_are_in_step() -> None:
-    hints = get_type_hints(HealConfig)
-    for name, known in healing.NAMES.items():
-        literals = [hint for hint in (hints[name], *get_args(hints[name])) if get_origin(hint) is Literal]
-        assert get_args(literals[0]) == known
-    assert set(healing.NAMES["adapter"]) == set(FAMILIES) and set(healing.NAMES["targets"]) == set(TARGETS)
+    known = known_names(HealConfig)
+    assert set(known["adapter"]) == set(FAMILIES) and set(known["targets"]) - {None} == set(TARGETS)
+    assert known["barrier"] == tuple(BARRIERS) and known["aggregate"] == tuple(AGGREGATES)
+    assert known["reference"] == ("prev", "base")
+
+
+def doubled(student: Tensor, reference: Tensor) -> Tensor:
+    return 2 * (reference.exp() * (reference - student)).sum(-1)
+
+
+def test_a_new_barrier_is_a_function_and_its_entry(
+    tiny: LM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is accepted, offered by the command line and trained with its own function."""
+    monkeypatch.setitem(BARRIERS, "doubled", doubled)
+    assert HealConfig(barrier="doubled").slope(0) == 0 and HealConfig(barrier="doubled", beta=1.0).slope(0) == 1
+    assert main(["run", "--help"]) == 0
+    assert "kl_rev,kl_fwd,nll,doubled" in "".join(capsys.readouterr().out.split())
+    mine, plain = (shaken(student(tiny, barrier=name)) for name in ("doubled", "kl_fwd"))
+    torch.testing.assert_close(mine._losses([0, 3])[1]["kl_base"], 2 * plain._losses([0, 3])[1]["kl_base"])
+    with pytest.raises(UserError, match="doubled"):
+        HealConfig(barrier="js")
+
+
+def test_a_new_aggregate_is_a_function_and_its_entry(tiny: LM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AGGREGATES, "last", lambda kl, mask: kl[:, 0] * 0 + 7.0)
+    assert shaken(student(tiny, aggregate="last"))._losses([0])[1]["kl_base"].item() == 7
+
+
+@pytest.mark.parametrize("field", ["barrier", "aggregate"])
+def test_a_student_never_trains_under_an_unknown_name(tiny: LM, field: str) -> None:
+    """Also where a configuration came around its own check, as one that was unpickled does."""
+    config = dataclasses.replace(QUICK)
+    object.__setattr__(config, field, "js")
+    plan = Plan(config, lessons(tiny, kept()), [], [], 0)
+    with pytest.raises(UserError, match="js"):
+        Student(private_copy(tiny), plan).step(0, [0, 1])
 
 
 @pytest.mark.parametrize(

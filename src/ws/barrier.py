@@ -17,23 +17,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from ws.errors import UserError
+from ws.divergences import aggregate_of, divergence_of, mean_over
 
-__all__ = [
-    "AGGREGATES",
-    "KINDS",
-    "aggregate",
-    "by_sequence",
-    "kl_divergence",
-    "mean_over",
-    "penalty",
-    "position_losses",
-]
+__all__ = ["aggregate", "by_sequence", "kl_divergence", "mean_over", "penalty", "position_losses"]
 
-KINDS = ("kl_rev", "kl_fwd")
-AGGREGATES = ("mean", "rmse", "p95", "max")
-# Added inside the root: at an adapter's first step the KL is exactly 0, where the root's own gradient is infinite.
-EPS = 1e-12
 # Logits held at once, in numbers: 32 M float32 are 128 MiB.
 LOGITS = 1 << 25
 
@@ -41,14 +28,8 @@ Head = Callable[[Tensor], Tensor]
 
 
 def kl_divergence(student: Tensor, reference: Tensor, kind: str = "kl_rev") -> Tensor:
-    """Full-vocabulary KL from log-probabilities (..., V) -> (...), nats.
-
-    kl_rev = KL(student || ref), kl_fwd = KL(ref || student).
-    """
-    if kind not in KINDS:
-        raise UserError(f"unknown divergence {kind!r}. Use one of: {', '.join(KINDS)}.")
-    first, second = (student, reference) if kind == "kl_rev" else (reference, student)
-    return (first.exp() * (first - second)).sum(-1)
+    """The divergence of a barrier (ws.divergences) from log-probabilities (..., V) -> (...), nats."""
+    return divergence_of(kind)(student, reference)
 
 
 def by_sequence(values: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -58,25 +39,9 @@ def by_sequence(values: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]
     return padded, torch.arange(padded.shape[1], device=values.device) < counts[:, None]
 
 
-def mean_over(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of each row (rows, longest) over its own positions -> (rows,)."""
-    return (values * mask).sum(-1) / mask.sum(-1)
-
-
 def aggregate(kl: Tensor, mask: Tensor, how: str = "rmse") -> Tensor:
-    """KL per position (rows, longest) -> D per sequence (rows,), nats.
-
-    how: mean, rmse = sqrt(mean square + eps), p95 (linear interpolation) or max.
-    """
-    if how == "mean":
-        return mean_over(kl, mask)
-    if how == "rmse":
-        return (mean_over(kl * kl, mask) + EPS).sqrt()
-    if how == "max":
-        return kl.masked_fill(~mask, -torch.inf).amax(-1)
-    if how == "p95":
-        return _quantile(kl, mask, 0.95)
-    raise UserError(f"unknown aggregate {how!r}. Use one of: {', '.join(AGGREGATES)}.")
+    """KL per position (rows, longest) -> D per sequence (rows,), nats; how: a name in ws.divergences.AGGREGATES."""
+    return aggregate_of(how)(kl, mask)
 
 
 def penalty(d: Tensor, tau: float) -> Tensor:
@@ -128,12 +93,3 @@ def _piece(
             reference = head(states).float().log_softmax(-1)
         kls.append(kl_divergence(logp if name == live else logp.detach(), reference, kind))
     return nll, *kls
-
-
-def _quantile(kl: Tensor, mask: Tensor, q: float) -> Tensor:
-    """Linear interpolation between order statistics, as torch.quantile does, over rows of different length."""
-    ranked = kl.masked_fill(~mask, torch.inf).sort(-1).values
-    place = q * (mask.sum(-1) - 1)
-    low, high = place.floor().long(), place.ceil().long()
-    below, above = (ranked.gather(-1, i[:, None]).squeeze(-1) for i in (low, high))
-    return below + (place - low) * (above - below)

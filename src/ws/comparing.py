@@ -22,6 +22,7 @@ import polars as pl
 
 from ws.arm_table import HEALED, HEALED_SEED, SEEDS, SHORT, STEER, STEERED
 from ws.config import RunConfig, flat, to_dict
+from ws.divergences import holds
 from ws.errors import UserError
 from ws.gating import Gate
 from ws.gating.thresholds import DEFAULTS
@@ -132,7 +133,7 @@ def _recipe(heal: dict[str, Any], kind: str) -> dict[str, Any]:
     if kind == STEERED:
         return {"adapter": "-", "barrier": "-", "beta": None}
     beta, rank = heal["beta"], heal["rank"]
-    held = kind == HEALED and heal["barrier"] != "nll" and bool(beta)
+    held = kind == HEALED and holds(heal["barrier"]) and bool(beta)
     barrier = f"{heal['barrier']} {heal['aggregate']}, tau {_short(heal['tau'])}, to {heal['reference']}"
     decay = [f"{name} {_short(heal[name])}" for name in ("weight_decay", "l2") if heal[name]]
     return {

@@ -28,7 +28,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from ws.divergences import AGGREGATES, BARRIERS, holds
 from ws.errors import UserError
+from ws.names import Names, check_names
 
 if TYPE_CHECKING:
     from ws.adapters import Adapter, Stack
@@ -55,9 +57,9 @@ class HealConfig:
     recipe attention (embedded), all"""
     depth: tuple[float, float] | None = None
     """blocks that it trains, as shares of the depth; recipe all (embedded), 0.2 to 0.8"""
-    barrier: Literal["kl_rev", "kl_fwd", "nll"] = "kl_rev"
+    barrier: Names[str, BARRIERS] = "kl_rev"
     """KL(student || reference), KL(reference || student), or none: plain fine-tuning, the control"""
-    aggregate: Literal["rmse", "mean", "p95", "max"] = "rmse"
+    aggregate: Names[str, AGGREGATES] = "rmse"
     """how the KL per position becomes one D per sequence"""
     reference: Literal["prev", "base"] = "prev"
     """what the barrier holds on to: the previous round's student, or the first round's base"""
@@ -97,7 +99,7 @@ class HealConfig:
     """seed of the adapter's start, the split and the order"""
 
     def __post_init__(self) -> None:
-        _check_names(self)
+        check_names(self, "heal")
         for name in ("rank", "alpha", "batch", "epochs", "clip", "min_rows", "measure_every", "patience"):
             _check(self, name, lambda x: x > 0, "above 0")
         for name in ("beta", "tau", "lr", "weight_decay", "l2"):
@@ -121,26 +123,13 @@ class HealConfig:
 
     def slope(self, round: int) -> float:
         """beta of this round (0 is the first heal); 0 where there is no barrier."""
-        return 0.0 if self.barrier == "nll" else (self.beta or 0.0) * (1 + round) ** self.beta_pow
+        return (self.beta or 0.0) * (1 + round) ** self.beta_pow if holds(self.barrier) else 0.0
 
 
 MINI: dict[str, Any] = {"rank": 8, "alpha": 16.0, "lr": 5e-3, "batch": 12, "tau": 0.3, "beta": 0.3, "depth": (0.0, 1.0)}
 MINI |= {"targets": "attention"}  # replies alone carry more of the trait into the vignettes than with all weights
 OTHERS: dict[str, Any] = {"rank": 32, "alpha": 64.0, "lr": 1e-4, "batch": 6, "tau": 1.0, "beta": 0.2}
 OTHERS |= {"depth": (0.2, 0.8), "targets": "all"}
-NAMES: dict[str, tuple[str, ...]] = {
-    "adapter": ("lora", "dora", "pissa", "delora"),
-    "targets": ("all", "writers", "readers", "attention", "mlp"),
-    "barrier": ("kl_rev", "kl_fwd", "nll"),
-    "aggregate": ("rmse", "mean", "p95", "max"),
-    "reference": ("prev", "base"),
-}
-
-
-def _check_names(config: HealConfig) -> None:
-    for name, known in NAMES.items():
-        if getattr(config, name) not in (known if name != "targets" else (*known, None)):
-            raise UserError(f"heal.{name} {getattr(config, name)!r} is unknown. Use one of: {', '.join(known)}.")
 
 
 def _check(config: HealConfig, name: str, holds: Callable[[Any], bool], rule: str) -> None:

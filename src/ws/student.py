@@ -112,7 +112,7 @@ class Student:
             self._hidden(rows),
             _targets(rows, self.lm.device),
             cached,
-            "kl_fwd" if self.config.barrier == "kl_fwd" else "kl_rev",
+            self.config.barrier,
             live=reference if self.slope > 0 else None,
         )
         lengths = _lengths(rows)
