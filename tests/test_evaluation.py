@@ -27,10 +27,10 @@ from ws.evaluation import backends, evaluator, freetext
 from ws.evaluation.backends import Builtin, External, backend_of
 from ws.evaluation.behaviour import behaviour_of, read_behaviour, takes_side
 from ws.evaluation.cached import _PREFIXES
-from ws.evaluation.capability import capability_items, is_right
 from ws.evaluation.freetext import TEXTS, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items, shipped_items
 from ws.evaluation.memory import share_bases
+from ws.evaluation.readings.exam import capability_items, is_right
 from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import read_vignettes
 from ws.mini.reading import Reading as Read

@@ -15,10 +15,10 @@ import pytest
 from ws.arms import Arm, arms_of
 from ws.errors import UserError
 from ws.evaluation import DEFINITIONS, Report, compare, retain, retain_behaviour, summary
-from ws.evaluation.capability import ANSWERS
 from ws.evaluation.comparison import COMPARED, cost, sel_gated, si_flips
-from ws.evaluation.dilemmas import DILEMMAS
 from ws.evaluation.freetext import TEXTS
+from ws.evaluation.readings.dilemmas import COLUMNS as DILEMMAS
+from ws.evaluation.readings.exam import COLUMNS as ANSWERS
 from ws.evaluation.vignettes import ROWS
 from ws.foundations import FOUNDATIONS
 from ws.gating.facts import surgical_of
@@ -83,8 +83,7 @@ def report(logps: np.ndarray[Any, Any], *, text: pl.DataFrame | None = None, sub
            exam: pl.DataFrame | None = None, dilemmas: pl.DataFrame | None = None, **kw: Any) -> Report:  # fmt: skip
     return Report(
         per_row=rows(logps, **kw), text=pl.DataFrame(schema=TEXTS) if text is None else text,
-        exam=pl.DataFrame(schema=ANSWERS) if exam is None else exam,
-        dilemmas=pl.DataFrame(schema=DILEMMAS) if dilemmas is None else dilemmas,
+        parts={name: frame for name, frame in (("exam", exam), ("dilemmas", dilemmas)) if frame is not None},
         identity=dict(IDENTITY), subject=SUBJECT | (subject or {}),
     )  # fmt: skip
 
@@ -314,7 +313,7 @@ def test_retain_of_behaviour_is_in_log_odds() -> None:
 
 def test_reports_survive_parquet(tmp_path: Path) -> None:
     exam = pl.DataFrame([("sum", "1+1", "2", "2", True)], schema=ANSWERS, orient="row")
-    for name, one in (("full", replace(MOVED, exam=exam)), ("bare", report(scores()))):
+    for name, one in (("full", replace(MOVED, parts={"exam": exam})), ("bare", report(scores()))):
         path = tmp_path / f"{name}.parquet"
         one.to_frame().write_parquet(path)
         back = Report.from_frame(pl.read_parquet(path))

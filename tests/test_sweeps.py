@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_vignettes import QUESTIONS, direction
 from ws.errors import UserError
-from ws.evaluation.dilemmas import read_dilemmas
+from ws.evaluation.readings.dilemmas import read_dilemmas
 from ws.evaluation.sweeps import FIGURES, SWEEP, read_sweep, sweep_figures
 from ws.models import LM
 

@@ -18,7 +18,8 @@ from ws.axes import FOUNDATIONS, Question
 from ws.directions import Direction
 from ws.errors import UserError
 from ws.evaluation import slots
-from ws.evaluation.dilemmas import (
+from ws.evaluation.items import ItemSet, load_items
+from ws.evaluation.readings.dilemmas import (
     frac_low_pmass,
     gain,
     mean_shift,
@@ -27,7 +28,6 @@ from ws.evaluation.dilemmas import (
     t_statistic,
     yes_no_ids,
 )
-from ws.evaluation.items import ItemSet, load_items
 from ws.evaluation.slots import ORDERS, Reading, SlotReader
 from ws.evaluation.vignettes import ROWS, read_vignettes
 from ws.evaluation.wording import Wording, wording_of
@@ -302,7 +302,7 @@ def test_dilemmas_are_mean_log_probabilities_of_the_sentences(arch_lm: LM) -> No
 def test_yes_and_no_tokens_are_summed_where_there_are_any(tiny: LM, monkeypatch: pytest.MonkeyPatch) -> None:
     assert yes_no_ids(tiny) is None
     words = ([40, 41], [50])
-    monkeypatch.setattr("ws.evaluation.dilemmas.yes_no_ids", lambda _: words)
+    monkeypatch.setattr("ws.evaluation.readings.dilemmas.yes_no_ids", lambda _: words)
     frame = read_dilemmas(tiny, QUESTIONS, direction=direction(tiny), cs=[C])[0]
     for question, row in zip(QUESTIONS, frame.iter_rows(named=True), strict=True):
         prompt = tiny.prompt_ids(question.text)

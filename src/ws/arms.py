@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 
 from ws.arm_table import BASE, RETAINING, STEER
-from ws.evaluation.comparison import compare, retain, summary
+from ws.evaluation.comparison import PARTS, compare, retain, summary
 from ws.evaluation.report import Report
 from ws.foundations import FOUNDATIONS
 from ws.gating.frames import arms_frame
 from ws.gating.gate import clean
 from ws.storing import digest
 
-__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "with_retain"]
+__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "stacked", "with_retain"]
 
 LABELS = {"arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32}
 COPIED = (
@@ -50,8 +50,12 @@ class Arm:
 
 
 def arms_of(base: Report, arms: Sequence[Arm], direction_fingerprint: str) -> pl.DataFrame:
-    """The arms as a frame (columns ARMS), every shift against `base`. UserError for a report of another instrument."""
-    return arms_frame([_row(base, arm, direction_fingerprint) for arm in arms])
+    """The arms as a frame, every shift against `base`: columns ARMS, behind them the figures of further readings.
+
+    UserError for a report of another instrument.
+    """
+    further = list(dict.fromkeys(name for arm in arms for name in arm.report.further))
+    return arms_frame([_row(base, arm, direction_fingerprint) for arm in arms], further)
 
 
 def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
         "tail_ppl": _median(report.text, "tail_ppl"),
         "rep": _mean(report.text, "rep"),
         "n_tokens": _mean(report.text, "n_tokens"),
-    }
+    } | report.further
     return {name: _null(value) for name, value in row.items()}
 
 
@@ -96,7 +100,7 @@ def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]
 
 def comparable(report: Report) -> dict[str, Any]:
     """The part of the identity that every arm shares: what one arm leaves out (text, capability) is no difference."""
-    return {k: v for k, v in report.identity.items() if k not in ("text", "capability", "dilemmas")}
+    return {k: v for k, v in report.identity.items() if k not in PARTS}
 
 
 def kl_p95(texts: pl.DataFrame) -> float:
@@ -127,7 +131,12 @@ def reports_frame(arms: Sequence[Arm]) -> pl.DataFrame:
     for arm in arms:
         place = pl.DataFrame({name: [getattr(arm, name)] for name in LABELS}, schema=LABELS)
         rows.append(place.hstack(arm.report.to_frame().drop("c")))
-    return pl.concat(rows)
+    return stacked(rows)
+
+
+def stacked(reports: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Frames of reports in one; a reading that some of them do not hold is null there."""
+    return pl.concat(reports, how="diagonal")
 
 
 def reports_of(frame: pl.DataFrame) -> list[Arm]:

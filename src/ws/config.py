@@ -17,12 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ws.errors import UserError
+from ws.evaluation.readings import READINGS
 from ws.healing import HealConfig
+from ws.names import Names, check_names
 
 __all__ = [
     "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
     "flat", "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
 ]  # fmt: skip
+
+
+LATER: dict[str, bool] = {"later": True}
+"""Of a field that runs were stored without: at its default it is left out, so that those runs keep keys and files."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +111,11 @@ class EvalConfig:
     """read the vignettes with the asker as the one who does it, too, beside the headline (other_violate)"""
     batch_size: int = 64
     """rows per forward of the vignettes"""
+    readings: tuple[Names[str, READINGS], ...] | None = field(default=None, metadata=LATER)
+    """what is read beside vignettes and free text, in the order of the names; None reads exam and dilemmas"""
 
     def __post_init__(self) -> None:
+        check_names(self, "evaluation")
         _check(self.texts >= 8, f"evaluation.texts must be at least 8 (got {self.texts}): coherence needs free text.")
         _check(self.think is None or self.think >= 0, f"evaluation.think cannot be negative (got {self.think}).")
         _check(self.exam >= 1, f"evaluation.exam must be at least 1 (got {self.exam}).")
@@ -239,12 +248,15 @@ def recipe_for(model: str, name: str | None = None) -> RunConfig:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The configuration as plain JSON values, tuples as lists."""
-    plain: dict[str, Any] = _plain(dataclasses.asdict(config))
+    """The configuration as plain JSON values, tuples as lists; fields marked LATER only where they are not default."""
+    plain: dict[str, Any] = _plain(config)
     return plain
 
 
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        told = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {f.name: _plain(v) for f, v in told.items() if not (f.metadata.get("later") and v == f.default)}
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -118,7 +118,7 @@ def _cut_round(run: Run, number: int, to: Path) -> None:
     reports = run.frame("eval", number).filter(judged | pl.col("arm").is_in([BASE, HEALED]))
     cut = reports.with_columns(
         pl.Series("text", [_few(texts) for texts in reports["text"].to_list()], dtype=reports.schema["text"]),
-        *(pl.col(name).list.head(0) for name in ("per_row", "exam", "dilemmas")),
+        *(pl.col(name).list.head(0) for name, kind in reports.schema.items() if kind == pl.List and name != "text"),
     )
     write_frame(to / "eval.parquet", cut)
     write_frame(to / "healed.parquet", cut.filter(pl.col("arm") == HEALED))

@@ -47,16 +47,16 @@ def known_names(kind: type) -> dict[str, tuple[Any, ...]]:
 
 def check_names(config: Any, prefix: str) -> None:
     """UserError for a value (or a value in a tuple) that its field does not know; prefix: of the field in messages."""
-    for field, known in known_names(type(config)).items():
+    for field, tables in _tables(type(config)).items():
         value = getattr(config, field)
         for one in value if isinstance(value, tuple | list) else (value,):
-            if one not in known:
-                names = ", ".join(name for name in known if name is not None)
+            if not any(one in table for table in reversed(tables)):  # None is asked first: a table may be a folder
+                names = ", ".join(name for name in known_names(type(config))[field] if name is not None)
                 raise UserError(f"{prefix}.{field} {one!r} is unknown. Use one of: {names}.")
 
 
 @functools.cache
-def _tables(kind: type) -> dict[str, list[Iterable[Any]]]:
+def _tables(kind: Any) -> dict[str, list[Iterable[Any]]]:
     """The tables themselves, so that reading the hints once (a millisecond) is enough."""
     hints = typing.get_type_hints(kind, include_extras=True)
     found = {field: list(_found(hint)) for field, hint in hints.items()}

@@ -18,7 +18,8 @@ from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering import borderline, tally
 from ws.foundations import FOUNDATIONS
 from ws.gating import Gate
-from ws.gating.facts import num
+from ws.gating.facts import further_text, num
+from ws.gating.frames import further_figures
 from ws.gating.gate import span, span_of
 from ws.gating.thresholds import DEFAULTS
 from ws.knee import crossing, crossing_text, probes_of
@@ -107,6 +108,9 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     parts = [f"{_name(row)} {span_of(row, 'd_self')}" for row in read]
     if parts:
         console.print(Text(f"d_self (nat), beside d_target: {'; '.join(parts)}"))
+    for name in further_figures(arms.columns):
+        parts = [f"{_name(row)} {further_text(row, name)}" for row in rows if row[name] is not None]
+        console.print(Text(f"{name}: {'; '.join(parts) or 'not measured'}"))
 
 
 def _name(row: dict[str, Any]) -> str:

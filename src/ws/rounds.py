@@ -11,8 +11,9 @@ import polars as pl
 
 from ws.adapters import Adapter
 from ws.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT
-from ws.arms import Arm, arms_of, reports_frame, reports_of, with_retain
+from ws.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain
 from ws.baselines import baselines_of, plain_rows
+from ws.config import to_dict
 from ws.directions import Direction
 from ws.errors import UserError
 from ws.evaluation.report import Report
@@ -112,7 +113,7 @@ class Round(Scene):
     @property
     def reading(self) -> list[Any]:
         """Settings that every report depends on."""
-        return [dataclasses.asdict(self.config.evaluation), self.config.seeds[0]]
+        return [to_dict(self.config.evaluation), self.config.seeds[0]]
 
     # The stages
 
@@ -130,7 +131,10 @@ class Round(Scene):
 
     def dose(self) -> None:
         """Find the knee on the select set. UserError with the table of probes where no dose is coherent."""
-        settings = [dataclasses.asdict(self.config.dose), self.reading]
+        evaluation, seed = self.reading
+        # further readings are no part of the search: with another list of them the knee is still the same
+        how = [{name: value for name, value in evaluation.items() if name != "readings"}, seed]
+        settings = [dataclasses.asdict(self.config.dose), how]
         knee = self.stage("dose", settings, self.search)[2]
         if knee["c"] is None:
             raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name))
@@ -296,7 +300,7 @@ class Round(Scene):
 
     def table(self, parts: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Every report of the round, and the arms; a trained arm says how much of the steered shift it retains."""
-        reports = pl.concat([self.read(files_of(stage)[-1]) for stage in parts])
+        reports = stacked([self.read(files_of(stage)[-1]) for stage in parts])
         arms = reports_of(reports)
         base = next(arm.report for arm in arms if arm.arm == BASE)
         table = arms_of(base, arms, self.v.fingerprint)

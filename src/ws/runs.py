@@ -24,6 +24,7 @@ import polars as pl
 from ws import __version__
 from ws.config import RunConfig, from_dict
 from ws.errors import UserError
+from ws.evaluation.readings import floors_of
 from ws.filtering import SCORES, reasons
 from ws.gating.frames import Trait
 from ws.gating.gate import Gate
@@ -190,6 +191,8 @@ class Facts:
     drift: pl.DataFrame | None
     witnesses: pl.DataFrame | None
     """the rows and samples that the evidence names; None where the reports are not stored"""
+    floors: tuple[str, ...]
+    """figures of the run's further readings that must not fall"""
     trait: Trait
     beta: float
     min_keep: int
@@ -211,6 +214,7 @@ def read_facts(run: Run, round: int | None = None) -> Facts:
         curve=run.frame("heal", number) if run.has("healed.parquet", number) else None,
         drift=run.frame("drift", number) if run.has("drift.parquet", number) else None,
         witnesses=run.witnesses(number) if run.has("eval.parquet", number) else None,
+        floors=tuple(floor for name in run.config.evaluation.readings or () for floor in floors_of(name)),
         trait=Trait(run.axis["target"], dict(run.axis["intended"])),
         beta=float(run.get("heal.json", number)["beta"]) if run.has("heal.json", number) else 0.0,
         min_keep=run.config.heal.min_rows,

@@ -48,6 +48,9 @@ class Scene:
         """`ws.evaluate` under the run's settings. text=False reads the vignettes only."""
         e, dose = self.config.evaluation, self.config.dose
         select = split == "select"
+        readings = e.readings
+        if readings is not None and (select or not text):  # what is short reads what the target is read off, no more
+            readings = tuple(name for name in readings if name == "dilemmas")
         return evaluate(
             self.lm,
             self.axis,
@@ -58,6 +61,7 @@ class Scene:
             free_text=text,
             capability=text and e.capability and not select,
             exam=e.exam,
+            readings=readings,
             conditions=None if e.self_violate else CONDITIONS[:1],
             batch_size=e.batch_size,
             seed=self.config.seeds[0],

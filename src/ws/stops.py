@@ -151,10 +151,11 @@ def stop_gate(run: Run, stop: Stop, round: int = 0, thresholds: Thresholds | Non
     """Gate 3 of a stop: the run's own arms with this healed model in place of its own."""
     facts = read_facts(run, round)
     others = facts.arms.filter(~pl.col("arm").is_in(SEEDS))
-    arms, drift = pl.concat([others, stop.arm]), stop.drift if stop.drift.height else None
+    arms, drift = pl.concat([others, stop.arm], how="diagonal"), stop.drift if stop.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
     witnesses = witnesses_of(reports, None if stop.own else stop.path / "healed.parquet")
-    return judge_heal(arms, stop.curve, facts.trait, thresholds, float(stop.facts["beta"]), 1, drift, witnesses)
+    beta = float(stop.facts["beta"])
+    return judge_heal(arms, stop.curve, facts.trait, thresholds, beta, 1, drift, witnesses, facts.floors)
 
 
 def _stamp(file: Path) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ws.arm_table import BASE, HEALED, STEER
-from ws.arms import reports_of
+from ws.arms import reports_of, stacked
 from ws.evaluation.report import Report
 from ws.foundations import FOUNDATIONS
 from ws.gating.witness import WITNESSES
@@ -31,7 +31,7 @@ def _witnesses_of(reports: Path, healed: Path | None, *stamps: int) -> pl.DataFr
     """stamps: files are read again when they were written again."""
     frame = read_frame(reports)
     if healed is not None:
-        frame = pl.concat([frame.filter(pl.col("arm") != HEALED), read_frame(healed)])
+        frame = stacked([frame.filter(pl.col("arm") != HEALED), read_frame(healed)])
     return witness_frame(frame)
 
 

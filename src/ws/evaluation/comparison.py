@@ -21,11 +21,12 @@ from ws.evaluation.statistics import Interval, paired_log_mean, paired_mean, res
 from ws.foundations import FOUNDATIONS, is_surgical
 from ws.gating.thresholds import DEFAULTS
 
-__all__ = ["COMPARED", "coh_cost", "compare", "refuse_unlike", "retain", "retain_behaviour", "summary"]
+__all__ = ["COMPARED", "PARTS", "coh_cost", "compare", "refuse_unlike", "retain", "retain_behaviour", "summary"]
 
 Array = NDArray[np.float64]
 BESIDE = CONDITIONS[1]
-PARTS = ("text", "capability", "dilemmas")  # of an identity; None where that part was not measured
+FURTHER = "reading "
+PARTS = ("text", "capability", "dilemmas", "readings")  # of an identity; None or absent where it was not measured
 FOUNDATION_COLUMNS: dict[str, Any] = {
     "foundation": pl.String, "intended": pl.Int32, "target": pl.Boolean, "base": pl.Float64, "value": pl.Float64,
     "d_nats": pl.Float64, "low": pl.Float64, "high": pl.Float64,
@@ -49,10 +50,17 @@ target."""
 def refuse_unlike(a: Report, b: Report) -> None:
     """UserError naming the first field in which two instruments differ. What only one of them measured is no
     difference."""
-    for field in sorted(set(a.identity) | set(b.identity)):
-        x, y = a.identity.get(field), b.identity.get(field)
-        if x != y and not (field in PARTS and None in (x, y)):
+    one, other = (_fields(r.identity) for r in (a, b))
+    for field in sorted(set(one) | set(other)):
+        x, y = one.get(field), other.get(field)
+        if x != y and not (None in (x, y) and (field in PARTS or field.startswith(FURTHER))):
             raise UserError(f"the reports differ in {field}: {x} and {y}. Evaluate both with the same settings.")
+
+
+def _fields(identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity on one level: readings beside the standing ones are fields of their own."""
+    further = {FURTHER + name: asked for name, asked in identity.get("readings", {}).items()}
+    return {name: value for name, value in identity.items() if name != "readings"} | further
 
 
 def compare(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,15 @@ import numpy as np
 import polars as pl
 import torch
 
-from ws.axes import Axis
+from ws.axes import FOUNDATIONS, Axis
 from ws.errors import UserError
 from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.behaviour import read_behaviour
-from ws.evaluation.capability import ANSWERS, ask, capability_items
-from ws.evaluation.dilemmas import DILEMMAS, read_dilemmas
 from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
 from ws.evaluation.memory import remembered
+from ws.evaluation.readings import STANDING, Request
+from ws.evaluation.readings import reading as reading_of
 from ws.evaluation.report import Report
 from ws.evaluation.slots import Reading
 from ws.models import LM
@@ -36,7 +37,6 @@ __all__ = ["evaluate"]
 
 EXAM = 300  # capability items: their 95 % interval is about +-0.05
 THINK = {True: (0, 20), False: (128,)}  # embedded model, others: think budgets, the headline first
-OPTIONAL: dict[str, Any] = {"text": TEXTS, "exam": ANSWERS, "dilemmas": DILEMMAS}
 
 
 @dataclass(frozen=True)
@@ -68,21 +68,23 @@ class _Plan:
     n: int
     temperature: float | None
     new_tokens: int | None
-    exam: tuple[dict[str, str], ...]
+    asked: dict[str, list[Any]]
+    exam: int
     seed: int
     batch_size: int
 
     @property
     def identity(self) -> dict[str, Any]:
         """The instrument: what must be equal before two reports are compared. None = not measured."""
-        first = self.readings[0]
+        first, hashes = self.readings[0], {name: digest(asked) for name, asked in self.asked.items()}
+        further = {name: found for name, found in hashes.items() if name not in STANDING}
         return {
             "backend": self.backend.name, **self.backend.identity(self.items, first),
             "conditions": list(first.conditions), "think": first.think,
             "think_samples": first.samples if first.think else None,
             "text": self.text_settings if self.prompts else None,
-            "capability": digest(self.exam) if self.exam else None,
-            "dilemmas": digest([asdict(q) for q in self.axis.questions]) if self.axis.questions else None,
+            "capability": hashes.get("exam"), "dilemmas": hashes.get("dilemmas"),
+            **({"readings": further} if further else {}),
         }
 
     @property
@@ -117,8 +119,9 @@ def evaluate(
     readout: str = "whole",
     backend: str | None = None,
     strict_june: bool = False,
+    readings: Sequence[str] | None = None,
 ) -> Any:
-    """Vignettes, dilemmas, free text and capability under a treatment -> Report; several c -> a list of them.
+    """Vignettes, free text, capability and dilemmas under a treatment -> Report; several c -> a list of them.
 
     direction: a Direction or pairs, at every assistant position, times c. adapters: Adapters or (Adapter, c), in order.
     persona: system prompt in place of the neutral one. items: "default", "standard", "conflict", a JSONL path, rows.
@@ -126,7 +129,8 @@ def evaluate(
     it in a full report, others 128. think_samples: 0 = one greedy think. split: "select" (half of the items and the
     axis's select prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the probes).
     texts, max_new_tokens: completions behind coherence, and how long. temperature: of them; None: the model's own, 0:
-    greedy, one per prompt, another instrument. exam: capability items. conditions: averaged into the headline; None:
+    greedy, one per prompt, another instrument. exam: capability items. readings: names of ws.evaluation.readings; None:
+    exam and dilemmas. capability: False leaves the exam out. conditions: averaged into the headline; None:
     other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`.
     backend: "builtin", "tinymfv", "moralmaps"; None: an installed one where it can serve, else ours. UserError: a
     treatment, items or settings that do not fit.
@@ -143,11 +147,12 @@ def evaluate(
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
+    names = [n for n in (STANDING if readings is None else readings) if capability or n != "exam"]
     plan = _Plan(
         axis=axis, items=asked, readings=_readings(lm, reading, think, full, beside), backend=reader,
         prompts=tuple(prompts),
         n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
-        exam=tuple(capability_items(lm, exam, seed)) if capability else (), seed=seed, batch_size=batch_size,
+        asked=_asked(Request(lm, axis, seed=seed, exam=exam), names), exam=exam, seed=seed, batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
     return reports[0] if np.ndim(c) == 0 else reports
@@ -161,6 +166,16 @@ def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: b
     if beside:
         found.append(replace(reading, conditions=CONDITIONS[1:], think=budgets[0], json=False))
     return tuple(found)
+
+
+def _asked(request: Request, names: Sequence[str]) -> dict[str, list[Any]]:
+    """What every reading will ask, without those that have nothing to ask. UserError for an unknown name, or where the
+    axis is judged by its questions and nobody asks them."""
+    target = request.axis.target
+    if target not in FOUNDATIONS and "dilemmas" not in names:
+        raise UserError(f"{target} is no foundation: the axis's questions judge it. Add dilemmas to readings.")
+    found = {name: list(reading_of(name).asks(request)) for name in dict.fromkeys(names)}
+    return {name: asked for name, asked in found.items() if asked}
 
 
 def _sampler(lm: LM) -> dict[str, Any]:
@@ -191,12 +206,19 @@ def _reports(lm: LM, plan: _Plan, arm: _Arm) -> list[Report]:
         measured = {c: {name: frames[i] for name, frames in parts.items()} for i, c in enumerate(active)}
     if len(active) < len(set(arm.cs)):
         measured[0.0] = {name: frames[0] for name, frames in _measure(lm, plan, _BASE).items()}
-    return [Report(**measured[c], identity=plan.identity, subject=_subject(lm, plan, arm, c)) for c in arm.cs]
+    return [_report(measured[c], plan.identity, _subject(lm, plan, arm, c)) for c in arm.cs]
+
+
+def _report(frames: dict[str, pl.DataFrame], identity: dict[str, Any], subject: dict[str, Any]) -> Report:
+    parts = {name: frame for name, frame in frames.items() if name not in ("per_row", "text")}
+    return Report(frames["per_row"], frames["text"], identity, subject, parts)
 
 
 def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
-    """The four frames of a report, a list over the arm's doses each; empty frames where nothing is asked for."""
+    """The frames of a report, a list over the arm's doses each; an empty text where none is asked for."""
     stale, size = bool(arm.adapters), plan.batch_size
+    request = Request(lm, plan.axis, adapters=arm.adapters, seed=plan.seed, batch_size=size, exam=plan.exam,
+                      **arm.treatment)  # fmt: skip
 
     def part(name: str, asked: Any, compute: Callable[[], list[pl.DataFrame]]) -> list[pl.DataFrame]:
         return remembered(lm, [name, asked], compute) if arm == _BASE else compute()
@@ -205,15 +227,12 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
         asked = [plan.backend.name, plan.backend.identity(plan.items, reading), asdict(reading)]
         return part("rows", asked, lambda: plan.backend.read(lm, plan.items, reading, **arm.treatment, stale=stale))
 
-    found = {name: [pl.DataFrame(schema=kinds)] * len(arm.cs) for name, kinds in OPTIONAL.items()}
+    found = {"text": [pl.DataFrame(schema=TEXTS)] * len(arm.cs)}
     with lm.lock, adapted(lm, arm.adapters):
         found["per_row"] = [pl.concat(frames) for frames in zip(*map(rows, plan.readings), strict=True)]
-        if questions := plan.axis.questions:
-            found["dilemmas"] = part("dilemmas", [plan.identity["dilemmas"], size], lambda: read_dilemmas(
-                lm, questions, **arm.treatment, stale=stale, batch_size=size))  # fmt: skip
-    if plan.exam:
-        found["exam"] = part("exam", [plan.identity["capability"], size], lambda: ask(
-            lm, plan.exam, **arm.treatment, adapters=arm.adapters, batch_size=2 * size))  # fmt: skip
+    for name, asked in plan.asked.items():
+        read = partial(reading_of(name).read, request, asked)
+        found[name] = part(name, [digest(asked), size], read)
     if plan.prompts:
         found["text"] = _texts(lm, plan, arm)
     return found

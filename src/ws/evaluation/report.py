@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,34 +24,53 @@ from numpy.typing import NDArray
 
 from ws.errors import UserError
 from ws.evaluation.behaviour import Behaviour, behaviour_of
-from ws.evaluation.capability import ANSWERS
-from ws.evaluation.dilemmas import DILEMMAS
 from ws.evaluation.freetext import TEXTS
-from ws.evaluation.statistics import resamples, share_ratios, wilson
+from ws.evaluation.readings import READINGS, STANDING, figures_of, reading
+from ws.evaluation.statistics import resamples, share_ratios
 from ws.evaluation.vignettes import ROWS
 from ws.foundations import FOUNDATIONS
 
 __all__ = ["Report"]
 
 Array = NDArray[np.float64]
-FRAMES: dict[str, dict[str, Any]] = {"per_row": ROWS, "text": TEXTS, "exam": ANSWERS, "dilemmas": DILEMMAS}
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
     """One evaluation.
 
-    per_row: vignettes, one row per item, condition and think budget; text: completions with scores; exam: capability;
-    dilemmas: the axis's questions; each empty where not measured. identity: the instrument, which `compare` wants
-    equal; subject: what was measured (model, fingerprint, direction, c, adapters, persona) and the axis.
+    per_row: vignettes, one row per item, condition and think budget; text: completions with scores; each empty where
+    not measured. identity: the instrument, which `compare` wants equal; subject: what was measured (model, fingerprint,
+    direction, c, adapters, persona) and the axis. parts: the frames of the readings that were measured, by name.
     """
 
     per_row: pl.DataFrame
     text: pl.DataFrame
-    exam: pl.DataFrame
-    dilemmas: pl.DataFrame
     identity: dict[str, Any]
     subject: dict[str, Any]
+    parts: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+
+    def frame(self, name: str) -> pl.DataFrame:
+        """The frame of a reading; empty where it was not measured. UserError for a name that is no reading."""
+        found = self.parts.get(name)
+        return pl.DataFrame(schema=reading(name).COLUMNS) if found is None else found
+
+    @property
+    def exam(self) -> pl.DataFrame:
+        """Answers of the capability canary."""
+        return self.frame("exam")
+
+    @property
+    def dilemmas(self) -> pl.DataFrame:
+        """Answers to the axis's questions."""
+        return self.frame("dilemmas")
+
+    @cached_property
+    def further(self) -> dict[str, float]:
+        """The figures of the measured readings beside the standing ones."""
+        return {
+            k: v for name in self.parts if name not in STANDING for k, v in figures_of(name, self.parts[name]).items()
+        }
 
     @cached_property
     def rows(self) -> pl.DataFrame:
@@ -207,12 +227,13 @@ class Report:
 
     @property
     def capability(self) -> float:
-        return float(_mean(self.exam["correct"].cast(pl.Float64).to_numpy()))
+        return figures_of("exam", self.exam)["capability"]
 
     @property
     def capability_interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval."""
-        return wilson(float(self.exam["correct"].sum()), self.exam.height)
+        found = figures_of("exam", self.exam)
+        return found["capability_low"], found["capability_high"]
 
     @cached_property
     def behaviour(self) -> Behaviour:
@@ -221,7 +242,7 @@ class Report:
 
     @property
     def logratio(self) -> float:
-        return float(_mean(self.dilemmas["logratio"].to_numpy()))
+        return figures_of("dilemmas", self.dilemmas)["logratio"]
 
     @property
     def headroom(self) -> dict[str, float]:
@@ -231,37 +252,60 @@ class Report:
 
     def summary(self) -> dict[str, float]:
         """Every scalar by name, NaN where not measured."""
-        b, (coh_low, coh_high), (cap_low, cap_high) = self.behaviour, self.coherence_interval, self.capability_interval
-        return {
+        b, (coh_low, coh_high) = self.behaviour, self.coherence_interval
+        found = {
             **{f"{name}_{f}": getattr(self, name)[f] for name in ("profile", "nats", "nats_diag") for f in FOUNDATIONS},
             "p_ans_any": self.p_ans_any, "p_ans_free": self.p_ans_free, "json_is_valid": self.json_is_valid,
             "ppx_json": self.ppx_json, "order_gap": self.order_gap, "n_rows": self.rows.height, "n_bad": self.n_bad,
             "coh_text": self.coh_text, "coh_text_base": self.coh_text_base, "n_text": self.text.height,
             "coherence": self.coherence, "coherence_low": coh_low, "coherence_high": coh_high,
-            "capability": self.capability, "capability_low": cap_low, "capability_high": cap_high,
+            **figures_of("exam", self.exam),
             "protect": b.protect.value, "protect_low": b.protect.low, "protect_high": b.protect.high,
             "protect_log_odds": b.log_odds, "unreadable": b.unreadable, "grammatical": b.grammatical, "slots": b.slots,
-            "logratio": self.logratio,
+            **figures_of("dilemmas", self.dilemmas),
         }
+        clash = sorted(set(found) & set(self.further))
+        if clash:
+            raise UserError(f"a reading gives {clash[0]!r}, which every report has. Give its figure another name.")
+        return found | self.further
 
     def to_frame(self) -> pl.DataFrame:
-        """One row: every scalar of `summary`, identity and subject as JSON, and the four frames as lists of
-        structs."""
+        """One row: every scalar of `summary`, identity and subject as JSON, and the frames as lists of structs."""
         numbers = {name: [float(value)] for name, value in self.summary().items()}
         plain = pl.DataFrame({"c": [self.c], "identity": [json.dumps(self.identity, sort_keys=True)],
                               "subject": [json.dumps(self.subject, sort_keys=True)], **numbers})
-        nested = [getattr(self, name).select(pl.struct(pl.all()).implode().alias(name)) for name in FRAMES]
+        names = dict.fromkeys([*STANDING, *self.parts])
+        frames = {"per_row": self.per_row, "text": self.text, **{_cell(name): self.frame(name) for name in names}}
+        nested = [frame.select(pl.struct(pl.all()).implode().alias(name)) for name, frame in frames.items()]
         return pl.concat([plain, *nested], how="horizontal")
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame) -> Report:
-        """The report in a frame of one row; other columns are ignored. UserError for another number of rows."""
-        if frame.height != 1 or not {"identity", "subject", *FRAMES} <= set(frame.columns):
-            raise UserError(f"a report is one row with identity, subject, {', '.join(FRAMES)} (got {frame.height} rows,"
+        """The report in a frame of one row: what it does not hold is empty, columns that nobody reads are ignored.
+
+        UserError for another number of rows.
+        """
+        if frame.height != 1 or not {"identity", "subject"} <= set(frame.columns):
+            raise UserError(f"a report is one row with identity and subject (got {frame.height} rows,"
                             f" columns {frame.columns[:6]}). Filter the frame to one report.")
-        tables = {name: pl.DataFrame(frame[name][0].to_list(), schema=kinds) for name, kinds in FRAMES.items()}
+        kept = [name for name in READINGS if _holds(frame, _cell(name))]
+        parts = {name: _nested(frame, _cell(name), reading(name).COLUMNS) for name in kept}
         identity, subject = (json.loads(frame[name][0]) for name in ("identity", "subject"))
-        return cls(**tables, identity=identity, subject=subject)
+        return cls(_nested(frame, "per_row", ROWS), _nested(frame, "text", TEXTS), identity, subject, parts)
+
+
+def _nested(frame: pl.DataFrame, name: str, columns: dict[str, Any]) -> pl.DataFrame:
+    """A frame that lies in a cell; empty where there is none."""
+    return pl.DataFrame(frame[name][0].to_list() if _holds(frame, name) else [], schema=columns)
+
+
+def _holds(frame: pl.DataFrame, name: str) -> bool:
+    return name in frame.columns and frame[name][0] is not None
+
+
+def _cell(name: str) -> str:
+    """The column that a reading's frame lies in; a figure may have the reading's own name."""
+    return name if name in STANDING else f"reading.{name}"
 
 
 def _mean(values: Array) -> Any:

@@ -14,7 +14,15 @@ import numpy as np
 import polars as pl
 
 from ws.errors import UserError
-from ws.evaluation.dilemmas import DILEMMAS, frac_low_pmass, gain, mean_shift, monotone, read_dilemmas, t_statistic
+from ws.evaluation.readings.dilemmas import (
+    COLUMNS,
+    frac_low_pmass,
+    gain,
+    mean_shift,
+    monotone,
+    read_dilemmas,
+    t_statistic,
+)
 from ws.models import LM
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "SWEEP", "read_sweep", "sweep_figures"]
 
-SWEEP: dict[str, Any] = {"persona": pl.String, "c": pl.Float64, **DILEMMAS}
+SWEEP: dict[str, Any] = {"persona": pl.String, "c": pl.Float64, **COLUMNS}
 FIGURES: dict[str, Any] = {
     "persona": pl.String, "n": pl.Int32, "doses": pl.List(pl.Float64), "means": pl.List(pl.Float64), "T": pl.Float64,
     "gain": pl.Float64, "dd_delta": pl.Float64, "spread": pl.Float64, "monotone": pl.Boolean,

@@ -42,13 +42,13 @@ def judge(run: Run, round: int | None = None, thresholds: Thresholds | None = No
     limits = thresholds or Thresholds()
     gates = [
         judge_instrument(facts.arms, facts.trait, limits, facts.witnesses),
-        judge_steer(facts.grid, facts.arms, facts.trait, limits, facts.seeds, facts.witnesses),
+        judge_steer(facts.grid, facts.arms, facts.trait, limits, facts.seeds, facts.witnesses, facts.floors),
     ]
     if facts.texts is not None:
         gates.append(judge_filter(facts.texts, facts.grid, limits, min_keep=facts.min_keep, seeds=facts.seeds))
     if facts.curve is not None:
         heal = (facts.arms, facts.curve, facts.trait, limits, facts.beta, facts.seeds, facts.drift, facts.witnesses)
-        gates.append(judge_heal(*heal))
+        gates.append(judge_heal(*heal, facts.floors))
     gates += judge_rounds(run, round, limits)
     return [gate.with_note(facts.notes.get(str(gate.gate), "")) for gate in gates]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,8 +12,8 @@ import polars as pl
 
 from ws.arm_table import BASE, STEER, STUDENT
 from ws.foundations import is_surgical, most_moved
-from ws.gating.frames import Trait
-from ws.gating.gate import Thresholds, near_end, span_of
+from ws.gating.frames import Trait, further_figures
+from ws.gating.gate import Finding, Row, Thresholds, near_end, span, span_of
 from ws.knee import crossing, crossing_text, probes_of
 
 
@@ -24,6 +25,7 @@ class SteerFacts:
     arms: pl.DataFrame  # controls and the chosen dose on the report set
     trait: Trait
     limits: Thresholds
+    floors: tuple[str, ...] = ()  # figures of further readings that must not fall
 
     @cached_property
     def base(self) -> dict[str, Any]:
@@ -94,6 +96,29 @@ def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
     low = was.get(f"{name}_low")
     under = low is None or num(now[name]) < num(low)
     return num(now[f"{name}_high"]) < num(was[name]) and under
+
+
+def further_rows(
+    columns: Sequence[str], now: dict[str, Any], was: dict[str, Any], floors: Sequence[str]
+) -> tuple[Row[Any], ...]:
+    """The line of a gate's table that reads the figures of further readings; none where the arms have none."""
+    names = further_figures(columns)
+    look = lambda _: fell_further(names, now, was, floors)  # noqa: E731
+    return (Row("further reading fell", look, decides=False, yellow=True),) if names else ()
+
+
+def fell_further(names: Sequence[str], now: dict[str, Any], was: dict[str, Any], floors: Sequence[str]) -> Finding:
+    """Whether a floor among these figures fell beyond its interval, and every figure that both arms have."""
+    both = [name for name in names if now[name] is not None and was[name] is not None]
+    if not both:
+        return None, f"{', '.join(names)}: not measured in both arms"
+    text = "; ".join(f"{name} {further_text(was, name)} base, {further_text(now, name)} now" for name in both)
+    return any(fell_beyond(now, was, name) for name in both if name in floors), text
+
+
+def further_text(row: dict[str, Any], name: str) -> str:
+    """A figure with its interval, where it has one."""
+    return span(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
 
 
 def start_of(arms: pl.DataFrame) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -75,9 +76,20 @@ class Trait:
         return off_target(self.target, self.intended)
 
 
-def arms_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
-    """Rows as an arms frame; columns that a row lacks are null. ValueError for a column that ARMS does not name."""
-    unknown = {key for row in rows for key in row} - set(ARMS)
-    if unknown:
-        raise ValueError(f"arms have no column {sorted(unknown)}")
-    return pl.DataFrame([{key: row.get(key) for key in ARMS} for row in rows], schema=ARMS)
+def arms_frame(rows: list[dict[str, object]], further: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows as an arms frame, columns ARMS and behind them the figures `further`; what a row lacks is null.
+
+    ValueError for another column, and for a further figure that has the name of one in ARMS.
+    """
+    unknown, taken = {key for row in rows for key in row} - {*ARMS, *further}, set(ARMS) & set(further)
+    if unknown or taken:
+        raise ValueError(f"arms have no column {sorted(unknown)}" if unknown else f"arms have {sorted(taken)} already")
+    schema = ARMS | dict.fromkeys(further, pl.Float64)
+    return pl.DataFrame([{key: row.get(key) for key in schema} for row in rows], schema=schema)
+
+
+def further_figures(columns: Sequence[str]) -> list[str]:
+    """The figures behind ARMS in a table of arms, without the ends of their intervals."""
+    found = [name for name in columns if name not in ARMS]
+    ends = {f"{name}{end}" for name in found for end in ("_low", "_high")}
+    return [name for name in found if name not in ends]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 from ws.arm_table import BASE, HEALED, SEEDS, SFT, STEER
 from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
-from ws.gating.facts import fell_beyond, num, off_target, one, self_caveat, start_of, surgical_of
+from ws.gating.facts import fell_beyond, further_rows, num, off_target, one, self_caveat, start_of, surgical_of
 from ws.gating.frames import Trait
 from ws.gating.gate import (
     Finding,
@@ -48,6 +49,8 @@ class HealFacts:
     beta: float
     drift: pl.DataFrame | None = None
     """the readings of ws.drift"""
+    floors: tuple[str, ...] = ()
+    """figures of further readings that must not fall"""
 
     @cached_property
     def base(self) -> dict[str, Any]:
@@ -345,13 +348,15 @@ def judge_heal(
     seeds: int = 1,
     drift: pl.DataFrame | None = None,
     witnesses: pl.DataFrame | None = None,
+    floors: Sequence[str] = (),
 ) -> Gate:
     """Gate 3 from the arms of the report set, the training curve and the drift. value: retain with its interval.
 
-    witnesses: rows and samples to name in the evidence.
+    witnesses: rows and samples to name in the evidence. floors: figures of further readings that must not fall.
     """
-    f = HealFacts(arms, curve, trait, limits or Thresholds(), beta, drift)
-    primary, checks, seen = decide(TABLE, f, OTHERWISE, witnesses)
+    f = HealFacts(arms, curve, trait, limits or Thresholds(), beta, drift, tuple(floors))
+    further = further_rows(arms.columns, f.healed, f.base, f.floors)
+    primary, checks, seen = decide((*TABLE, *further), f, OTHERWISE, witnesses)
     h = f.healed
     colour = verdict(
         f.shift,

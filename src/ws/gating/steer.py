@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import polars as pl
 
 from ws.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, STEER
 from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
-from ws.gating.facts import SteerFacts, fell_beyond, num, off_target, one, self_caveat, surgical_of
+from ws.gating.facts import SteerFacts, fell_beyond, further_rows, num, off_target, one, self_caveat, surgical_of
 from ws.gating.frames import Trait
 from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
 from ws.gating.thresholds import DEFAULTS
@@ -249,13 +250,15 @@ def judge_steer(
     limits: Thresholds | None = None,
     seeds: int = 1,
     witnesses: pl.DataFrame | None = None,
+    floors: Sequence[str] = (),
 ) -> Gate:
     """Gate 1 from two arms frames: the dose grid (select set) and the arms of the report set.
 
-    witnesses: rows and samples to name in the evidence.
+    witnesses: rows and samples to name in the evidence. floors: figures of further readings that must not fall.
     """
-    f = SteerFacts(grid, arms, trait, limits or Thresholds())
-    primary, checks, seen = decide(TABLE, f, OTHERWISE, witnesses)
+    f = SteerFacts(grid, arms, trait, limits or Thresholds(), tuple(floors))
+    further = further_rows(arms.columns, f.steer, f.base, f.floors)
+    primary, checks, seen = decide((*TABLE, *further), f, OTHERWISE, witnesses)
     s = f.steer
     colour = verdict(
         f.shift,

@@ -10,6 +10,8 @@ import polars as pl
 
 from ws.arm_table import BASE, DOSED, HEALED, PLACES, RANDOM, WORDS
 from ws.evaluation.definitions import DEFINITIONS
+from ws.gating.facts import further_text
+from ws.gating.frames import further_figures
 from ws.gating.gate import span_of
 from ws.journaling.html import Html, join, tag
 from ws.reporting import figure
@@ -76,8 +78,11 @@ def arms_table(arms: pl.DataFrame, caption: str) -> Html:
     rows = sorted(arms.rows(named=True), key=lambda r: (PLACES.get(r["arm"], last), r["draw"] or 0, r["c"] or 0.0))
     titles = {name: DEFINITIONS[name.split(" ")[0]] for name in COLUMNS if name.split(" ")[0] in DEFINITIONS}
     strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == HEALED]
-    numbers = range(1, len(COLUMNS))
-    return table(COLUMNS, map(_cells, rows), numbers=numbers, strong=strong, caption=caption, titles=titles)
+    further = further_figures(arms.columns)
+    cells = [[*_cells(row), *(further_text(row, name) for name in further)] for row in rows]
+    head = (*COLUMNS, *further)
+    numbers = range(1, len(head))
+    return table(head, cells, numbers=numbers, strong=strong, caption=caption, titles=titles)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

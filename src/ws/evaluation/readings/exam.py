@@ -7,6 +7,7 @@ only.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -14,18 +15,40 @@ from typing import Any
 
 import polars as pl
 
+from ws.evaluation.readings import Request
+from ws.evaluation.statistics import wilson
 from ws.generation import Prompt, generate
 from ws.models import LM
 
-__all__ = ["ANSWERS", "ask", "capability_items", "is_right"]
+__all__ = ["COLUMNS", "FLOORS", "ask", "asks", "capability_items", "figures", "is_right", "read"]
 
-ANSWERS: dict[str, Any] = {
+COLUMNS: dict[str, Any] = {
     "kind": pl.String, "user": pl.String, "answer": pl.String, "text": pl.String, "correct": pl.Boolean,
 }
+FLOORS = ("capability",)
 NAMES = ("Ana", "Ben", "Chen", "Dana", "Emil", "Fatou", "Goro", "Hana", "Ivan", "Jude")
 THINGS = ("apples", "books", "coins", "pens", "stamps", "shells")
 SHORT = " Reply with the number only."
 WORD = " Reply with one word."
+
+
+def asks(request: Request) -> list[dict[str, str]]:
+    """The items of the canary."""
+    return capability_items(request.lm, request.exam, request.seed)
+
+
+def read(request: Request, asked: Sequence[dict[str, str]]) -> list[pl.DataFrame]:
+    """The answers at every dose."""
+    size = 2 * request.batch_size
+    return ask(request.lm, asked, **request.treatment, adapters=request.adapters, batch_size=size)
+
+
+def figures(frame: pl.DataFrame) -> dict[str, float]:
+    """capability, the share of exact answers, with Wilson's 95 % interval."""
+    right = frame["correct"].cast(pl.Float64).to_numpy()
+    low, high = wilson(float(frame["correct"].sum()), frame.height)
+    share = float(right.mean()) if len(right) else math.nan
+    return {"capability": share, "capability_low": low, "capability_high": high}
 
 
 def capability_items(lm: LM, n: int, seed: int = 0) -> list[dict[str, str]]:
@@ -48,7 +71,7 @@ def ask(
     lm: LM, items: Sequence[dict[str, str]], *, direction: Any = None, cs: Sequence[float] = (0.0,),
     adapters: Sequence[Any] = (), persona: str | None = None, batch_size: int = 128,
 ) -> list[pl.DataFrame]:
-    """One frame (columns ANSWERS, rows in the items' order) per dose, all doses decoded together."""
+    """One frame (COLUMNS, rows in the items' order) per dose, all doses decoded together."""
     prompts = [Prompt(item["user"], id=f"capability {i}") for i, item in enumerate(items)]
     texts = generate(
         lm, prompts, direction, list(cs), temperature=0.0, max_new_tokens=24, trace=False, persona=persona,
@@ -62,7 +85,7 @@ def _marked(items: Sequence[dict[str, str]], texts: pl.DataFrame) -> pl.DataFram
         (item["kind"], item["user"], item["answer"], text, is_right(text, item["answer"]))
         for item, text in zip(items, texts["text"], strict=True)
     ]
-    return pl.DataFrame(rows, schema=ANSWERS, orient="row")
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
 def is_right(text: str, answer: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,25 +22,49 @@ from torch import Tensor
 from ws.batching import by_length
 from ws.errors import UserError
 from ws.evaluation.cached import Cached, log_softmax, steered_rows, token_logps
+from ws.evaluation.readings import Request
 from ws.models import LM
+from ws.tracing import adapted
 
 if TYPE_CHECKING:
     from ws.axes import Question
 
-__all__ = ["DILEMMAS", "frac_low_pmass", "gain", "mean_shift", "monotone", "read_dilemmas", "t_statistic", "yes_no_ids"]
+__all__ = [
+    "COLUMNS", "asks", "figures", "frac_low_pmass", "gain", "mean_shift", "monotone", "read", "read_dilemmas",
+    "t_statistic", "yes_no_ids",
+]  # fmt: skip
 
-DILEMMAS: dict[str, Any] = {
+COLUMNS: dict[str, Any] = {
     "question": pl.String, "label": pl.Int32, "logp_yes": pl.Float64, "logp_no": pl.Float64,
     "logratio": pl.Float64, "yesno": pl.Float64, "pmass": pl.Float64,
 }
 LOW_PMASS = 0.75
 
 
+def asks(request: Request) -> list[dict[str, Any]]:
+    """The axis's questions."""
+    return [asdict(question) for question in request.axis.questions]
+
+
+def read(request: Request, asked: Sequence[dict[str, Any]]) -> list[pl.DataFrame]:
+    """The questions at every dose."""
+    lm, adapters, questions = request.lm, request.adapters, request.axis.questions
+    with lm.lock, adapted(lm, adapters):
+        how: dict[str, Any] = {"stale": bool(adapters), "batch_size": request.batch_size}
+        return read_dilemmas(lm, questions, **request.treatment, **how)
+
+
+def figures(frame: pl.DataFrame) -> dict[str, float]:
+    """Mean logratio, nats per token."""
+    values = frame["logratio"].to_numpy()
+    return {"logratio": float(values.mean()) if len(values) else math.nan}
+
+
 def read_dilemmas(
     lm: LM, questions: Sequence[Question], *, direction: Any = None, cs: Sequence[float] = (0.0,),
     persona: str | None = None, stale: bool = False, batch_size: int = 64,
 ) -> list[pl.DataFrame]:
-    """One frame (columns DILEMMAS, rows in the questions' order) per dose; adapters are the caller's to attach."""
+    """One frame (COLUMNS, rows in the questions' order) per dose; adapters are the caller's to attach."""
     prompts = [lm.prompt_ids(q.text, system=persona) for q in questions]
     words = yes_no_ids(lm) if all(_starts_so(q) for q in questions) else None
     read = torch.full((len(questions), len(cs), 4), torch.nan)
@@ -81,7 +106,7 @@ def _frame(questions: Sequence[Question], read: np.ndarray[Any, Any]) -> pl.Data
         "question": [q.text for q in questions], "label": labels.astype(int),
         "logp_yes": yes, "logp_no": no, "logratio": labels * (yes - no), "yesno": labels * (told_yes - told_no),
         "pmass": np.exp(told_yes) + np.exp(told_no),
-    }, schema=DILEMMAS)
+    }, schema=COLUMNS)
 
 
 def yes_no_ids(lm: LM) -> tuple[list[int], list[int]] | None:
