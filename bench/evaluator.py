@@ -24,6 +24,7 @@ from ws.axes import FOUNDATIONS
 from ws.evaluation.items import ItemSet, load_items
 from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import read_vignettes
+from ws.model_recipe import recipe_of
 from ws.models import LM, load_model
 
 
@@ -59,7 +60,8 @@ def main() -> None:
     options.add_argument("--think", type=int, default=64)
     options.add_argument("--batch", type=int, default=64)
     args = options.parse_args()
-    lm, items = random_model(args.random) if args.random else (load_model("mini"), load_items("standard", mini=True))
+    mini = recipe_of("mini")
+    lm, items = random_model(args.random) if args.random else (load_model("mini"), load_items("standard", mini))
     reading = Reading(think=args.think, samples=1, batch_size=args.batch, json=False)
     print(f"{lm.name}, {len(items.items)} items x 2 orders, think {args.think}")
     for run in range(args.runs):

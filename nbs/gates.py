@@ -171,7 +171,7 @@ def _(band, run, subject):
         value=views.nearest(link().get("c"), _steps, views.usual_dose(run, _steps)),
         label="coefficient c",
         full_width=True,
-        debounce=subject.model != "mini",
+        debounce=not subject.recipe.instant,
     )
     mo.sidebar([c, mo.Html(charts.band_chart(band, _steps[-1]))])
     return (c,)
@@ -316,7 +316,7 @@ def _(own, prompt, surprise):
 def _(access, c, own, prompt, run, seed, subject, surprise):
     try:
         _asked = access.check_prompt(own.value) if own.value.strip() else prompt.value
-        _near = None if subject.model == "mini" else views.near_sample(run, _asked, c.value, seed.value)
+        _near = None if subject.recipe.instant else views.near_sample(run, _asked, c.value, seed.value)
         if _near is not None:
             mo.output.replace(mo.Html(views.sample_cards(subject.model, _near)))
         samples = views.sample(subject, _asked, c.value, seed.value, run, views.tokens_of(access, subject.model))

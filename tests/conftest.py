@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.tiny import ARCHS, tiny_lm
-from ws.loading import MINI
+from ws.model_recipe import MINI, weights_of
 from ws.models import LM, load_model
 
 
@@ -31,6 +31,7 @@ def arch_lm(request: pytest.FixtureRequest) -> LM:
 @pytest.fixture(scope="session")
 def mini() -> LM:
     """The embedded model, once its weights exist."""
-    if not (MINI / "model.safetensors").is_file():
-        pytest.skip(f"THE EMBEDDED MODEL IS MISSING: no weights in {MINI}")
+    weights = weights_of(MINI)
+    if weights is None or not (weights / "model.safetensors").is_file():
+        pytest.skip(f"THE EMBEDDED MODEL IS MISSING: no weights in {weights}")
     return load_model("mini", device="cpu")

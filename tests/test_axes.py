@@ -18,13 +18,14 @@ from ws import axes
 from ws.axes import FOUNDATIONS, Axis, Context, Question, load_axis, shipped_axes, shipped_pools, text_key
 from ws.axisfiles import DATA, item_keys
 from ws.errors import UserError
+from ws.model_recipe import OTHER, recipe_of
 
 SHIPPED = (
     "authority_over_principle", "care_over_authority", "fairness_over_loyalty", "honesty", "liberty_over_sanctity",
     "principle_over_authority", "warmth",
 )  # fmt: skip
-ANY: Any = SimpleNamespace(is_mini=False, name="some/model")
-MINI: Any = SimpleNamespace(is_mini=True, name="mini")
+ANY: Any = SimpleNamespace(recipe=OTHER, name="some/model")
+MINI: Any = SimpleNamespace(recipe=recipe_of("mini"), name="mini")
 
 
 def words(text: str) -> list[str]:

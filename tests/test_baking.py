@@ -31,7 +31,7 @@ def test_a_baked_model_is_a_model_of_its_own(tiny: LM) -> None:
     adapter = made(tiny)
     baked = bake(tiny, [adapter])
     assert baked.fingerprint != tiny.fingerprint and bake(tiny, [adapter]).fingerprint == baked.fingerprint
-    assert baked.name.startswith("tiny-qwen3+") and baked.is_mini == tiny.is_mini and baked.lock is not tiny.lock
+    assert baked.name.startswith("tiny-qwen3+") and baked.recipe == tiny.recipe and baked.lock is not tiny.lock
     before = logits(tiny)
     with torch.no_grad():
         for p in baked.model.parameters():

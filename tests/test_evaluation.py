@@ -34,6 +34,7 @@ from ws.evaluation.readings.exam import capability_items, is_right
 from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import read_vignettes
 from ws.mini.reading import Reading as Read
+from ws.model_recipe import MINI, OTHER, ModelRecipe
 from ws.models import LM
 from ws.steering import steered
 
@@ -102,14 +103,14 @@ def test_missing_files_and_names_say_what_there_is(tmp_path: Path) -> None:
         load_items(written(tmp_path, ""))
 
 
-@pytest.mark.parametrize("mini", [False, True])
-def test_shipped_sets_load_and_hold_every_condition(mini: bool) -> None:
-    assert shipped_items(mini) == ["conflict", "standard"]
-    standard, conflict = (load_items(name, mini=mini) for name in ("standard", "conflict"))
+@pytest.mark.parametrize("recipe", [OTHER, MINI], ids=["other", "mini"])
+def test_shipped_sets_load_and_hold_every_condition(recipe: ModelRecipe) -> None:
+    assert shipped_items(recipe.words) == ["conflict", "standard"]
+    standard, conflict = (load_items(name, recipe) for name in ("standard", "conflict"))
     assert len(standard.items) >= 132 and list(standard.counts) == list(FOUNDATIONS)
     assert all({"Care", "Authority"} == set(item.cues) for item in conflict.items)
     assert all(len(item.texts) == 2 for item in (*standard.items, *conflict.items))
-    assert load_items(mini=mini).name.endswith("conflict" if mini else "standard")
+    assert load_items(recipe=recipe).name.endswith("conflict" if recipe is MINI else "standard")
 
 
 def test_subsets_are_stratified_and_no_head_slice() -> None:
@@ -264,8 +265,8 @@ def test_choosing_and_reporting_use_other_items_and_prompts(tiny: LM, axis: Axis
     assert set(select.text["prompt"]) <= set(axis.select) and set(report.text["prompt"]) <= set(axis.probes)
 
 
-def test_the_embedded_model_thinks_beside_its_headline(tiny: LM, axis: Axis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(evaluator.THINK, False, (0, 2))
+def test_the_embedded_model_thinks_beside_its_headline(axis: Axis) -> None:
+    tiny = replace(tiny_lm("qwen3"), recipe=replace(OTHER, think=(0, 2)))
     full = ws.evaluate(tiny, axis, items=items(), texts=4, think_samples=2, **SHORT)
     assert full.identity["think"] == 0 and sorted(set(full.per_row["think"])) == [0, 2] and full.rows.height == 7
     assert full.at_think(2).rows["json_valid"].is_nan().all() and full.at_think(2).nats["Care"] != full.nats["Care"]
@@ -435,7 +436,7 @@ def test_the_embedded_models_replies_are_read_by_rule(tiny: LM, monkeypatch: pyt
     sides = {"stay": Read("Care", 1.0, 1.0), "obey": Read("Authority", 0.5, None), "zxq": Read(None, 0.0, None)}
     monkeypatch.setattr("ws.mini.reading.read", lambda _, text: sides[text])
     frame = pl.DataFrame({"prompt": ["The boss is cruel."] * 3, "text": list(sides)})
-    read = read_behaviour(replace(tiny, is_mini=True), frame, ws.load_axis("care_over_authority"))
+    read = read_behaviour(replace(tiny, recipe=MINI), frame, ws.load_axis("care_over_authority"))
     assert read["protects"].to_list() == [True, False, None] and read["slots"].to_list() == [1.0, None, None]
     assert (behaviour_of(read).protect.value, behaviour_of(read).grammatical) == (0.5, 0.5)
 
@@ -508,7 +509,7 @@ def test_a_missing_backend_names_the_command(tiny: LM, axis: Axis) -> None:
 def test_an_installed_backend_is_the_default_where_it_can_serve(tiny: LM) -> None:
     assert backend_of(tiny, None, whole=True) == External("tinymfv")
     assert backend_of(tiny, None, whole=False) == Builtin() == backend_of(tiny, "builtin", whole=True)
-    assert backend_of(replace(tiny, is_mini=True), None, whole=True) == Builtin()
+    assert backend_of(replace(tiny, recipe=MINI), None, whole=True) == Builtin()
     with pytest.raises(UserError, match="as a whole"):
         backend_of(tiny, "tinymfv", whole=False)
 

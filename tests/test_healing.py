@@ -25,6 +25,7 @@ from ws.errors import Cancelled, UserError
 from ws.families import FAMILIES
 from ws.healing import HealConfig, heal
 from ws.lessons import lessons, split
+from ws.model_recipe import MINI
 from ws.models import LM
 from ws.names import known_names
 from ws.student import Plan, Student
@@ -469,7 +470,7 @@ def test_fused_experts_are_refused() -> None:
 
 
 def test_recipes(tiny: LM) -> None:
-    small = HealConfig().resolved(dataclasses.replace(tiny, is_mini=True))
+    small = HealConfig().resolved(dataclasses.replace(tiny, recipe=MINI))
     assert (small.rank, small.alpha, small.lr, small.epochs, small.batch) == (8, 16, 5e-3, 6, 12)
     assert (small.tau, small.beta, small.depth, small.checkpoint) == (0.3, 0.3, (0.0, 1.0), False)
     large = HealConfig(rank=7).resolved(tiny)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import Qwen3ForCausalLM
 
-from ws.loading import MINI
 from ws.mini import corpus, tokens, training
+from ws.model_recipe import MINI, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,8 @@ def test_the_corpus_is_a_function_of_its_seed() -> None:
 
 def test_the_shipped_weights_are_small_and_name_this_corpus() -> None:
     """A changed grammar needs a new training, or its items no longer mean what the model learned."""
-    recipe = json.loads((MINI / "recipe.json").read_text())
+    weights = weights_of(MINI)
+    assert weights is not None
+    recipe = json.loads((weights / "recipe.json").read_text())
     assert recipe["corpus"] == corpus.corpus_hash()
-    assert (MINI / "model.safetensors").stat().st_size < 8e6
+    assert (weights / "model.safetensors").stat().st_size < 8e6

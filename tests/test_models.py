@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -25,6 +26,7 @@ from ws import loading
 from ws.anatomy import find_blocks, fingerprint_of, fused_experts
 from ws.chat import chat_of
 from ws.errors import UserError
+from ws.model_recipe import MINI, OTHER, RECIPES
 from ws.models import LM, check_length, load_model, positions, refuse_moe, unload_models, wrap_model
 
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -434,15 +436,15 @@ def test_devices_and_dtypes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_embedded_model_is_the_default_and_loads_quietly(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loading, "MINI", folder)
+    monkeypatch.setitem(RECIPES, "mini", replace(MINI, folder=str(folder)))
     capfd.readouterr()
     lm = load_model(device="cpu")
-    assert lm.is_mini and lm.name == "mini" and capfd.readouterr().err == ""
-    assert not load_model(folder, device="cpu").is_mini
+    assert lm.recipe.package and lm.name == "mini" and capfd.readouterr().err == ""
+    assert load_model(folder, device="cpu").recipe == OTHER
 
 
 def test_embedded_model(mini: LM) -> None:
-    assert mini.is_mini and mini.dtype == torch.float32 and mini.forms == ("closed", "open")
+    assert mini.recipe == MINI and mini.dtype == torch.float32 and mini.forms == ("closed", "open")
     assert load_model(device="cpu") is load_model("mini", device="cpu")
     assert load_model(device="cpu").fingerprint == mini.fingerprint
     tail = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
@@ -541,7 +543,7 @@ def test_settings_that_are_unknown(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_embedded_weights_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "MINI", tmp_path / "weights")
+    monkeypatch.setitem(RECIPES, "mini", replace(MINI, folder=str(tmp_path / "weights")))
     with pytest.raises(UserError, match="the embedded model's weights are missing"):
         load_model("mini", device="cpu", dtype="float64")
 

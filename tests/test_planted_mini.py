@@ -28,6 +28,7 @@ from ws.gating import Gate, Trait, judge_filter, judge_heal, judge_instrument, j
 from ws.gating.facts import num
 from ws.gating.frames import ROUNDS
 from ws.generation import SCHEMA
+from ws.model_recipe import MINI
 from ws.models import LM
 
 pytestmark = pytest.mark.slow
@@ -173,7 +174,7 @@ def test_instrument_is_sane_and_unpaired_rows_are_named(lab: Lab) -> None:
 
 def test_a_head_slice_makes_a_no_op_look_like_a_shift(lab: Lab) -> None:
     """The first rows of the standard set are all Care: the untouched base answers Care there and not on the set."""
-    whole = load_items("standard", mini=True)
+    whole = load_items("standard", MINI)
     head = ItemSet(whole.name, whole.items[:24])
     assert {item.foundation for item in head.items} == {"Care"}
     conflict = {"cues": ["Care", "Authority"]}  # what lets a lopsided set pass: items that say so

@@ -11,6 +11,7 @@ import pytest
 from tests.test_vignettes import direction
 from ws.errors import UserError
 from ws.evaluation.tasks import TASKS, run_tasks
+from ws.model_recipe import MINI
 from ws.models import LM
 
 STUB = """
@@ -69,6 +70,6 @@ def test_results_become_rows_under_the_treatment(tiny: LM) -> None:
 def test_what_does_not_fit_is_the_users_error(tiny: LM) -> None:
     with pytest.raises(UserError, match=r"refuses \['unknown'\].*lm-eval ls tasks"):
         run_tasks(tiny, ["unknown"])
-    for lm, tasks in ((replace(tiny, is_mini=True), ["one"]), (tiny, [])):
+    for lm, tasks in ((replace(tiny, recipe=MINI), ["one"]), (tiny, [])):
         with pytest.raises(UserError, match="real models, by name"):
             run_tasks(lm, tasks)

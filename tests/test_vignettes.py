@@ -31,6 +31,7 @@ from ws.evaluation.readings.dilemmas import (
 from ws.evaluation.slots import ORDERS, Reading, SlotReader
 from ws.evaluation.vignettes import ROWS, read_vignettes
 from ws.evaluation.wording import Wording, wording_of
+from ws.model_recipe import MINI
 from ws.models import LM
 from ws.sampling import choose
 from ws.steering import steered
@@ -217,7 +218,7 @@ def test_json_is_valid_only_where_it_closes_with_a_label() -> None:
 
 
 def test_the_embedded_model_is_asked_in_the_words_of_its_corpus(tiny: LM) -> None:
-    wording = wording_of(replace(tiny, is_mini=True))
+    wording = wording_of(replace(tiny, recipe=MINI))
     assert wording.user("You see it.", FOUNDATIONS[:2]) == "You see it.\nWhat is wrong here?\ncare\nfairness"
     assert wording.labels["SocialNorms"] == "norms" and wording.is_valid('norms"}')
 
@@ -235,7 +236,7 @@ def test_a_greedy_continuation_that_closes_is_counted(tiny: LM, monkeypatch: pyt
 def test_a_continuation_goes_on_until_nothing_that_follows_can_change_it(
     tiny: LM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for wording, whole in ((wording_of(tiny), 'Care"}'), (wording_of(replace(tiny, is_mini=True)), "norms\n")):
+    for wording, whole in ((wording_of(tiny), 'Care"}'), (wording_of(replace(tiny, recipe=MINI)), "norms\n")):
         assert [wording.is_closed(whole[:n]) for n in range(len(whole) + 1)] == [False] * len(whole) + [True]
     monkeypatch.setattr(  # half of the rows close at once, the others with their sixth token
         SlotReader, "_decode",

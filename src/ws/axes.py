@@ -12,7 +12,6 @@ then a free name, its sign is +1 (towards the positive pole), and it is judged b
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import re
@@ -38,13 +37,17 @@ from ws.axisfiles import (
     shipped_pools,
     text_key,
 )
-from ws.errors import UserError
+from ws.errors import UserError, near
 from ws.foundations import FOUNDATIONS
 
 if TYPE_CHECKING:
+    from ws.model_recipe import ModelRecipe
     from ws.models import LM
 
-__all__ = ["FOUNDATIONS", "Axis", "Context", "Question", "load_axis", "shipped_axes", "shipped_pools", "text_key"]
+__all__ = [
+    "FOUNDATIONS", "KINDS", "Axis", "Context", "Question", "check_axis", "is_axis_path", "load_axis", "shipped_axes",
+    "shipped_pools", "text_key",
+]  # fmt: skip
 
 REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
 OPTIONAL = ("title", "models", "narration", "questions", "neutral", "engineered")
@@ -97,7 +100,11 @@ class Axis:
 
     def on(self, lm: LM) -> Axis:
         """A shipped axis in the words written for this model, UserError where none are; your own axis as it is."""
-        wanted = "mini" if lm.is_mini else "any"
+        return self.written_for(lm.recipe, lm.name)
+
+    def written_for(self, recipe: ModelRecipe, model: str) -> Axis:
+        """As `on`, before the model of that name is loaded."""
+        wanted = recipe.words
         if wanted in self.models:
             return self
         variants = _variants(self.name)
@@ -106,7 +113,7 @@ class Axis:
             return fitting[0] if self in variants else self
         have = sorted({kind for axis in variants for kind in axis.models})
         raise UserError(
-            f"axis {self.name!r} is written for {', '.join(have)}; model {lm.name!r} needs {wanted!r}. "
+            f"axis {self.name!r} is written for {', '.join(have)}; model {model!r} needs {wanted!r}. "
             f"Axes for this model: {', '.join(shipped_axes(wanted)) or 'none'}; or give the path of your own axis file."
         )
 
@@ -127,17 +134,24 @@ class Axis:
 
 def load_axis(name_or_path: str | Path) -> Axis:
     """The axis of a shipped name, or of a TOML/JSON file; UserError says what is wrong and what to write instead."""
-    if isinstance(name_or_path, Path) or name_or_path.endswith((".toml", ".json")) or os.sep in name_or_path:
+    if is_axis_path(name_or_path):
         return _load_file(Path(name_or_path))
-    axis = next((axis for kind in KINDS if (axis := _shipped(name_or_path, kind))), None)
-    if axis is None:
-        near = difflib.get_close_matches(name_or_path, shipped_axes(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+    check_axis(name_or_path)
+    return next(axis for kind in KINDS if (axis := _shipped(str(name_or_path), kind)))
+
+
+def is_axis_path(source: str | Path) -> bool:
+    """Whether an axis is named by a path; else it is a name of the package."""
+    return isinstance(source, Path) or source.endswith((".toml", ".json")) or os.sep in source
+
+
+def check_axis(source: str | Path) -> None:
+    """UserError for a name that no shipped axis has. A path is not looked at: its file may have moved."""
+    if not is_axis_path(source) and source not in (known := shipped_axes()):
         raise UserError(
-            f"no shipped axis is called {name_or_path!r}.{hint} Shipped: {', '.join(shipped_axes())}; "
+            f"no shipped axis is called {source!r}.{near(str(source), known)} Shipped: {', '.join(known)}; "
             "or give the path of a .toml or .json file."
         )
-    return axis
 
 
 def shipped_axes(kind: str | None = None) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from ws.errors import UserError
 from ws.evaluation.readings import READINGS
 from ws.healing import HealConfig
+from ws.model_recipe import recipe_of
 from ws.names import Names, check_names
 
 __all__ = [
@@ -236,15 +237,25 @@ def real_default(model: str) -> RunConfig:
 
 
 def recipe_for(model: str, name: str | None = None) -> RunConfig:
-    """The recipe of that name for that model; None is "quick" for the embedded model, "real" for any other.
+    """The recipe of that name for that model; None is its own ("quick" for the embedded model, "real" for others).
 
     UserError for an unknown name.
     """
     recipes = {"quick": mini_quick, "full": mini_full, "real": lambda: real_default(model)}
-    name = name or ("quick" if model == "mini" else "real")
+    own = recipe_of(model)
+    name = name or own.run
     if name not in recipes:
         raise UserError(f"There is no recipe {name!r}. Recipes: {', '.join(recipes)}.")
-    return dataclasses.replace(recipes[name](), model=model)
+    config = dataclasses.replace(recipes[name](), model=model)
+    for setting, value in own.run_settings if name == own.run else ():
+        config = _with(config, setting.split("."), value)
+    return config
+
+
+def _with(config: Any, names: list[str], value: Any) -> Any:
+    """A configuration with another value at the end of a path of fields."""
+    name, *rest = names
+    return dataclasses.replace(config, **{name: _with(getattr(config, name), rest, value) if rest else value})
 
 
 def to_dict(config: Any) -> dict[str, Any]:

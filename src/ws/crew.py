@@ -30,6 +30,7 @@ from ws.axes import Axis, load_axis
 from ws.config import RunConfig
 from ws.errors import UserError
 from ws.evaluation.memory import share_bases
+from ws.model_recipe import recipe_of
 from ws.models import LM, load_configured
 from ws.progress import Event, Listener
 from ws.recording import RunFolder
@@ -46,9 +47,9 @@ TICK = 0.1  # seconds between two looks at progress and at the wish to stop
 
 
 def workers_for(config: RunConfig) -> int:
-    """How many processes suit: one per core where the embedded model runs on the CPU with one thread, else one."""
+    """How many processes suit: one per core where a small model runs on the CPU with one thread, else one."""
     on_cpu = config.device == "cpu" or (config.device is None and not torch.cuda.is_available())
-    small = config.model == "mini" and config.threads == 1
+    small = recipe_of(config.model).one_thread and config.threads == 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST, cores) if on_cpu and small else 1
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Cancelled", "UserError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["Cancelled", "UserError", "near"]
 
 
 class UserError(Exception):
@@ -11,3 +14,9 @@ class UserError(Exception):
 
 class Cancelled(Exception):
     """The user stopped a job between two steps: nothing is half done, the model is as it was."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """" Did you mean 'x'?" with the known name nearest to a misspelt one; empty where none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""

@@ -27,15 +27,13 @@ from ws.models import LM, check_length, positions
 from ws.steering import refuse_steered
 from ws.tracing import adapted
 
-__all__ = ["default_layers", "extract", "pairs_of", "stopped", "tag_states"]
-
-PAIRS_MINI, PAIRS = 64, 256
+__all__ = ["check_blocks", "default_layers", "extract", "pairs_of", "stopped", "tag_states"]
 
 
 def default_layers(lm: LM) -> tuple[int, ...]:
-    """Blocks whose outputs are steered: 0 to 3 of the embedded model's 6, else three in the middle 45-55 % of depth."""
-    if lm.is_mini:
-        return (0, 1, 2, 3)
+    """Blocks whose outputs are steered: the recipe's, else three in the middle 45-55 % of depth."""
+    if lm.recipe.blocks is not None:
+        return lm.recipe.blocks
     middle = {round(lm.n_layers * share) for share in (0.45, 0.5, 0.55)}
     if len(middle) < 3:
         middle = {lm.n_layers // 2 + i for i in (-1, 0, 1)}
@@ -65,7 +63,7 @@ def extract(
     if contrast not in ("pair", "base"):
         raise UserError(f"contrast must be 'pair' (against the negative pole) or 'base' (neutral), not {contrast!r}.")
     positive, negative = _systems(axis, contrast)
-    quota = pairs if pairs is not None else PAIRS_MINI if lm.is_mini else PAIRS
+    quota = pairs if pairs is not None else lm.recipe.pairs
     drawn = pairs_of(axis.contexts, positive, negative, quota)
     with lm.lock, adapted(lm, adapters):
         pos = _pole(lm, [(context, plus) for context, plus, _ in drawn], chosen, batch_size)
@@ -90,6 +88,12 @@ def pairs_of(
     return list(islice(walk(), max(quota, len(contexts))))
 
 
+def check_blocks(lm: LM, layers: Sequence[int]) -> None:
+    """UserError where there is no block, or one that the model does not have."""
+    if not layers or any(not 0 <= k < lm.n_layers for k in layers):
+        raise UserError(f"cannot read blocks {list(layers)} of {lm.name}, which has blocks 0 to {lm.n_layers - 1}.")
+
+
 def tag_states(
     lm: LM, rows: Sequence[Ids], layers: Sequence[int], batch_size: int = 64, heads: Sequence[int] | None = None
 ) -> dict[int, Tensor]:
@@ -97,9 +101,7 @@ def tag_states(
 
     heads: how many first tokens of each row are computed once for all rows of its batch that share them, all >= 1.
     """
-    outside = [k for k in layers if not 0 <= k < lm.n_layers]
-    if outside or not layers:
-        raise UserError(f"cannot read blocks {list(layers)} of {lm.name}, which has blocks 0 to {lm.n_layers - 1}.")
+    check_blocks(lm, layers)
     for row in rows:
         check_length(lm, row)
     cuts = list(heads) if heads is not None else [0] * len(rows)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -98,8 +98,8 @@ def generate(
     """n completions of every prompt at every dose, rows in the order prompts, doses, samples; columns: SCHEMA.
 
     c: one dose or several; left out it is 0, and 1 where `direction` is a list of pairs, whose c_i it multiplies.
-    temperature 0 is greedy; what is left out comes from the embedded model's defaults (temperature 1, 80 new tokens)
-    or the model's generation config (256 new tokens); never a repetition penalty. persona: system prompt of this arm.
+    temperature 0 is greedy; what is left out comes from the model's recipe (embedded: temperature 1, 80 new tokens;
+    others: their generation config, 256 new tokens); never a repetition penalty. persona: system prompt of this arm.
     form: of the template. trace=False leaves logp_base and kl_drift null. With `backtrack` two columns tell what it
     did: scale (the row's c was multiplied by it) and rollbacks. on_progress(rows done, rows).
     UserError: no prompt, a prompt too long, a dose without a direction, settings outside their range.
@@ -215,14 +215,8 @@ def _doses(direction: Steered | None, c: float | Sequence[float] | None) -> list
 def _settings(
     lm: LM, new: int | None, temperature: float | None, top_p: float | None, top_k: int | None
 ) -> dict[str, Any]:
-    """What was given, else the embedded model's defaults, else the model's own generation config."""
-    own = None if lm.is_mini else lm.model.generation_config
-    default = {
-        "max_new_tokens": 80 if lm.is_mini else 256,
-        "temperature": getattr(own, "temperature", None) or 1.0,
-        "top_p": getattr(own, "top_p", None) or 1.0,
-        "top_k": getattr(own, "top_k", None) or 0,
-    }
+    """What was given, else the model's own defaults."""
+    default = {"max_new_tokens": lm.recipe.new_tokens, **asdict(lm.sampling)}
     given = {"max_new_tokens": new, "temperature": temperature, "top_p": top_p, "top_k": top_k}
     return {**default, **{name: value for name, value in given.items() if value is not None}}
 

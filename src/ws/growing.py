@@ -33,8 +33,7 @@ class Growing:
         modules = {name: lm.model.get_submodule(name) for name in names}
         modules = {name: getattr(m, "base_layer", m) for name, m in modules.items()}
         self.peft = new_config(config.adapter, config.rank or 1, config.alpha or 1.0, modules)
-        # the embedded model is no hub id that PEFT could look up
-        self.peft.base_model_name_or_path = None if lm.is_mini else lm.name
+        self.peft.base_model_name_or_path = lm.name if lm.recipe.hub else None
         with _seeded(config.seed, lm.device):
             if self.family.principal:
                 live.add(ANCHOR, self.peft)

@@ -115,7 +115,7 @@ class HealConfig:
 
     def resolved(self, lm: LM) -> HealConfig:
         """With the model's recipe in every field that is None, except patience."""
-        recipe: dict[str, Any] = MINI if lm.is_mini else OTHERS
+        recipe = dataclasses.asdict(lm.recipe.heal)
         unset = {name: value for name, value in recipe.items() if getattr(self, name) is None}
         if self.checkpoint is None:
             unset["checkpoint"] = sum(p.numel() for p in lm.model.parameters()) > 1_000_000_000
@@ -126,10 +126,6 @@ class HealConfig:
         return (self.beta or 0.0) * (1 + round) ** self.beta_pow if holds(self.barrier) else 0.0
 
 
-MINI: dict[str, Any] = {"rank": 8, "alpha": 16.0, "lr": 5e-3, "batch": 12, "tau": 0.3, "beta": 0.3, "depth": (0.0, 1.0)}
-MINI |= {"targets": "attention"}  # replies alone carry more of the trait into the vignettes than with all weights
-OTHERS: dict[str, Any] = {"rank": 32, "alpha": 64.0, "lr": 1e-4, "batch": 6, "tau": 1.0, "beta": 0.2}
-OTHERS |= {"depth": (0.2, 0.8), "targets": "all"}
 
 
 def _check(config: HealConfig, name: str, holds: Callable[[Any], bool], rule: str) -> None:

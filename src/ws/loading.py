@@ -27,14 +27,12 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from ws.errors import UserError
+from ws.model_recipe import DTYPES, ModelRecipe, recipe_of, weights_of
 
 __all__ = ["Source", "read_model", "source_of"]
 
 T = TypeVar("T")
-MINI = Path(__file__).parent / "mini" / "weights"
 WAY_OUT = 'load_model("mini") needs no network, and a folder that save_pretrained wrote is loaded by its path.'
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-DTYPES |= {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Source:
 
     place: str
     local: bool
-    is_mini: bool
+    recipe: ModelRecipe
     device: str
     dtype: torch.dtype
     quantize: str | None
@@ -54,30 +52,31 @@ def source_of(
     name: str, device: str | torch.device | None, dtype: str | torch.dtype | None, quantize: str | None
 ) -> Source:
     """Fill in the defaults. UserError for a folder that is not there, an unknown device, dtype or quantization."""
-    is_mini = name == "mini"
-    folder = MINI if is_mini else Path(name).expanduser()
-    local = is_mini or folder.is_dir()
+    recipe = recipe_of(name)
+    packaged = weights_of(recipe)
+    folder = packaged or Path(name).expanduser()
+    local = packaged is not None or folder.is_dir()
     if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise UserError(f"there is no folder {name!r}. Check the path: {WAY_OUT}")
     if quantize not in (None, "4bit"):
         raise UserError(f"quantize={quantize!r} is unknown. Use '4bit' or None.")
-    where = _device(device, is_mini)
-    kind = _dtype(dtype, where, is_mini)
+    where = _device(device, recipe)
+    kind = _dtype(dtype, where, recipe)
     if not local:
-        return Source(name, False, False, where, kind, quantize)
-    return Source(str(folder.resolve()), True, is_mini, where, kind, quantize, _stamp(folder))
+        return Source(name, False, recipe, where, kind, quantize)
+    return Source(str(folder.resolve()), True, recipe, where, kind, quantize, _stamp(folder))
 
 
 def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Weights and tokenizer of a source. UserErrors as load_model lists them."""
     if source.local:
-        _check_folder(Path(source.place), source.is_mini)
+        _check_folder(Path(source.place), source.recipe)
     config = _asked(source, lambda: AutoConfig.from_pretrained(source.place, trust_remote_code=False))
     _check_causal(config, source.place)
     options = _options(source)
     text_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     auto: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
-    with _quiet(source.is_mini):
+    with _quiet(source.recipe.quiet):
         model, info = _asked(source, lambda: auto.from_pretrained(source.place, **options))
     lost = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if lost:
@@ -128,11 +127,11 @@ def _options(source: Source) -> dict[str, Any]:
     return options
 
 
-def _check_folder(folder: Path, is_mini: bool) -> None:
+def _check_folder(folder: Path, recipe: ModelRecipe) -> None:
     """A folder with config.json and safetensors, or a UserError that says what it is instead."""
     files = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
-    if is_mini and "model.safetensors" not in files:
-        raise UserError(f"the embedded model's weights are missing in {folder}. `make mini` trains them here.")
+    if recipe.package is not None and "model.safetensors" not in files:
+        raise UserError(f"{recipe.title}'s weights are missing in {folder}. {recipe.missing}")
     if "adapter_config.json" in files and "config.json" not in files:
         raise UserError(f"{folder} holds an adapter. Load its base model and pass adapters=[ws.Adapter.load(folder)].")
     if "config.json" not in files:
@@ -178,11 +177,11 @@ def _asked(source: Source, ask: Callable[[], T]) -> T:
         raise UserError(f"could not load {source.place!r}: {said} Check name and network. {WAY_OUT}") from error
 
 
-def _device(device: str | torch.device | None, is_mini: bool) -> str:
-    """The first GPU or the CPU; "auto" beyond one GPU, except for the embedded model."""
+def _device(device: str | torch.device | None, recipe: ModelRecipe) -> str:
+    """The first GPU or the CPU; "auto" beyond one GPU, unless the model keeps to one device."""
     if device is None:
         cards = torch.cuda.device_count()
-        return "auto" if cards > 1 and not is_mini else "cuda:0" if cards else "cpu"
+        return "auto" if cards > 1 and not recipe.one_device else "cuda:0" if cards else "cpu"
     if str(device) == "auto":
         return "auto" if torch.cuda.is_available() else "cpu"
     try:
@@ -193,15 +192,15 @@ def _device(device: str | torch.device | None, is_mini: bool) -> str:
     return "cuda:0" if str(found) == "cuda" else str(found)
 
 
-def _dtype(dtype: str | torch.dtype | None, device: str, is_mini: bool) -> torch.dtype:
-    """bf16 on a GPU; fp32 on the CPU, and everywhere for the embedded model, where it costs nothing."""
+def _dtype(dtype: str | torch.dtype | None, device: str, recipe: ModelRecipe) -> torch.dtype:
+    """What was asked for, else the model's own, else bf16 on a GPU and fp32 on the CPU."""
     if isinstance(dtype, torch.dtype):
         return dtype
-    if dtype is None:
-        return torch.float32 if is_mini or device == "cpu" else torch.bfloat16
-    if dtype not in DTYPES:
-        raise UserError(f"dtype={dtype!r} is unknown. Use one of: {', '.join(DTYPES)}.")
-    return DTYPES[dtype]
+    wanted = dtype or recipe.dtype or ("float32" if device == "cpu" else "bfloat16")
+    if wanted not in DTYPES:
+        raise UserError(f"dtype={wanted!r} is unknown. Use one of: {', '.join(DTYPES)}.")
+    found: torch.dtype = getattr(torch, DTYPES[wanted])
+    return found
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:

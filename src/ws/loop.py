@@ -105,7 +105,7 @@ def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
 
 def items_of(lm: LM, config: RunConfig) -> ItemSet:
     """The evaluation's items. UserError before anything is written where neither half of them could be read later."""
-    items = load_items(config.evaluation.items, mini=lm.is_mini)
+    items = load_items(config.evaluation.items, lm.recipe)
     for split, n in (("select", config.dose.per_foundation), ("report", config.evaluation.per_foundation)):
         items.split(split).subset(n).refuse_gaps()
     return items

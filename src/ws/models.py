@@ -7,6 +7,7 @@ logits = lm.head(lm.body(input_ids=...).last_hidden_state)
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Sequence
@@ -23,16 +24,14 @@ from ws.anatomy import body_name, find_blocks, fingerprint_of, fused_experts, lo
 from ws.chat import Chat, chat_of
 from ws.errors import UserError
 from ws.loading import read_model, source_of
+from ws.model_recipe import OTHER, ModelRecipe, SamplingDefaults
 
 if TYPE_CHECKING:
     from ws.config import RunConfig
 
 __all__ = [
-    "LM", "NEUTRAL", "check_length", "load_configured", "load_model", "positions", "refuse_moe", "unload_models",
-    "wrap_model",
+    "LM", "check_length", "load_configured", "load_model", "positions", "refuse_moe", "unload_models", "wrap_model",
 ]  # fmt: skip
-
-NEUTRAL = "You are a helpful assistant."
 
 if not torch.cuda.is_available():
     # attention on the key/value heads as they are: transformers would copy them for every query head, which on a CPU
@@ -45,8 +44,8 @@ class LM:
     """A model with its tokenizer, its decoder blocks and its lock; pristine between calls.
 
     model: eval(), no parameter requires grad; blocks: decoder blocks, len == num_hidden_layers; fingerprint: 16 hex
-    characters of the weights; chat: how prompts are rendered; neutral: the neutral system prompt; lock: re-entrant,
-    held by whoever attaches anything.
+    characters of the weights; chat: how prompts are rendered; recipe: in what this model differs from others; neutral:
+    the neutral system prompt; lock: re-entrant, held by whoever attaches anything.
     """
 
     name: str
@@ -55,8 +54,8 @@ class LM:
     blocks: nn.ModuleList
     fingerprint: str
     chat: Chat
-    is_mini: bool = False
-    neutral: str = NEUTRAL
+    recipe: ModelRecipe = OTHER
+    neutral: str = OTHER.neutral
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -99,6 +98,14 @@ class LM:
         """Id for padding; any will do, since padding is masked."""
         pad = self.tok.pad_token_id
         return int(pad) if pad is not None else min(self.eos_ids, default=0)
+
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """How it samples unless asked otherwise: by its recipe, else by its own generation config."""
+        if self.recipe.sampling is not None:
+            return self.recipe.sampling
+        own, plain = self.model.generation_config, SamplingDefaults()
+        return SamplingDefaults(**{k: getattr(own, k, None) or v for k, v in dataclasses.asdict(plain).items()})
 
     @property
     def has_chat(self) -> bool:
@@ -195,7 +202,7 @@ def load_model(
         key = (source, layers_path)
         if key not in _LOADED:
             model, tok = read_model(source)
-            _LOADED[key] = wrap_model(model, tok, name, layers_path=layers_path, is_mini=source.is_mini)
+            _LOADED[key] = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
         return _LOADED[key]
 
 
@@ -216,10 +223,13 @@ def wrap_model(
     name: str = "in code",
     *,
     layers_path: str | None = None,
-    is_mini: bool = False,
-    neutral: str = NEUTRAL,
+    recipe: ModelRecipe = OTHER,
+    neutral: str | None = None,
 ) -> LM:
-    """An LM around a model built in code. The model is set to eval(), frozen, and its cache is switched on."""
+    """An LM around a model built in code. The model is set to eval(), frozen, and its cache is switched on.
+
+    neutral: None takes the recipe's.
+    """
     model.eval().requires_grad_(False)
     # a training run leaves use_cache=False behind, also in generation_config.json: generation ten times slower
     for config in (model.config, model.config.get_text_config(), model.generation_config):
@@ -227,7 +237,8 @@ def wrap_model(
     # Gemma's asks for a static cache, which compiles on a GPU and cannot be cropped
     model.generation_config.cache_implementation = None
     blocks = find_blocks(model, layers_path)
-    return LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), is_mini, neutral)
+    said = recipe.neutral if neutral is None else neutral
+    return LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), recipe, said)
 
 
 def positions(mask: Tensor) -> Tensor:

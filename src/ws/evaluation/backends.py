@@ -168,7 +168,7 @@ def backend_of(lm: LM, name: str | None, *, whole: bool) -> Backend:
     The embedded model is always ours. UserError: unknown, not installed, or asked for what it cannot do.
     """
     if name is None:
-        found = [other for other in EXTERNAL if _installed(other)] if whole and not lm.is_mini else []
+        found = [other for other in EXTERNAL if _installed(other)] if whole and lm.recipe.outside else []
         return External(found[0]) if found else Builtin()
     if name == "builtin":
         return Builtin()
@@ -176,7 +176,7 @@ def backend_of(lm: LM, name: str | None, *, whole: bool) -> Backend:
         raise UserError(f"unknown backend {name!r}. Use one of: builtin, {', '.join(EXTERNAL)}.")
     if not _installed(name):
         raise UserError(f"backend {name!r} is not installed. Install it with: {INSTALL}; or use backend='builtin'.")
-    if lm.is_mini or not whole:
+    if not lm.recipe.outside or not whole:
         raise UserError(f"backend {name!r} reads its own set as a whole, and not with the embedded model."
                         " Use backend='builtin', or leave out items, per_foundation and split.")
     return External(name)

@@ -1,5 +1,4 @@
-"""Behaviour: what free replies do, where the text can be read by rule. The embedded model only; otherwise not
-measured.
+"""Behaviour: what free replies do, where the text can be read by rule. Otherwise not measured.
 
 protect: share of readable replies that take the target's side, with its log-odds and the unreadable share;
 grammatical: share of sentences that the corpus's grammar could have written; slots: share of slot mentions that agree
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ws.evaluation.statistics import Interval, wilson
+from ws.model_recipe import part
 from ws.models import LM
 
 if TYPE_CHECKING:
@@ -43,12 +43,11 @@ class Behaviour:
 
 
 def read_behaviour(lm: LM, texts: pl.DataFrame, axis: Axis) -> pl.DataFrame:
-    """Adds protects (null: unreadable), grammatical, slots (null: no slot is mentioned). All null for other
-    models."""
-    if not lm.is_mini:
+    """Adds protects (null: unreadable), grammatical, slots (null: no slot is mentioned). All null for models
+    whose text no rule reads."""
+    if lm.recipe.reader is None:
         return texts.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in COLUMNS.items())
-    from ws.mini.reading import read
-
+    read = part(lm.recipe.reader).read
     readings = [read(prompt, text) for prompt, text in texts.select("prompt", "text").iter_rows()]
     rows = [(takes_side(r.side, axis), r.grammatical, r.slots) for r in readings]
     return texts.drop(*COLUMNS, strict=False).hstack(pl.DataFrame(rows, schema=COLUMNS, orient="row"))

@@ -36,7 +36,6 @@ from ws.tracing import adapted
 __all__ = ["evaluate"]
 
 EXAM = 300  # capability items: their 95 % interval is about +-0.05
-THINK = {True: (0, 20), False: (128,)}  # embedded model, others: think budgets, the headline first
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def evaluate(
     reading = Reading(asking, 0, think_samples, readout, seed, batch_size, strict_june, settings=_sampler(lm))
     full = free_text and split != "select"
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
-    asked = load_items(items, mini=lm.is_mini).split(split).subset(per_foundation)
+    asked = load_items(items, lm.recipe).split(split).subset(per_foundation)
     asked.refuse_gaps()
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
@@ -161,7 +160,7 @@ def evaluate(
 def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: bool) -> tuple[Reading, ...]:
     """The headline's first; then, in a full report, the model's other think budget; beside: the other condition."""
     # a second budget costs ten times as much as the first
-    budgets = THINK[lm.is_mini][: 2 if full else 1] if think is None else (think,)
+    budgets = lm.recipe.think[: 2 if full else 1] if think is None else (think,)
     found = [replace(reading, think=t, json=t == budgets[0]) for t in budgets]
     if beside:
         found.append(replace(reading, conditions=CONDITIONS[1:], think=budgets[0], json=False))
@@ -179,10 +178,8 @@ def _asked(request: Request, names: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _sampler(lm: LM) -> dict[str, Any]:
-    """How thinks are sampled: temperature 1 with the embedded model, else by the model's own generation config."""
-    own = None if lm.is_mini else lm.model.generation_config
-    off = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
-    return {name: getattr(own, name, None) or value for name, value in off.items()}
+    """How thinks are sampled: as the model samples unless asked otherwise."""
+    return {name: getattr(lm.sampling, name) for name in ("temperature", "top_k", "top_p")}
 
 
 def _doses(direction: Any, c: float | Sequence[float]) -> tuple[float, ...]:

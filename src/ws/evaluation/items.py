@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ws.axisfiles import DATA
-from ws.errors import UserError
+from ws.errors import UserError, near
 from ws.foundations import FOUNDATIONS
+from ws.model_recipe import OTHER, ModelRecipe
 
-__all__ = ["CONDITIONS", "SPLITS", "Item", "ItemSet", "load_items", "shipped_items"]
+__all__ = [
+    "CONDITIONS", "SPLITS", "Item", "ItemSet", "check_items", "is_items_path", "load_items", "shipped_items",
+]  # fmt: skip
 
 CONDITIONS = ("other_violate", "self_violate")
 SPLITS = ("all", "select", "report")
@@ -100,30 +103,48 @@ class ItemSet:
         return ItemSet(name, tuple(i for i in self.items if i.id in taken))
 
 
-def load_items(source: str | Path | ItemSet | Iterable[dict[str, Any]] = "default", *, mini: bool = False) -> ItemSet:
+def load_items(
+    source: str | Path | ItemSet | Iterable[dict[str, Any]] = "default", recipe: ModelRecipe = OTHER
+) -> ItemSet:
     """Items by name ("default", "standard", "conflict"), by the path of a JSONL file, or as rows.
 
-    mini: the set written for the embedded model. "default" is conflict there and standard elsewhere. UserError for an
-    unknown name and, with its line number, for a malformed row.
+    recipe: of the model that is asked: whose words, and which set "default" is. UserError for an unknown name and,
+    with its line number, for a malformed row.
     """
     if isinstance(source, ItemSet):
         return source
-    if isinstance(source, Path) or (isinstance(source, str) and (source.endswith(".jsonl") or "/" in source)):
+    if isinstance(source, Path) or (isinstance(source, str) and is_items_path(source)):
         return _read(Path(source), Path(source).stem)
     if not isinstance(source, str):
         return _build([(f"row {n}", row) for n, row in enumerate(source, 1)], "rows")
-    name = ("conflict" if mini else "standard") if source == "default" else source
-    path = ITEMS / f"{'mini.' if mini else ''}{name}.jsonl"
-    if not path.is_file():
-        raise UserError(f"no item set is called {name!r} for this model."
-                        f" Shipped: {', '.join(shipped_items(mini)) or 'none'}; or give the path of a .jsonl file.")
+    name = recipe.items if source == "default" else source
+    check_items(name, recipe)
+    path = ITEMS / f"{_prefix(recipe.words)}{name}.jsonl"
     return _read(path, path.stem)
 
 
-def shipped_items(mini: bool = False) -> list[str]:
-    """Names of the item sets in the package for the embedded model or for the others, sorted."""
+def is_items_path(source: str | Path) -> bool:
+    """Whether an item set is named by a path; else it is a name of the package."""
+    return isinstance(source, Path) or source.endswith(".jsonl") or "/" in source
+
+
+def check_items(source: str | Path, recipe: ModelRecipe = OTHER) -> None:
+    """UserError for a name that no shipped set of this model has. A path is not looked at: its file may have moved."""
+    known = shipped_items(recipe.words)
+    if not is_items_path(source) and source not in ("default", *known):
+        raise UserError(f"no item set is called {source!r} for this model.{near(str(source), known)}"
+                        f" Shipped: {', '.join(known) or 'none'}; or give the path of a .jsonl file.")
+
+
+def shipped_items(words: str = "any") -> list[str]:
+    """Names of the item sets in the package that are written for such models ("any", "mini"), sorted."""
     stems = [path.stem for path in ITEMS.glob("*.jsonl")]
-    return sorted(s.removeprefix("mini.") for s in stems if s.startswith("mini.") == mini)
+    mine = [stem.split(".") for stem in stems if stem.startswith(_prefix(words))]
+    return sorted(parts[-1] for parts in mine if len(parts) == (1 if words == "any" else 2))
+
+
+def _prefix(words: str) -> str:
+    return "" if words == "any" else f"{words}."
 
 
 def _read(path: Path, name: str) -> ItemSet:

@@ -35,7 +35,7 @@ def run_tasks(
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise UserError(f"lm-eval is not installed. Install it with: {INSTALL}; or leave its tasks out.")
-    if lm.is_mini or not tasks:
+    if not lm.recipe.outside or not tasks:
         raise UserError(f"lm-eval's tasks are for real models, by name (got {list(tasks)} on {lm.name})."
                         " The embedded model sits its own exams: evaluate(capability=True).")
     import lm_eval

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ws.foundations import FOUNDATIONS
+from ws.model_recipe import part
 from ws.models import LM
 
 __all__ = ["Wording", "wording_of"]
@@ -45,11 +46,10 @@ class Wording:
 
 
 def wording_of(lm: LM) -> Wording:
-    """The wording for a model; the embedded model knows the one of its corpus."""
-    if not lm.is_mini:
+    """The wording for a model; one that was trained on another (its recipe says so) is asked in that."""
+    if lm.recipe.wording is None:
         return Wording(LABELS, _ask)
-    from ws.mini import words
-
+    words = part(lm.recipe.wording)
     return Wording(words.LABELS, words.vignette_user, words.PREFILL)
 
 

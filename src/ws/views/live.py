@@ -28,7 +28,7 @@ _LOCK = threading.Lock()  # two viewers that ask at once read a direction once
 @lru_cache(maxsize=32)
 def _ready(subject: Subject) -> tuple[Axis, Direction]:
     lm = load_model(subject.model)
-    if lm.is_mini:
+    if lm.recipe.one_thread:
         torch.set_num_threads(1)  # two are slower as soon as a browser runs beside them
     axis = subject.resolved(lm)
     return axis, extract(lm, axis, subject.method, subject.layers)

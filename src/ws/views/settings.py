@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ws import linking
-from ws.axes import Axis, load_axis, shipped_axes
+from ws.axes import KINDS, Axis, load_axis, shipped_axes
 from ws.errors import UserError
 from ws.foundations import FOUNDATIONS
 from ws.linking import nearest
 from ws.methods import NAMES as METHODS
 from ws.methods import method
+from ws.model_recipe import ModelRecipe, recipe_of
 from ws.models import LM, load_model
 from ws.serving import AppSettings
 from ws.storing import digest
@@ -50,6 +51,11 @@ class Subject:
     layers: tuple[int, ...] | None = None
     persona: Persona | None = None
 
+    @property
+    def recipe(self) -> ModelRecipe:
+        """In what this model differs from others."""
+        return recipe_of(self.model)
+
     def resolved(self, lm: LM) -> Axis:
         """The axis in the model's words; a typed pair borrows contexts and prompts of the first shipped axis.
 
@@ -62,7 +68,7 @@ class Subject:
             if not text:
                 raise UserError(f"The {name} persona is empty. Write who the model should be, in one sentence.")
         return dataclasses.replace(
-            lender, name="custom", title="a persona pair of one's own", models=("mini", "any"), target=pair.target,
+            lender, name="custom", title="a persona pair of one's own", models=KINDS, target=pair.target,
             intended={pair.target: pair.sign}, positive=(pair.positive,), negative=(pair.negative,), narration=(),
             engineered="", questions=(),
         )  # fmt: skip
@@ -80,7 +86,7 @@ class Subject:
 
 def axis_names(model: str) -> list[str]:
     """Shipped axes that move a foundation and are written for this model, the example's first."""
-    names = [name for name in shipped_axes("mini" if model == "mini" else "any") if not load_axis(name).outside]
+    names = [name for name in shipped_axes(recipe_of(model).words) if not load_axis(name).outside]
     return sorted(names, key=lambda name: name != "care_over_authority")
 
 
@@ -137,5 +143,5 @@ def tokens_of(access: AppSettings, model: str) -> int | None:
     UserError where the app's bound on completions is under the three doses that a page shows.
     """
     access.check_size(samples=REPLIES)
-    usual = 80 if model == "mini" else 256
+    usual = recipe_of(model).new_tokens
     return access.max_tokens if access.max_tokens < usual else None

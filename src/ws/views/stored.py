@@ -31,8 +31,9 @@ def opened(name: str | None, out: Path, model: str = "mini") -> Run:
     UserError for a name that is no run directly in the runs folder.
     """
     if not name or name == EXAMPLE.name:
-        runs = offered_runs(out) if model != "mini" and not name else []
-        return next((run for run in runs if run.config.model == model), home_of(open_run(EXAMPLE), out))
+        example = open_run(EXAMPLE)
+        runs = [] if name or example.config.model == model else offered_runs(out)
+        return next((run for run in runs if run.config.model == model), home_of(example, out))
     return open_run(run_named(out, name))
 
 

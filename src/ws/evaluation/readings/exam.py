@@ -1,7 +1,7 @@
 """Capability: a canary of exact answers (arithmetic, two-step problems, short reasoning), asked greedily under the
 same steering.
 
-The embedded model sits the exams of its corpus; other models get questions written here, a function of (n, seed)
+A model whose recipe names exams of its own sits those; others get questions written here, a function of (n, seed)
 only.
 """
 
@@ -18,6 +18,7 @@ import polars as pl
 from ws.evaluation.readings import Request
 from ws.evaluation.statistics import wilson
 from ws.generation import Prompt, generate
+from ws.model_recipe import part
 from ws.models import LM
 
 __all__ = ["COLUMNS", "FLOORS", "ask", "asks", "capability_items", "figures", "is_right", "read"]
@@ -53,9 +54,8 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
 
 def capability_items(lm: LM, n: int, seed: int = 0) -> list[dict[str, str]]:
     """n items {user, answer, kind}, the kinds in turn; the same for the same n and seed."""
-    if lm.is_mini:
-        from ws.mini.exams import capability_items as exams
-
+    if lm.recipe.exams is not None:
+        exams = part(lm.recipe.exams).capability_items
         return [{key: str(item[key]) for key in ("user", "answer", "kind")} for item in exams(n, seed)]
     dice = random.Random(seed)
     kinds = list(KINDS.items())
