@@ -18,7 +18,7 @@ from ws.batching import pad
 from ws.decoding import Rollout, decode, identity
 from ws.errors import UserError
 from ws.generation import SCHEMA, Backtrack, Prompt, generate
-from ws.methods import NAMES
+from ws.methods import names
 from ws.models import LM, positions
 from ws.steering import Direction, steered
 
@@ -437,7 +437,7 @@ def test_a_multimodal_wrapper_is_steered_and_decoded_like_its_text_model() -> No
     assert [row.logp for row in free] != [row.logp for row in ours]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_bfloat16_stays_bfloat16_and_its_zero_rows_stay_pristine(name: str) -> None:
     lm = tiny_lm("qwen3", fresh=True)
     lm.model.to(torch.bfloat16)

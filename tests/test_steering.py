@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.tiny import tiny_lm
 from ws.batching import pad
 from ws.errors import UserError
-from ws.methods import NAMES, method
+from ws.methods import method, names
 from ws.models import LM, positions
 from ws.schedules import Constant, CosineGate, Exponential, Linear, Window, parse_schedule
 from ws.steering import Direction, refuse_steered, steered
@@ -199,7 +199,7 @@ def test_a_whole_steered_forward_equals_one_written_by_hand(tiny: LM) -> None:
     assert torch.allclose(got[kept], wanted[kept], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_rows_at_zero_equal_no_hook_bit_for_bit(arch_lm: LM, name: str) -> None:
     inputs, _ = batch(arch_lm)
     v = direction(arch_lm, method=name)

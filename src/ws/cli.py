@@ -20,6 +20,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from ws.arm_table import BASE, HEALED
 from ws.config import RunConfig, recipe_for
 from ws.errors import UserError
+from ws.inputs import check_inputs
 from ws.serving import AppSettings
 
 __all__ = ["main"]
@@ -279,6 +280,8 @@ def _dispatch(args: list[str]) -> int:
         options = _parse(name, args[1:])
     except SystemExit as stop:  # tyro's own: 0 after --help, 2 for an option it does not know
         return int(stop.code or 0)
+    if isinstance(options, RunArgs):
+        check_inputs(options.config)
     from ws import commands  # only now: it brings torch
 
     action: Callable[[Any], None] = getattr(commands, name)

@@ -80,10 +80,11 @@ def steer(args: cli.SteerArgs) -> None:
     from ws.extraction import extract
     from ws.filtering import score
     from ws.generation import generate
+    from ws.model_recipe import recipe_of
     from ws.models import load_model
 
+    axis = load_axis(args.axis).written_for(recipe_of(args.model), args.model)
     lm = load_model(args.model)
-    axis = load_axis(args.axis).on(lm)
     v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
     options = {"n": args.n, "seed": args.seed, "max_new_tokens": args.max_new_tokens, "persona": args.persona}
     texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
@@ -158,12 +159,16 @@ def doctor(args: cli.DoctorArgs) -> None:
     from ws.axes import load_axis
     from ws.environment import environment
     from ws.evaluation.evaluator import evaluate
+    from ws.evaluation.items import load_items
     from ws.gating import Thresholds, Trait, judge_instrument
     from ws.gating.instrument import headroom_text
+    from ws.model_recipe import recipe_of
     from ws.models import load_model
 
+    recipe = recipe_of(args.model)
+    axis = load_axis(args.axis).written_for(recipe, args.model)
+    load_items(args.items, recipe).refuse_gaps()
     lm = load_model(args.model)
-    axis = load_axis(args.axis).on(lm)
     trait = Trait(axis.target, dict(axis.intended))
     report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60)
     arms = arms_of(report, [Arm(BASE, report)], lm.fingerprint)

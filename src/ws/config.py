@@ -11,21 +11,31 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 import types
 import typing
+from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ws.errors import UserError
+from ws.axes import check_axis
+from ws.errors import UserError, near
+from ws.evaluation.items import check_items
 from ws.evaluation.readings import READINGS
 from ws.healing import HealConfig
-from ws.model_recipe import recipe_of
+from ws.methods import check_method
+from ws.model_recipe import DTYPES, recipe_of
 from ws.names import Names, check_names
 
 __all__ = [
     "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
-    "flat", "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
+    "check_runnable", "flat", "from_dict", "mini_full", "mini_quick", "real_default", "recipe_for", "to_dict",
 ]  # fmt: skip
+
+SEEDS = 2**50  # the dice of random directions are 10,000 times a seed, and fit in 64 bits
+DEVICE = re.compile(r"(auto|cpu|cuda|hpu|mps|npu|xpu)(:\d+)?")
+_OPENING: ContextVar[bool] = ContextVar("_OPENING", default=False)  # a stored configuration is being read
 
 
 LATER: dict[str, bool] = {"later": True}
@@ -58,6 +68,7 @@ class DoseConfig:
         _check(self.bisect >= 0, f"dose.bisect cannot be negative (got {self.bisect}).")
         _check(self.texts >= 8, f"dose.texts must be at least 8 (got {self.texts}): coherence needs free text.")
         _check(self.random_draws >= 0, f"dose.random_draws cannot be negative (got {self.random_draws}).")
+        _at_least_one("dose.per_foundation", self.per_foundation)
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _positive("data.doses", *self.doses)
+        _check(bool(self.doses), "data.doses is empty. Name at least one share of the knee.")
+        _check(len(set(self.doses)) == len(self.doses),
+               f"data.doses repeat (got {self.doses}). For more texts per dose raise data.samples.")  # fmt: skip
+        _check(self.tail_ppl is None or self.tail_ppl > 0,
+               f"data.tail_ppl must be above 0 (got {self.tail_ppl}). None takes it from base's own text.")  # fmt: skip
+        _at_least_one("data.prompts", self.prompts)
         _positive("data.rep", self.rep)
         _check(self.samples >= 1, f"data.samples must be at least 1 (got {self.samples}).")
         _check(self.keep >= 2, f"data.keep must be at least 2 (got {self.keep}).")
@@ -119,6 +136,8 @@ class EvalConfig:
         check_names(self, "evaluation")
         _check(self.texts >= 8, f"evaluation.texts must be at least 8 (got {self.texts}): coherence needs free text.")
         _check(self.think is None or self.think >= 0, f"evaluation.think cannot be negative (got {self.think}).")
+        _at_least_one("evaluation.per_foundation", self.per_foundation)
+        _check(self.think_samples >= 0, f"evaluation.think_samples cannot be negative (got {self.think_samples}).")
         _check(self.exam >= 1, f"evaluation.exam must be at least 1 (got {self.exam}).")
         _check(self.batch_size >= 1, f"evaluation.batch_size must be at least 1 (got {self.batch_size}).")
 
@@ -191,6 +210,46 @@ class RunConfig:
         _check(self.threads is None or self.threads >= 1, f"threads must be at least 1 (got {self.threads}).")
         _check(self.max_new_tokens is None or self.max_new_tokens >= 1,
                f"max_new_tokens must be at least 1 (got {self.max_new_tokens}).")  # fmt: skip
+        if not _OPENING.get():
+            check_runnable(self)
+
+
+def check_runnable(config: RunConfig) -> None:
+    """UserError for what this version cannot run: names that it does not know, blocks and seeds that cannot be.
+
+    A stored configuration is read without this: it may be of a version with other axes, item sets and methods. Files
+    are not looked at either (`ws.inputs` does before a run), nor what only the model knows.
+    """
+    check_axis(config.axis)
+    check_items(config.evaluation.items, recipe_of(config.model))
+    check_method(config.method)
+    _one_of("contrast", config.contrast, ("pair", "base"))
+    _one_of("quantize", config.quantize, (None, "4bit"))
+    _one_of("dtype", config.dtype, (None, *DTYPES))
+    _check(
+        config.device is None or bool(DEVICE.fullmatch(config.device)),
+        f"there is no kind of device {config.device!r}. Use cpu, cuda, cuda:1, mps or auto, or leave device out.",
+    )
+    _check(
+        config.layers is None or _are_blocks(config.layers),
+        f"layers must name each block once, counted from 0 (got {config.layers}). None takes the default band.",
+    )
+    for name, seed in (("heal.seed", config.heal.seed), *(("seeds", seed) for seed in config.seeds)):
+        _check(type(seed) is int and 0 <= seed < SEEDS, f"{name} must be whole, 0 to 2**50 - 1 (got {seed!r}).")
+
+
+def _are_blocks(layers: Sequence[object]) -> bool:
+    """Whether they are different whole numbers from 0, at least one."""
+    return bool(layers) and len(set(layers)) == len(layers) and all(type(k) is int and k >= 0 for k in layers)
+
+
+def _one_of(name: str, value: str | None, known: Sequence[str | None]) -> None:
+    words = [word for word in known if word is not None]
+    _check(value in known, f"{name} {value!r} is unknown.{near(str(value), words)} Use one of: {', '.join(words)}.")
+
+
+def _at_least_one(name: str, value: int | None) -> None:
+    _check(value is None or value >= 1, f"{name} must be at least 1 (got {value}). None takes all.")
 
 
 def _check(holds: bool, message: str) -> None:
@@ -283,8 +342,16 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> RunConfig:
-    """The inverse of `to_dict`. UserError for a key that this version does not know."""
-    return _build(RunConfig, values, "")
+    """The inverse of `to_dict`, for stored configurations, without `check_runnable`.
+
+    UserError for a key that this version does not know, or a value out of its range.
+    """
+    token = _OPENING.set(True)
+    try:
+        config: RunConfig = _build(RunConfig, values, "")
+    finally:
+        _OPENING.reset(token)
+    return config
 
 
 def _build(kind: Any, values: dict[str, Any], where: str) -> Any:

@@ -20,11 +20,12 @@ from typing import Any
 import torch
 
 from ws.adapters import Adapter
-from ws.axes import Axis, load_axis
+from ws.axes import Axis
 from ws.config import RunConfig
 from ws.crew import Crew
 from ws.errors import Cancelled, UserError
-from ws.evaluation.items import ItemSet, load_items
+from ws.extraction import check_blocks
+from ws.inputs import check_inputs, items_of
 from ws.ledger import append_result
 from ws.models import LM, load_configured
 from ws.progress import Listener, Reporter, say
@@ -52,13 +53,16 @@ def run(
     new: start another all the same. on_progress gets a ws.progress.Event per step. lm: a model that is loaded already.
     cancel: set it to stop between steps. workers: processes that share the stages of a round, each with the model in
     memory; the numbers are the same. A script that asks for several starts behind `if __name__ == "__main__"`.
-    UserError: no coherent dose, starvation, a locked or foreign folder, a full disk; what is finished stays.
+    UserError: a configuration or a file that cannot be run, before the model is loaded (blocks: once it is) and before
+    anything is written; no coherent dose, starvation, a locked or foreign folder, a full disk: what is finished stays.
     """
     out = Path(out)
     _check_workers(workers)
+    axis = check_inputs(config, *(() if lm is None else (lm.recipe, lm.name)))
     with _threads(config.threads):
         lm = lm or load_configured(config)
-        axis = load_axis(config.axis).on(lm)
+        if config.layers is not None:
+            check_blocks(lm, config.layers)
         identity = identity_of(lm, axis, config)
         with open_for_writing(
             out, config, identity, new=new, say=lambda message: say(on_progress, message)
@@ -95,20 +99,12 @@ def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
     return {
         "fingerprint": lm.fingerprint,
         "axis": digest(axis.to_dict()),
-        "items": items_of(lm, config).hash,
+        "items": items_of(config, lm.recipe).hash,
         "device": lm.device.type,
         "dtype": str(lm.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "chat": lm.has_chat,
     }
-
-
-def items_of(lm: LM, config: RunConfig) -> ItemSet:
-    """The evaluation's items. UserError before anything is written where neither half of them could be read later."""
-    items = load_items(config.evaluation.items, lm.recipe)
-    for split, n in (("select", config.dose.per_foundation), ("report", config.evaluation.per_foundation)):
-        items.split(split).subset(n).refuse_gaps()
-    return items
 
 
 def write_axis(folder: RunFolder, axis: Axis) -> None:

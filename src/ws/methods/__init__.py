@@ -7,21 +7,23 @@
     apply(x, buffer, weight) -> x         per block: x (B, S, d), weight (B, S, 1) in [0, 1]; x itself where
     either is 0
 
-A buffer is one tensor whose first dimension is that of c. A new method is a new file and its name in `NAMES`.
+A buffer is one tensor whose first dimension is that of c. A new method is a new file here.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Protocol, cast
+import pkgutil
+from typing import TYPE_CHECKING, Protocol, cast
 
-from torch import Tensor
+from ws.errors import UserError, near
 
-from ws.errors import UserError
+if TYPE_CHECKING:
+    from torch import Tensor
 
-__all__ = ["NAMES", "Method", "method"]
+__all__ = ["Method", "check_method", "method", "names"]
 
-NAMES = ("mean_diff", "pca", "rotation", "ablation")
+FIRST = ("mean_diff", "pca", "rotation", "ablation")  # offered in this order, any other behind them
 
 
 class Method(Protocol):
@@ -40,8 +42,19 @@ class Method(Protocol):
     def apply(x: Tensor, buffer: Tensor, weight: Tensor) -> Tensor: ...
 
 
+def names() -> tuple[str, ...]:
+    """The methods there are: the files of this folder, none of them imported."""
+    found = [module.name for module in pkgutil.iter_modules(__path__)]
+    return tuple(sorted(found, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)))
+
+
+def check_method(name: str) -> None:
+    """UserError, with the nearest name, for a method that there is not."""
+    if name not in (known := names()):
+        raise UserError(f"there is no steering method {name!r}.{near(name, known)} Use one of: {', '.join(known)}.")
+
+
 def method(name: str) -> Method:
     """The method of this name; UserError lists the names there are."""
-    if name not in NAMES:
-        raise UserError(f"there is no steering method {name!r}. Use one of: {', '.join(NAMES)}.")
+    check_method(name)
     return cast(Method, importlib.import_module(f"ws.methods.{name}"))

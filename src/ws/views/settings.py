@@ -13,8 +13,7 @@ from ws.axes import KINDS, Axis, load_axis, shipped_axes
 from ws.errors import UserError
 from ws.foundations import FOUNDATIONS
 from ws.linking import nearest
-from ws.methods import NAMES as METHODS
-from ws.methods import method
+from ws.methods import method, names
 from ws.model_recipe import ModelRecipe, recipe_of
 from ws.models import LM, load_model
 from ws.serving import AppSettings
@@ -26,6 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 CUSTOM = "custom pair"
+METHODS = names()
 LINK = ("run", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
         "positive", "negative", "target", "sign", "surprise")  # fmt: skip
 REPLIES = 3  # of a live sample: at 0, +c and -c
