@@ -146,12 +146,11 @@ def evaluate(
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
-    names = [n for n in (STANDING if readings is None else readings) if capability or n != "exam"]
     plan = _Plan(
         axis=axis, items=asked, readings=_readings(lm, reading, think, full, beside), backend=reader,
-        prompts=tuple(prompts),
-        n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
-        asked=_asked(Request(lm, axis, seed=seed, exam=exam), names), exam=exam, seed=seed, batch_size=batch_size,
+        prompts=tuple(prompts), n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
+        asked=_asked(Request(lm, axis, seed=seed, exam=exam), readings, capability), exam=exam, seed=seed,
+        batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
     return reports[0] if np.ndim(c) == 0 else reports
@@ -167,10 +166,11 @@ def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: b
     return tuple(found)
 
 
-def _asked(request: Request, names: Sequence[str]) -> dict[str, list[Any]]:
+def _asked(request: Request, readings: Sequence[str] | None, capability: bool) -> dict[str, list[Any]]:
     """What every reading will ask, without those that have nothing to ask. UserError for an unknown name, or where the
     axis is judged by its questions and nobody asks them."""
     target = request.axis.target
+    names = [n for n in (STANDING if readings is None else readings) if capability or n != "exam"]
     if target not in FOUNDATIONS and "dilemmas" not in names:
         raise UserError(f"{target} is no foundation: the axis's questions judge it. Add dilemmas to readings.")
     found = {name: list(reading_of(name).asks(request)) for name in dict.fromkeys(names)}
