@@ -40,18 +40,19 @@ else:
             return Annotated[Literal[tuple(item[1])], _Held(item[1])]
 
 
-def known_names(kind: type) -> dict[str, tuple[Any, ...]]:
+def known_names(kind: Any) -> dict[str, tuple[Any, ...]]:
     """Field -> the values that it accepts now, for every field of a dataclass that is typed by names."""
     return {field: tuple(name for table in tables for name in table) for field, tables in _tables(kind).items()}
 
 
 def check_names(config: Any, prefix: str) -> None:
     """UserError for a value (or a value in a tuple) that its field does not know; prefix: of the field in messages."""
-    for field, tables in _tables(type(config)).items():
+    kind: Any = type(config)
+    for field, tables in _tables(kind).items():
         value = getattr(config, field)
         for one in value if isinstance(value, tuple | list) else (value,):
             if not any(one in table for table in reversed(tables)):  # None is asked first: a table may be a folder
-                names = ", ".join(name for name in known_names(type(config))[field] if name is not None)
+                names = ", ".join(name for name in known_names(kind)[field] if name is not None)
                 raise UserError(f"{prefix}.{field} {one!r} is unknown. Use one of: {names}.")
 
 
