@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ws.evaluation.capability import capability_items
 
 import ws
 from tests.tiny import tiny_lm, tiny_model, tiny_tokenizer
@@ -23,6 +22,7 @@ from ws.evaluation import evaluator
 from ws.evaluation.backends import Builtin, backend_of
 from ws.evaluation.behaviour import read_behaviour
 from ws.evaluation.items import load_items, shipped_items
+from ws.evaluation.readings.exam import capability_items
 from ws.evaluation.slots import Reading
 from ws.evaluation.wording import wording_of
 from ws.extraction import default_layers
