@@ -148,9 +148,9 @@ def evaluate(
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
     plan = _Plan(
         axis=axis, items=asked, readings=_readings(lm, reading, think, full, beside), backend=reader,
-        prompts=tuple(prompts), n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
-        asked=_asked(Request(lm, axis, seed=seed, exam=exam), readings, capability), exam=exam, seed=seed,
-        batch_size=batch_size,
+        asked=_asked(Request(lm, axis, seed=seed, exam=exam), readings, capability), prompts=tuple(prompts),
+        n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
+        exam=exam, seed=seed, batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
     return reports[0] if np.ndim(c) == 0 else reports
