@@ -9,7 +9,7 @@ with app.setup:
     import marimo as mo
 
     from ws import charts, views
-    from ws.views import widgets
+    from ws.views import job_buttons, widgets
 
 
 @app.cell(hide_code=True)
@@ -69,15 +69,15 @@ def _(c, page):
 
 
 @app.cell(hide_code=True)
-def _(measuring, page):
-    measure, stop_measuring = widgets.measuring_buttons(page, measuring)
+def _(measuring_job, page):
+    measure, stop_measuring = job_buttons.measuring_buttons(page, measuring_job)
     mo.hstack([measure, stop_measuring], gap=1, justify="start") if page.run is None else None
     return measure, stop_measuring
 
 
 @app.cell(hide_code=True)
 def _(page, told_of_run):
-    widgets.job_report(told_of_run(), page.progress)
+    job_buttons.job_report(told_of_run(), page.progress)
     return
 
 
@@ -177,7 +177,7 @@ def _(filtered, kept_at, page, set_kept_at):
 
 @app.cell(hide_code=True)
 def _(page, training, training_job):
-    train, cancel = widgets.training_buttons(page, training, training_job)
+    train, cancel = job_buttons.training_buttons(page, training, training_job)
     _buttons = [] if training.stop else [mo.hstack([train, cancel], gap=1, justify="start")]
     mo.vstack([mo.Html(training.stops_html), *_buttons])
     return cancel, train
@@ -185,7 +185,7 @@ def _(page, training, training_job):
 
 @app.cell(hide_code=True)
 def _(told_of_training, training):
-    widgets.job_report(told_of_training(), training.progress)
+    job_buttons.job_report(told_of_training(), training.progress)
     return
 
 
@@ -310,14 +310,14 @@ def _(access, axis, layers, method, offered, persona):
 
 @app.cell
 def _():
-    told_of_run, measured, measuring = widgets.shared_job()
-    told_of_training, trained, training_job = widgets.shared_job()
+    told_of_run, measured, measuring_job = job_buttons.shared_job()
+    told_of_training, trained, training_job = job_buttons.shared_job()
     labels_changed, set_labels_changed = mo.state(0)
     # the training's own threshold: following the slider would make every move of it a stop that is not stored
-    kept_at, set_kept_at = mo.state(None)
+    kept_at, set_kept_at = mo.state(None, allow_self_loops=True)  # its button goes when it is pressed
     # what lies below the first screen is drawn two seconds later: six charts at once make the first wait for the last
     below = widgets.drawn_later()
-    return (below, kept_at, labels_changed, measured, measuring, set_kept_at, set_labels_changed, told_of_run,
+    return (below, kept_at, labels_changed, measured, measuring_job, set_kept_at, set_labels_changed, told_of_run,
             told_of_training, trained, training_job)  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""What notebooks show, as plain functions of stored frames and of one shared model: no widgets, no state of a viewer.
+"""What notebooks show, as plain functions of stored frames and of one shared model: no state of a viewer.
 
 settings: what a page is about, read from its link. stored: runs behind it. live: samples. texts, samples, tiles, prose:
 safe HTML. sieve: the filter as a view. resting: what follows a control that stands still. labels: the researcher's own.
 learned: base, steered, healed. measuring: settings without a run. journal: the run's page. page, shown: all of it as
-one object. glance: the first screen before the page is alive. widgets: a page's controls; it alone needs marimo, and is
-not imported here.
+one object. glance: the first screen before the page is alive. widgets, job_buttons: a page's controls; they alone need
+marimo, and are not imported here.
 """
 
 from ws.jobs import watch

@@ -1,39 +1,34 @@
 """Controls of the app's page, each made once: where the page's link leaves them, within what is offered and allowed.
 
-c = widgets.slider("c", page.doses, usual, label="coefficient c")      # the link's stop, else the usual one
-told, trained, job = widgets.shared_job()                              # states of a page, and what sets them
-train, cancel = widgets.training_buttons(page, training, job)          # they act, and `told()` says how it goes
+c = widgets.slider("c", page.doses, page.usual_dose, "coefficient c")  # the link's stop, else the usual one
+tail, settled, settle = widgets.threshold(page.tails, page.usual_tail) # and a state that follows when the hand rests
 
 A control's callbacks hold what they need: names of the cell that made it are gone when a viewer comes to it.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import marimo as mo
 import polars as pl
 
 from ws.errors import UserError
-from ws.jobs import View, watch
 from ws.linking import nearest, write_link
 from ws.runs import Run
 from ws.serving import AppSettings, picked
-from ws.views import labels, learned, measuring, prose, settings, stored
+from ws.views import labels, prose, settings, stored
 from ws.views.journal import write_page
 from ws.views.live import warm
 from ws.views.page import Page
 from ws.views.resting import when_rested
-from ws.views.shown import Filtered, Training
+from ws.views.shown import Filtered
 
 __all__ = [
-    "SharedJob", "Told", "access", "agreement", "border_table", "choice", "drawn_later", "html", "job_report",
-    "kept_button", "label_fields", "layer_band", "link", "measuring_buttons", "note_fields", "opened", "own_text",
-    "persona_fields", "remember", "said", "samples", "seed_field", "selected", "shared_job", "slider",
-    "surprise_switch", "threshold", "training_buttons", "written_journal",
+    "access", "agreement", "border_table", "choice", "drawn_later", "html", "kept_button", "label_fields", "layer_band",
+    "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said", "samples", "seed_field",
+    "selected", "slider", "surprise_switch", "threshold", "written_journal",
 ]  # fmt: skip
 
 WIDTHS = {"id": 56, "side": 72, "c": 60, "tail_ppl": 80, "rep": 60, "bite": 60, "text": 440}
@@ -112,6 +107,14 @@ def threshold(steps: Sequence[float], usual: float) -> tuple[Any, Any, Callable[
             mo.Thread(target=when_rested, args=(set_settled, value), daemon=True).start()
 
     return slider("tail", steps, usual, "filter threshold: keep below this tail perplexity"), settled, settle
+
+
+def drawn_later() -> Any:
+    """A state: whether what lies below the first screen may be drawn. All charts at once make the first wait."""
+    below, set_below = mo.state(not served())
+    if served():
+        mo.Thread(target=when_rested, args=(set_below, True, LOW), daemon=True).start()
+    return below
 
 
 def persona_fields(custom: bool, most: int) -> Any:
@@ -260,86 +263,3 @@ def written_journal(page: Page) -> Any:
     with mo.status.spinner(title="Writing the page"):
         words, kind = write_page(page.the_run(), page.access)
     return said(words, kind)
-
-
-# Jobs: a pair of buttons, what they do, and what is told of it
-
-
-class Told(NamedTuple):
-    """What a page says of a job: why it was refused to this viewer, and how far it is."""
-
-    refused: str | None = None
-    view: View | None = None
-
-
-@dataclass(frozen=True)
-class SharedJob:
-    """A job that every viewer may start, watch and cancel, as one page has it. told, over: setters of its states."""
-
-    told: Callable[[Any], None]
-    over: Callable[[Any], None]
-
-    def follow(self, key: str | None) -> None:
-        """Tell how the job of this key goes, whoever started it, until the cell that asked runs again."""
-        self.told(Told())
-        if key is not None:
-            viewer = threading.current_thread()
-            mo.Thread(target=watch, args=(key, self._grown, self.over, viewer), daemon=True).start()
-
-    def _grown(self, view: View) -> None:
-        self.told(lambda was: was._replace(view=view))
-
-    def button(self, label: str, act: Callable[..., Any], *args: Any, **how: Any) -> Any:
-        """A button that does act(*args); what a UserError says is told."""
-
-        def press(_: Any) -> None:
-            try:
-                act(*args)
-                refused = None
-            except UserError as error:
-                refused = str(error)
-            self.told(lambda was: was._replace(refused=refused))
-
-        return mo.ui.button(label=label, on_click=press, **how)
-
-
-def shared_job() -> tuple[Any, Any, SharedJob]:
-    """(told, over, job): two states of a page, how the job goes and that one has ended; and what sets them."""
-    told, set_told = mo.state(Told())
-    over, set_over = mo.state(None)
-    return told, over, SharedJob(set_told, set_over)
-
-
-def measuring_buttons(page: Page, job: SharedJob) -> tuple[Any, Any]:
-    """(measure, cancel) of settings that have no run; what that job does is told from here on."""
-    job.follow(page.measuring_key)
-    asked = page.subject, page.seed, page.access
-    words = "Measure these settings (about three minutes on the embedded model)"
-    shut = page.run is not None or not page.writes
-    measure = job.button(words, measuring.start_measuring, *asked, disabled=shut)
-    return measure, job.button("Cancel the measurement", measuring.cancel_measuring, *asked, kind="warn")
-
-
-def training_buttons(page: Page, training: Training, job: SharedJob) -> tuple[Any, Any]:
-    """(train, cancel) of a stop that is not stored; what that job does is told from here on."""
-    job.follow(page.training_key(training.ask))
-    asked = page.run, training.ask, page.access
-    shut = training.stop is not None or training.home is None or not page.writes
-    train = job.button(training.label, learned.start_training, *asked, disabled=shut)
-    return train, job.button("Cancel the training", learned.cancel_training, *asked, kind="warn")
-
-
-def job_report(told: Told, progress: Callable[[View | None], tuple[str, list[Any]]]) -> Any:
-    """What there is to tell of a job; None: nothing. progress: its words, as safe HTML, and its pictures."""
-    if told == Told():
-        return None
-    words, pictures = progress(told.view)
-    return mo.vstack([*([said(told.refused)] if told.refused else []), mo.Html(words), *pictures])
-
-
-def drawn_later() -> Any:
-    """A state: whether what lies below the first screen may be drawn. All charts at once make the first wait."""
-    below, set_below = mo.state(not served())
-    if served():
-        mo.Thread(target=when_rested, args=(set_below, True, LOW), daemon=True).start()
-    return below
