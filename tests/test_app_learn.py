@@ -105,6 +105,25 @@ def test_a_stored_stop_shows_its_own_verdict(page: Browser, url: str) -> None:
     assert not page.errors
 
 
+def test_a_threshold_becomes_the_trainings_own_when_its_button_is_pressed(page: Browser, url: str) -> None:
+    opened(page, url, tail=20.2, beta=0.3)
+    click(page, "learn from what the threshold")
+    learns = "document.querySelector('.ws-stops').textContent.includes('what a tail perplexity under')"
+    page.wait(learns, LONG)
+    page.wait(f"!({DEEP})('button').some(b => b.textContent.includes('learn from what'))", LONG)
+    assert "not measured" in learn_tile(page) and not page.errors
+
+
+def test_settings_that_nobody_measured_are_measured_until_it_is_cancelled(page: Browser, url: str) -> None:
+    opened(page, url, seed=5)
+    page.wait_text("they have not been measured yet", LONG)
+    click(page, "Measure these settings")
+    page.wait("[...document.querySelectorAll('.ws-note')].some(e => e.textContent.includes('measuring '))", LONG)
+    click(page, "Cancel the measurement")
+    page.wait("[...document.querySelectorAll('.ws-note')].some(e => e.textContent.includes('cancelled'))", LONG)
+    assert not page.errors
+
+
 def test_train_reload_cancel(page: Browser, url: str, out: Path) -> None:
     opened(page, url, beta=10)
     assert "not trained yet" in page.text() and "not measured" in learn_tile(page)

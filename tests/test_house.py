@@ -22,6 +22,7 @@ from ws.exampling import EXAMPLE
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "nbs").glob("*.py"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench/README.md"]
 PLACES = (ROOT, ROOT / "src/ws", EXAMPLE, EXAMPLE / "rounds/0")  # a run's files are named without its folder
 ENDINGS = ("py", "md", "json", "toml", "txt", "parquet", "safetensors", "png", "svg")
@@ -58,7 +59,7 @@ def test_no_module_shadows_a_public_function() -> None:
 def test_functions_stay_under_sixty_lines() -> None:
     long = [
         f"{path.name}:{node.lineno} {node.name}"
-        for path in SOURCES
+        for path in [*SOURCES, *NOTEBOOKS]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (node.end_lineno or 0) - node.lineno + 1 > 60
     ]
@@ -66,9 +67,50 @@ def test_functions_stay_under_sixty_lines() -> None:
 
 
 def test_the_library_knows_no_notebook() -> None:
-    """But for the one module that is marimo's own command, with our headers put where marimo takes them."""
+    """But for marimo's own command, with our headers put where marimo takes them, and the controls of a page."""
     knows = [p.name for p in SOURCES if re.search(r"^\s*(import|from) marimo", p.read_text(), re.MULTILINE)]
-    assert knows == ["hosting.py"]
+    assert knows == ["hosting.py", "job_buttons.py", "widgets.py"]
+
+
+def cells(notebook: Path) -> list[ast.FunctionDef]:
+    """The cells of a notebook, in the order in which a page shows them."""
+    return [node for node in ast.parse(notebook.read_text()).body if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_short_and_begins_with_words(notebook: Path) -> None:
+    lines = notebook.read_text().splitlines()
+    assert len(lines) < 400
+    assert next(i for i, line in enumerate(lines) if "mo.md(" in line) < 40
+    found = cells(notebook)
+    assert not [cell.lineno for cell in found if (cell.end_lineno or 0) - cell.lineno + 1 > 20]
+
+
+def test_what_the_app_shows_comes_before_its_controls() -> None:
+    """A page shows its cells in the order of the file, and runs them by what they need."""
+    code = [ast.unparse(cell) for cell in cells(ROOT / "nbs/gates.py")]
+    last = max(i for i, cell in enumerate(code) if "mo.md(" in cell)
+    first = min(i for i, cell in enumerate(code) if "mo.sidebar(" in cell or "widgets.choice(" in cell)
+    assert last < first
+
+
+def gone(cell: ast.FunctionDef) -> set[str]:
+    """Names of the cell alone that its callbacks would read when a viewer comes to them: marimo has deleted them."""
+    callbacks = [node for node in ast.walk(cell) if isinstance(node, ast.Lambda | ast.FunctionDef) and node is not cell]
+    own = {node.id for node in ast.walk(cell) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    read = {node.id for part in callbacks for node in ast.walk(part) if isinstance(node, ast.Name)}
+    return {name for name in own & read if name.startswith("_")}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_callback_of_a_notebook_reads_a_name_that_marimo_deletes(notebook: Path) -> None:
+    assert not [(cell.lineno, gone(cell)) for cell in cells(notebook) if gone(cell)]
+
+
+def test_a_callback_that_reads_such_a_name_is_noticed() -> None:
+    code = "def _(mo, push):\n    _at = 1\n    mo.ui.button(on_click=lambda _: push(_at))\n    return\n"
+    cell = ast.parse(code).body[0]
+    assert isinstance(cell, ast.FunctionDef) and gone(cell) == {"_at"}
 
 
 @pytest.mark.parametrize("target", ["run", "test", "lint"])
