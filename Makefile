@@ -37,11 +37,11 @@ lint: $(STAMP)  ## ruff, mypy, marimo check
 	@$(BIN)/marimo check --strict nbs/
 
 mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure its card (about 90 minutes on two cores without bf16)
-	@$(BIN)/python -m ws.mini.training --out src/ws/mini/weights $(ARGS)
-	@$(BIN)/python -m ws.mini.card
+	@$(BIN)/python -m ws.models.mini.training --out src/ws/models/mini/weights $(ARGS)
+	@$(BIN)/python -m ws.reporting.mini_card
 
-example: $(STAMP)  ## run the quick recipe afresh and ship it as the app's example (src/ws/data/example)
-	@$(BIN)/python -m ws.exampling
+example: $(STAMP)  ## run the quick recipe afresh and ship it as the app's example (src/ws/experiment/data/example)
+	@$(BIN)/python -m ws.experiment.examples
 
 app: $(STAMP)  ## the app in a browser, on this machine only (ARGS="--model ID_OR_PATH ..." goes to ws app)
 	@$(BIN)/ws app $(ARGS)
@@ -59,7 +59,7 @@ shots: $(STAMP)  ## screenshots of the app's views into docs/img (needs chromium
 	@$(BIN)/python docs/screenshots.py
 
 example-rounds: $(STAMP)  ## make the shipped run of three rounds again (about 10 minutes on two cores)
-	@$(BIN)/python -m ws.exampling rounds $(ARGS)
+	@$(BIN)/python -m ws.experiment.examples rounds $(ARGS)
 
 bench: $(STAMP)  ## time the vignette evaluator against batches of 8 (ARGS="--runs 1 --think 16")
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evaluator.py $(ARGS)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.browser import DEEP, IN_SIGHT, Browser, server_of, serving
+from tests.builders.browser import DEEP, IN_SIGHT, Browser, server_of, serving
 
 SLIDER = """
   const host = deep('marimo-slider').find(e => (e.dataset.label || '').includes(LABEL));

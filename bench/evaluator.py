@@ -20,12 +20,12 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from ws.axes import FOUNDATIONS
+from ws.evaluation.answer_slot import Reading
 from ws.evaluation.items import ItemSet, load_items
-from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import read_vignettes
-from ws.model_recipe import recipe_of
-from ws.models import LM, load_model
+from ws.gating.foundations import FOUNDATIONS
+from ws.models.lm import LM, load_model
+from ws.models.recipe import recipe_of
 
 
 def together(lm: LM, items: ItemSet, reading: Reading) -> pl.DataFrame:
@@ -47,7 +47,7 @@ def timed(work: Any, *args: Any) -> tuple[float, np.ndarray[Any, Any]]:
 
 
 def random_model(n: int) -> tuple[LM, ItemSet]:
-    from tests.tiny import tiny_lm
+    from tests.builders.tiny_models import tiny_lm
 
     items = load_items("standard")
     return tiny_lm("qwen3", max_position_embeddings=2048), ItemSet("some", items.items[:n])

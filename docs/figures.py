@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ws
-from ws.charts import dose_chart, save
+from ws.reporting.charts import dose_chart, save
 
 HERE = Path(__file__).parent
 

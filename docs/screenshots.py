@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.browser import DEEP, Browser, serving  # noqa: E402
+from tests.builders.browser import DEEP, Browser, serving  # noqa: E402
 
 # page: (headings that get a picture of their own, by its name; when the page is whole)
 PAGES = {

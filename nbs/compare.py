@@ -9,13 +9,13 @@ with app.setup:
     import marimo as mo
     import polars as pl
 
-    from ws.charts import clicked_arm, pareto_chart
-    from ws.choosing import chosen_arm, comparable_runs, first_arm
-    from ws.comparing import MIN_SEEDS, arms_table, equal_shift, instruments, points_frame, shift_steps
-    from ws.linking import nearest, read_link, write_link
-    from ws.serving import AppSettings, picked
-    from ws.showing import arms_shown, diary_table, equal_shown, verdicts_table
-    from ws.trajectory import diary_frame
+    from ws.app.access import AppSettings
+    from ws.app.page_link import nearest, picked, read_link, write_link
+    from ws.app.views.run_picker import chosen_arm, comparable_runs, first_arm, shift_steps
+    from ws.reporting.charts import clicked_arm, pareto_chart
+    from ws.reporting.leaderboard import MIN_SEEDS, arms_table, equal_shift, instruments, points_frame
+    from ws.reporting.tables import arms_shown, diary_table, equal_shown, verdicts_table
+    from ws.runs.round_tables import diary_frame
 
     PLAIN = dict.fromkeys(("show_download", "show_search", "show_data_types", "show_column_summaries"), False)
 

@@ -8,8 +8,9 @@ app = marimo.App(width="full", app_title="ws: does it steer, can we filter, did 
 with app.setup:
     import marimo as mo
 
-    from ws import charts, views
-    from ws.views import job_buttons, widgets
+    from ws.app import views
+    from ws.app.views import job_buttons, widgets
+    from ws.reporting import charts
 
 
 @app.cell(hide_code=True)

@@ -11,14 +11,14 @@ with app.setup:
     import marimo as mo
     import polars as pl
 
-    from ws.charts import embedded, gauges_chart, plane_chart, zigzag_chart
-    from ws.choosing import chosen_run, first_run, looped, run_choices
-    from ws.gating import judge_rounds
-    from ws.linking import read_link, write_link
-    from ws.serving import AppSettings
-    from ws.serving import picked as one_of
-    from ws.showing import diary_table, rounds_table, verdict_text
-    from ws.trajectory import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
+    from ws.app.access import AppSettings
+    from ws.app.page_link import picked as one_of
+    from ws.app.page_link import read_link, write_link
+    from ws.app.views.run_picker import chosen_run, first_run, looped, run_choices
+    from ws.reporting.charts import embedded, gauges_chart, plane_chart, zigzag_chart
+    from ws.reporting.tables import diary_table, rounds_table, verdict_text
+    from ws.runs.round_tables import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
+    from ws.runs.verdicts import judge_rounds
 
     PLAIN = dict.fromkeys(("show_download", "show_search", "show_data_types", "show_column_summaries"), False)
     KINDS = {"green": "success", "yellow": "warn", "red": "danger"}

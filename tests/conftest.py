@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.tiny import ARCHS, tiny_lm
-from ws.model_recipe import MINI, weights_of
-from ws.models import LM, load_model
+from tests.builders.tiny_models import ARCHS, tiny_lm
+from ws.models.lm import LM, load_model
+from ws.models.recipe import MINI, weights_of
 
 
 @pytest.fixture(scope="session", autouse=True)

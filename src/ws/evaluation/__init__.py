@@ -3,8 +3,8 @@
     base, steered = ws.evaluate(lm, axis, direction=v, c=[0, 0.5])
     ws.compare(base, steered)              # d_nats with intervals, coherence, cost; refuses unlike instruments
 
-Rooms: items (what is asked), slots and vignettes (the readout), freetext, behaviour, readings (one file each: the exam
-of capability, dilemmas, and what you add), statistics, report, comparison, backends; definitions holds one sentence per
+In it: items (what is asked), answer_slot and vignettes (the readout), freetext, behaviour, readings (one file each: the
+exam of capability, dilemmas, and what you add), drift, report, comparison, backends; definitions holds one sentence per
 number. Names are imported when first used: the configuration looks the readings' names up where there is no torch.
 """
 
@@ -14,10 +14,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ws.evaluation.base_cache import forget_bases
     from ws.evaluation.comparison import compare, retain, retain_behaviour, summary
     from ws.evaluation.definitions import DEFINITIONS
     from ws.evaluation.evaluator import evaluate
-    from ws.evaluation.memory import forget_bases
     from ws.evaluation.report import Report
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 _WHERE = {
-    "DEFINITIONS": "definitions", "Report": "report", "evaluate": "evaluator", "forget_bases": "memory",
+    "DEFINITIONS": "definitions", "Report": "report", "evaluate": "evaluator", "forget_bases": "base_cache",
     **dict.fromkeys(("compare", "retain", "retain_behaviour", "summary"), "comparison"),
 }  # fmt: skip
 

@@ -19,11 +19,11 @@ import polars as pl
 import torch
 
 from ws.errors import UserError
+from ws.evaluation.answer_slot import Reading
 from ws.evaluation.items import ItemSet
-from ws.evaluation.slots import Reading
 from ws.evaluation.vignettes import ROWS, read_vignettes
-from ws.foundations import FOUNDATIONS
-from ws.models import LM
+from ws.gating.foundations import FOUNDATIONS
+from ws.models.lm import LM
 
 __all__ = ["EXTERNAL", "Backend", "Builtin", "External", "backend_of"]
 
@@ -82,7 +82,7 @@ class External:
         self, lm: LM, items: ItemSet, reading: Reading, *, direction: Any, cs: Sequence[float], persona: str | None,
         stale: bool,
     ) -> list[pl.DataFrame]:
-        from ws.steering import steered
+        from ws.steering.hooks import steered
 
         module = importlib.import_module(self.name)
         quiet = {"verbose": 0} if self.name == "moralmaps" else {}

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ws.evaluation.statistics import Interval, wilson
-from ws.model_recipe import part
-from ws.models import LM
+from ws.intervals import Interval, wilson
+from ws.models.lm import LM
+from ws.models.recipe import part
 
 if TYPE_CHECKING:
-    from ws.axes import Axis
+    from ws.axes.axis import Axis
 
 __all__ = ["COLUMNS", "Behaviour", "behaviour_of", "read_behaviour", "takes_side"]
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ws.errors import UserError
 from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
-from ws.evaluation.statistics import Interval, paired_log_mean, paired_mean, resamples
-from ws.foundations import FOUNDATIONS, is_surgical
+from ws.gating.foundations import FOUNDATIONS, is_surgical
 from ws.gating.thresholds import DEFAULTS
+from ws.intervals import Interval, paired_log_mean, paired_mean, resamples
 
 __all__ = ["COMPARED", "PARTS", "coh_cost", "compare", "refuse_unlike", "retain", "retain_behaviour", "summary"]
 

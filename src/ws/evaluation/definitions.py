@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ws.foundations import MAY_MOVE
+from ws.gating.foundations import MAY_MOVE
 from ws.gating.thresholds import DEFAULTS
 
 __all__ = ["DEFINITIONS"]

@@ -17,21 +17,23 @@ import numpy as np
 import polars as pl
 import torch
 
-from ws.axes import FOUNDATIONS, Axis
+from ws.axes.axis import Axis
 from ws.errors import UserError
+from ws.evaluation.answer_slot import Reading
 from ws.evaluation.backends import Backend, backend_of
+from ws.evaluation.base_cache import remembered
 from ws.evaluation.behaviour import read_behaviour
 from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
-from ws.evaluation.memory import remembered
 from ws.evaluation.readings import STANDING, Request
 from ws.evaluation.readings import reading as reading_of
 from ws.evaluation.report import Report
-from ws.evaluation.slots import Reading
-from ws.models import LM
-from ws.steering import Direction, refuse_steered
-from ws.storing import digest
-from ws.tracing import adapted
+from ws.files import digest
+from ws.gating.foundations import FOUNDATIONS
+from ws.models.adapters.attaching import attached
+from ws.models.attachments import refuse_steered
+from ws.models.lm import LM
+from ws.steering.direction import Direction
 
 __all__ = ["evaluate"]
 
@@ -130,9 +132,8 @@ def evaluate(
     texts, max_new_tokens: completions behind coherence, and how long. temperature: of them; None: the model's own, 0:
     greedy, one per prompt, another instrument. exam: capability items. readings: names of ws.evaluation.readings; None:
     exam and dilemmas. capability: False leaves the exam out. conditions: averaged into the headline; None:
-    other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`.
-    backend: "builtin", "tinymfv", "moralmaps"; None: an installed one where it can serve, else ours. UserError: a
-    treatment, items or settings that do not fit.
+    other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`. backend: "builtin",
+    "tinymfv", "moralmaps"; None: an installed one that can serve, else ours. UserError: what does not fit.
     """
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
@@ -225,7 +226,7 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
         return part("rows", asked, lambda: plan.backend.read(lm, plan.items, reading, **arm.treatment, stale=stale))
 
     found = {"text": [pl.DataFrame(schema=TEXTS)] * len(arm.cs)}
-    with lm.lock, adapted(lm, arm.adapters):
+    with lm.lock, attached(lm, arm.adapters):
         found["per_row"] = [pl.concat(frames) for frames in zip(*map(rows, plan.readings), strict=True)]
     for name, asked in plan.asked.items():
         read = partial(reading_of(name).read, request, asked)

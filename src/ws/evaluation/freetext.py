@@ -2,7 +2,7 @@
 prompt.
 
 coh_text = share of completions that are readable: tail_ppl below the base's 99th percentile, rep < 0.3, ended by
-themselves. The percentile (`ws.filtering.tail_limit`) comes from another sample of the base than the one that
+themselves. The percentile (`ws.filtering.limits.tail_limit`) comes from another sample of the base than the one that
 coherence is relative to.
 """
 
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ws.filtering import SCORES, score, tail_limit
-from ws.generation import SCHEMA, generate
-from ws.models import LM
+from ws.filtering.limits import tail_limit
+from ws.filtering.scores import SCORES, score
+from ws.generation.completions import SCHEMA, generate
+from ws.models.lm import LM
 
 if TYPE_CHECKING:
-    from ws.axes import Axis
+    from ws.axes.axis import Axis
 
 __all__ = ["LIMIT_SEED", "REP", "TEXTS", "beside_base", "free_text", "limit_of", "mark_readable", "spread"]
 

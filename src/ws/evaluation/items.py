@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ws.axisfiles import DATA
+from ws.axes.axis_file import DATA
 from ws.errors import UserError, near
-from ws.foundations import FOUNDATIONS
-from ws.model_recipe import OTHER, ModelRecipe
+from ws.gating.foundations import FOUNDATIONS
+from ws.models.recipe import OTHER, ModelRecipe
 
 __all__ = [
     "CONDITIONS", "SPLITS", "Item", "ItemSet", "check_items", "is_items_path", "load_items", "shipped_items",

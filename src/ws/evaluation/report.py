@@ -26,9 +26,9 @@ from ws.errors import UserError
 from ws.evaluation.behaviour import Behaviour, behaviour_of
 from ws.evaluation.freetext import TEXTS
 from ws.evaluation.readings import READINGS, STANDING, figures_of, reading
-from ws.evaluation.statistics import resamples, share_ratios
 from ws.evaluation.vignettes import ROWS
-from ws.foundations import FOUNDATIONS
+from ws.gating.foundations import FOUNDATIONS
+from ws.intervals import resamples, share_ratios
 
 __all__ = ["Report"]
 

@@ -23,10 +23,10 @@ from ws.evaluation.readings.dilemmas import (
     read_dilemmas,
     t_statistic,
 )
-from ws.models import LM
+from ws.models.lm import LM
 
 if TYPE_CHECKING:
-    from ws.axes import Question
+    from ws.axes.axis_file import Question
 
 __all__ = ["FIGURES", "SWEEP", "read_sweep", "sweep_figures"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from ws.errors import UserError
-from ws.models import LM
-from ws.steering import steered
-from ws.tracing import adapted
+from ws.models.adapters.attaching import attached
+from ws.models.lm import LM
+from ws.steering.hooks import steered
 
 __all__ = ["TASKS", "run_tasks"]
 
@@ -43,7 +43,7 @@ def run_tasks(
 
     with ExitStack() as treated:
         treated.enter_context(lm.lock)
-        treated.enter_context(adapted(lm, adapters))
+        treated.enter_context(attached(lm, adapters))
         if direction is not None:
             treated.enter_context(steered(lm, direction, c, where="all", allow_stale=bool(adapters)))
         model = HFLM(pretrained=lm.model, tokenizer=lm.tok, batch_size=batch_size)

@@ -18,12 +18,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from ws.batching import by_length
+from ws.evaluation.answer_slot import ORDERS, Reading, SlotReader
 from ws.evaluation.items import ItemSet
-from ws.evaluation.slots import ORDERS, Reading, SlotReader
 from ws.evaluation.wording import Wording, wording_of
-from ws.foundations import FOUNDATIONS
-from ws.models import LM
+from ws.gating.foundations import FOUNDATIONS
+from ws.models.batching import by_length
+from ws.models.lm import LM
 
 __all__ = ["ROWS", "Reading", "read_vignettes"]
 

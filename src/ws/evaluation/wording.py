@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ws.foundations import FOUNDATIONS
-from ws.model_recipe import part
-from ws.models import LM
+from ws.gating.foundations import FOUNDATIONS
+from ws.models.lm import LM
+from ws.models.recipe import part
 
 __all__ = ["Wording", "wording_of"]
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from ws.arm_table import BASE, STEER, STUDENT
-from ws.foundations import is_surgical, most_moved
-from ws.gating.frames import Trait, further_figures
-from ws.gating.gate import Finding, Row, Thresholds, near_end, span, span_of
-from ws.knee import crossing, crossing_text, probes_of
+from ws.gating.arm_table import BASE, STEER, STUDENT
+from ws.gating.foundations import is_surgical, most_moved
+from ws.gating.gate import Finding, Row, near_end
+from ws.gating.knee import crossing, crossing_text, probes_of
+from ws.gating.schemas import Trait, further_figures
+from ws.gating.thresholds import Thresholds
+from ws.intervals import num, span, span_of
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,6 @@ class SteerFacts:
         )
 
 
-def num(value: Any) -> float:
-    """A float; None is NaN."""
-    return math.nan if value is None else float(value)
 
 
 def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
@@ -147,6 +146,6 @@ def self_caveat(row: dict[str, Any]) -> list[str]:
 
 
 def surgical_of(row: dict[str, Any], trait: Trait) -> bool | None:
-    """`ws.foundations.is_surgical` of an arm's row."""
+    """`ws.gating.foundations.is_surgical` of an arm's row."""
     shifts = {f: row[f"d_{f}"] for f in trait.off}
     return is_surgical(row["d_target"], shifts, trait.target, trait.intended)

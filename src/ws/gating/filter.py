@@ -10,12 +10,12 @@ from functools import cached_property
 
 import polars as pl
 
-from ws.arm_table import STEER
-from ws.evaluation.statistics import wilson
 from ws.gating.advice import ADVICE
-from ws.gating.facts import num
-from ws.gating.frames import TEXTS
-from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, seed_caveat, worst
+from ws.gating.arm_table import STEER
+from ws.gating.gate import Finding, Gate, Row, decide, seed_caveat, worst
+from ws.gating.schemas import TEXTS
+from ws.gating.thresholds import Thresholds
+from ws.intervals import clean, num, wilson
 
 SHOULD = "kept share falls and tail_ppl rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
 NARRATES = re.compile(

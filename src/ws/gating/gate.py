@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import polars as pl
 
+from ws.gating.evidence import Clue
 from ws.gating.thresholds import Thresholds
-from ws.gating.witness import Clue
 
 Check = tuple[str, bool, bool, str]  # outcome, measured, seen, evidence
 Finding = tuple[bool | None, str]  # seen (None: not measured), evidence
@@ -128,23 +128,10 @@ def worst(colour: str, rows: Sequence[Row[F]]) -> str:
     return "yellow" if colour == "green" and any(row.yellow for row in rows) else colour
 
 
-def span(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
-    """Value with its interval, as in 1.20 [1.00, 1.40]; "-" for what is missing."""
-    if value is None or math.isnan(value):
-        return "-"
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def span_of(row: dict[str, Any], name: str) -> str:
-    """`span` of the columns name, name_low, name_high of a row."""
-    return span(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def clean(value: float) -> float | None:
-    """NaN and infinities as None, for JSON."""
-    return float(value) if math.isfinite(value) else None
 
 
 def seed_caveat(seeds: int, limits: Thresholds) -> list[str]:

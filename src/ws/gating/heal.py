@@ -10,27 +10,15 @@ from typing import Any
 
 import polars as pl
 
-from ws.arm_table import BASE, HEALED, SEEDS, SFT, STEER
-from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
-from ws.gating.facts import fell_beyond, further_rows, num, off_target, one, self_caveat, start_of, surgical_of
-from ws.gating.frames import Trait
-from ws.gating.gate import (
-    Finding,
-    Gate,
-    Row,
-    Thresholds,
-    clean,
-    decide,
-    near_end,
-    seed_caveat,
-    span,
-    span_of,
-    verdict,
-    worst,
-)
-from ws.gating.thresholds import DEFAULTS
-from ws.gating.witness import babble, lost, moved, readable, unfinite
+from ws.gating.arm_table import BASE, HEALED, SEEDS, SFT, STEER
+from ws.gating.evidence import babble, lost, moved, readable, unfinite
+from ws.gating.facts import fell_beyond, further_rows, off_target, one, self_caveat, start_of, surgical_of
+from ws.gating.foundations import FOUNDATIONS
+from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
+from ws.gating.schemas import Trait
+from ws.gating.thresholds import DEFAULTS, Thresholds
+from ws.intervals import clean, num, span, span_of
 
 SHOULD = (
     f"retain near 1, coherence >= {DEFAULTS.coherent:g} and nearer base's than the steered model's, "
@@ -48,7 +36,7 @@ class HealFacts:
     limits: Thresholds
     beta: float
     drift: pl.DataFrame | None = None
-    """the readings of ws.drift"""
+    """the readings of ws.evaluation.drift"""
     floors: tuple[str, ...] = ()
     """figures of further readings that must not fall"""
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from ws.arm_table import BASE, HEALED, STEER
 from ws.gating.advice import ADVICE
-from ws.gating.facts import num, one
-from ws.gating.frames import Trait
-from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end
-from ws.gating.witness import Clue, moved, readable, unfinite
+from ws.gating.arm_table import BASE, HEALED, STEER
+from ws.gating.evidence import Clue, moved, readable, unfinite
+from ws.gating.facts import one
+from ws.gating.gate import Finding, Gate, Row, decide, near_end
+from ws.gating.schemas import Trait
+from ws.gating.thresholds import Thresholds
+from ws.intervals import clean, num
 
 SHOULD = "base and every arm on the same rows, headroom for the target, an even readout, all rows finite"
 

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.facts import num
-from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
-from ws.gating.thresholds import DEFAULTS
+from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
+from ws.gating.thresholds import DEFAULTS, Thresholds
+from ws.intervals import clean, num, span_of
 
 SHOULD = (
     f"the target moves round after round at coherence >= {DEFAULTS.coherent:g}, cos_v0 >= {DEFAULTS.cosine:g}, "
@@ -21,7 +21,7 @@ SHOULD = (
 
 @dataclass(frozen=True)
 class LoopFacts:
-    """The rounds of a run, first to last (columns ws.gating.frames.ROUNDS)."""
+    """The rounds of a run, first to last (columns ws.gating.schemas.ROUNDS)."""
 
     rounds: pl.DataFrame
     limits: Thresholds

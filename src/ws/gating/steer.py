@@ -8,14 +8,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ws.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, STEER
-from ws.foundations import FOUNDATIONS
 from ws.gating.advice import ADVICE
-from ws.gating.facts import SteerFacts, fell_beyond, further_rows, num, off_target, one, self_caveat, surgical_of
-from ws.gating.frames import Trait
-from ws.gating.gate import Finding, Gate, Row, Thresholds, clean, decide, near_end, seed_caveat, span_of, verdict, worst
-from ws.gating.thresholds import DEFAULTS
-from ws.gating.witness import babble, lost, moved, readable, unfinite
+from ws.gating.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, STEER
+from ws.gating.evidence import babble, lost, moved, readable, unfinite
+from ws.gating.facts import SteerFacts, fell_beyond, further_rows, off_target, one, self_caveat, surgical_of
+from ws.gating.foundations import FOUNDATIONS
+from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
+from ws.gating.schemas import Trait
+from ws.gating.thresholds import DEFAULTS, Thresholds
+from ws.intervals import clean, num, span_of
 
 SHOULD = (
     f"the target moves by {DEFAULTS.shift:g} nat or more as intended, at coherence >= {DEFAULTS.coherent:g}, "

@@ -27,8 +27,8 @@ from ws.errors import UserError
 if TYPE_CHECKING:
     import polars as pl
 
-    from ws.axes import Axis
-    from ws.models import LM
+    from ws.axes.axis import Axis
+    from ws.models.lm import LM
 
 __all__ = ["READINGS", "STANDING", "ReadingModule", "Request", "figures_of", "floors_of", "reading"]
 

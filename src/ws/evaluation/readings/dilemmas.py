@@ -19,15 +19,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ws.batching import by_length
 from ws.errors import UserError
-from ws.evaluation.cached import Cached, log_softmax, steered_rows, token_logps
+from ws.evaluation.prompt_cache import Cached, log_softmax, steered_rows, token_logps
 from ws.evaluation.readings import Request
-from ws.models import LM
-from ws.tracing import adapted
+from ws.models.adapters.attaching import attached
+from ws.models.batching import by_length
+from ws.models.lm import LM
 
 if TYPE_CHECKING:
-    from ws.axes import Question
+    from ws.axes.axis_file import Question
 
 __all__ = [
     "COLUMNS", "asks", "figures", "frac_low_pmass", "gain", "mean_shift", "monotone", "read", "read_dilemmas",
@@ -49,7 +49,7 @@ def asks(request: Request) -> list[dict[str, Any]]:
 def read(request: Request, asked: Sequence[dict[str, Any]]) -> list[pl.DataFrame]:
     """The questions at every dose."""
     lm, adapters, questions = request.lm, request.adapters, request.axis.questions
-    with lm.lock, adapted(lm, adapters):
+    with lm.lock, attached(lm, adapters):
         how: dict[str, Any] = {"stale": bool(adapters), "batch_size": request.batch_size}
         return read_dilemmas(lm, questions, **request.treatment, **how)
 

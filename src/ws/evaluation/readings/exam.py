@@ -16,10 +16,10 @@ from typing import Any
 import polars as pl
 
 from ws.evaluation.readings import Request
-from ws.evaluation.statistics import wilson
-from ws.generation import Prompt, generate
-from ws.model_recipe import part
-from ws.models import LM
+from ws.generation.completions import Prompt, generate
+from ws.intervals import wilson
+from ws.models.lm import LM
+from ws.models.recipe import part
 
 __all__ = ["COLUMNS", "FLOORS", "ask", "asks", "capability_items", "figures", "is_right", "read"]
 

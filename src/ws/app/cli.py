@@ -1,0 +1,123 @@
+"""The command line: `ws run`, steer, show, gates, doctor, results, diff, journal, judge, bake, export, app.
+
+With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
+2 the user's mistake (one message, no traceback), 130 Ctrl-C, 1 a bug.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+from tyro.conf import FlagCreatePairsOff
+
+from ws.app.options import COMMANDS, RunArgs
+from ws.errors import UserError
+from ws.experiment.inputs import check_inputs
+from ws.runs.recipes import recipe_for
+
+__all__ = ["main"]
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(args)
+    except UserError as error:
+        print(f"ws: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ws: stopped. What was finished is stored; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone (ws show | head)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        return 0
+
+
+def _dispatch(args: list[str]) -> int:
+    if args[:1] == ["--version"]:
+        from ws import __version__
+
+        print(f"ws {__version__}")
+        return 0
+    name = args[0] if args else ""
+    if name not in COMMANDS:
+        return _usage(name)
+    try:
+        options = _parse(name, args[1:])
+    except SystemExit as stop:  # tyro's own: 0 after --help, 2 for an option it does not know
+        return int(stop.code or 0)
+    if isinstance(options, RunArgs):
+        check_inputs(options.config)
+    from ws.app import commands  # only now: it brings torch
+
+    action: Callable[[Any], None] = getattr(commands, name)
+    action(options)
+    return 0
+
+
+def _usage(name: str) -> int:
+    """The list of commands; a mistake unless help was asked for."""
+    asked = name in ("-h", "--help", "help")
+    lines = [f"  ws {command:<9}{(kind.__doc__ or '').splitlines()[0]}" for command, kind in COMMANDS.items()]
+    text = "ws: steer, heal, loop.\n\n" + "\n".join(lines) + "\n\nws COMMAND --help says more."
+    problem = "" if asked or not name else f"ws: there is no command {name!r}.\n\n"
+    print(problem + text, file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
+
+
+def _parse(name: str, args: list[str]) -> Any:
+    """The command's options. `ws run` takes its defaults from the recipe of the model that is named."""
+    kind = COMMANDS[name]
+    how: dict[str, Any] = {"prog": f"ws {name}", "description": inspect.cleandoc(kind.__doc__ or ""), "args": args}
+    how["config"] = (FlagCreatePairsOff,)
+    if name != "run":
+        return tyro.cli(kind, **how)
+    defaults = RunArgs(config=recipe_for(_option(args, "model") or "mini", _option(args, "recipe")))
+    return tyro.cli(kind, default=defaults, **how)
+
+
+def _option(args: Sequence[str], name: str) -> str | None:
+    """The value of --name in args, before the real parse."""
+    for i, word in enumerate(args):
+        if word == f"--{name}" and i + 1 < len(args):
+            return args[i + 1]
+        if word.startswith(f"--{name}="):
+            return word.partition("=")[2]
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

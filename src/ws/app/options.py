@@ -1,0 +1,237 @@
+"""The options of every command of the command line, without torch: one dataclass a command, and the table of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ws.app.access import AppSettings
+from ws.gating.arm_table import BASE, HEALED
+from ws.runs.config import RunConfig
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """The whole experiment: steer, filter, heal, judge.
+
+    The same command resumes an unfinished run and returns a finished one."""
+
+    config: Annotated[RunConfig, arg(name="")] = field(default_factory=RunConfig)
+    recipe: Literal["quick", "full", "real"] | None = None
+    """whose defaults the other options change; None is quick for the embedded model, real for others"""
+    out: Path = Path("out")
+    """where runs and the ledger are kept"""
+    new: bool = False
+    """start another run of the same configuration instead of resuming or returning it"""
+    workers: int | None = None
+    """processes that share a round's stages, the numbers are the same; None is one per core for the embedded model on
+    the CPU, else one"""
+    json: bool = False
+    """print one JSON object instead of the report"""
+
+
+@dataclass(frozen=True)
+class SteerArgs:
+    """Write to one prompt at several doses, same dice at each; base is c = 0."""
+
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
+    """what the user says"""
+    c: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 3.0)
+    """doses"""
+    model: str = "mini"
+    """"mini", a hub id or a local folder"""
+    axis: str = "care_over_authority"
+    """a shipped axis or a path"""
+    direction: Path | None = None
+    """a stored direction (.safetensors); None reads it from the axis now"""
+    persona: str | None = None
+    """a system prompt in place of the neutral one"""
+    n: int = 1
+    """samples per dose"""
+    seed: int = 0
+    """seed of the dice"""
+    max_new_tokens: int | None = None
+    """tokens per completion; None takes the model's default"""
+    json: bool = False
+    """print one JSON object instead of the texts"""
+
+
+@dataclass(frozen=True)
+class ShowArgs:
+    """Read a run: n samples per arm, after its report."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    n: Annotated[int, arg(aliases=["-n"])] = 0
+    """samples per arm; 0 shows the report only"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print the run's summary as one JSON object"""
+
+
+@dataclass(frozen=True)
+class GatesArgs:
+    """The verdicts of a run, with every outcome: measured? seen? evidence."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    round: int | None = None
+    """which round; None takes the best"""
+    gate: int | None = None
+    """show this gate only, and the gate that --note is for"""
+    note: str | None = None
+    """your own judgement in words, stored beside the verdict of --gate"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class DoctorArgs:
+    """Gate 0: is the instrument sane on this model and axis? Nothing is steered or stored."""
+
+    model: str = "mini"
+    """"mini", a hub id or a local folder"""
+    axis: str = "care_over_authority"
+    """a shipped axis or a path"""
+    items: str = "default"
+    """"default", "standard", "conflict", or a path to JSONL items"""
+    think: int | None = None
+    """tokens of thinking; None takes the model's default"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class ResultsArgs:
+    """The ledger: one line per finished run."""
+
+    out: Path = Path("out")
+    """where the ledger is"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class DiffArgs:
+    """Two runs side by side: what differs in configuration, headline numbers and verdicts.
+
+    Differences carry paired 95 % intervals where both runs read the same items on the same base weights."""
+
+    a: Annotated[Positional[Path], arg(metavar="RUN")]
+    """one run's folder"""
+    b: Annotated[Positional[Path], arg(metavar="RUN")]
+    """the other's; differences are this one minus the first"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class JournalArgs:
+    """Write a run's page, which opens from disk without network, and its entry in the research journal.
+
+    A second time for the same run changes nothing."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    journal: Path = Path("RESEARCH_JOURNAL.md")
+    """the journal that gets the entry, at its end; made where there is none"""
+    interactive: bool = False
+    """write marimo's own HTML export beside the page too (it needs the network to open)"""
+    out: Path = Path("out")
+    """where runs are looked for; the page goes to OUT/journal/"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class JudgeArgs:
+    """Let an LLM judge two arms of a run: pairwise, blind, both orders; prompts and raw answers are stored."""
+
+    url: str
+    """base address of an OpenAI-compatible API, for example http://localhost:8000/v1"""
+    model: str
+    """the judge's name there"""
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    arm: str = HEALED
+    """whose texts are judged"""
+    against: str = BASE
+    """against whose, on the same prompts"""
+    question: str | None = None
+    """what the judge is asked; None asks which reply fits the axis's positive persona better"""
+    n: Annotated[int, arg(aliases=["-n"])] = 50
+    """pairs, two questions each"""
+    key: str = "OPENAI_API_KEY"
+    """environment variable that holds the API key, where one is needed"""
+    timeout: float = 60.0
+    """seconds per answer"""
+    max_tokens: int = 256
+    """tokens per answer, thinking included"""
+    round: int | None = None
+    """which round; None takes the best"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class BakeArgs:
+    """Merge a run's adapters into the weights and store the student in the run's own folder."""
+
+    run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
+    """the run's folder; None takes the newest"""
+    round: int | None = None
+    """up to and with this round; None takes the best"""
+    out: Path = Path("out")
+    """where runs are looked for"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class ExportArgs:
+    """Write what a run found for other tools: merged weights, a PEFT adapter, or a llama.cpp control vector."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """the run's folder"""
+    to: Annotated[Positional[Path], arg(metavar="TO")]
+    """a folder (model, adapter) or a file (.gguf) that does not exist yet"""
+    what: Literal["model", "adapter", "direction"] = "model"
+    """merged weights that plain transformers loads, the last round's PEFT folder, or the direction as GGUF"""
+    round: int | None = None
+    """up to and with this round; None takes the best"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class AppArgs:
+    """The app in a browser: on this machine only, or shared behind a token password."""
+
+    settings: Annotated[AppSettings, arg(name="")] = field(default_factory=AppSettings)
+    share: bool = False
+    """serve on all interfaces; needs --token-password-file, and writes only with --allow-write"""
+    token_password_file: Path | None = None
+    """file with the password that viewers type"""
+    host: str | None = None
+    """address to serve on; None is loopback, with --share all interfaces"""
+    port: int = 2718
+    """port to serve on"""
+    headless: bool = False
+    """do not open a browser"""
+    notebook: str = "gates"
+    """which notebook of nbs/"""
+
+
+COMMANDS: dict[str, type] = {
+    "run": RunArgs, "steer": SteerArgs, "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs,
+    "results": ResultsArgs, "diff": DiffArgs, "journal": JournalArgs, "judge": JudgeArgs, "bake": BakeArgs,
+    "export": ExportArgs, "app": AppArgs,
+}  # fmt: skip

@@ -1,0 +1,77 @@
+"""marimo's own command with this library imported first: `python -m ws.app.server.main run nbs/gates.py --port 2718
+...`.
+
+The first page then need not wait for torch, nor for what it shows of the example: what takes seconds is done before the
+server answers.
+"""
+
+from __future__ import annotations
+
+import gc
+import runpy
+import sys
+from pathlib import Path
+
+SWITCH = 0.0005  # seconds; an output passes through three threads, each of which waits for the cell that runs next
+
+
+def main() -> None:
+    """Import what notebooks import, then be `python -m marimo` with the same arguments."""
+    from torch import set_num_threads
+    from transformers import PreTrainedModel  # noqa: F401  imported lazily otherwise, by the first page
+
+    from ws.app import views  # noqa: F401
+    from ws.models.lm import load_model
+    from ws.reporting import charts  # noqa: F401
+
+    sys.setswitchinterval(SWITCH)
+    seen_first = ""
+    if "--model" not in " ".join(sys.argv):
+        load_model("mini")
+        set_num_threads(1)  # on a model of this size two are slower as soon as anything else runs beside them
+        seen_first = rehearse(sys.argv)
+    stand_before(seen_first)
+    gc.collect()
+    gc.freeze()  # what is there now stays: a collection that walks through it stops every viewer for 0.3 s
+    runpy.run_module("marimo", run_name="__main__", alter_sys=True)
+
+
+def stand_before(seen_first: str) -> None:
+    """Put our own layers before marimo's routes; marimo sorts them by name, outermost first. seen_first: a glance."""
+    import marimo
+    from marimo._server.registry import MIDDLEWARE_REGISTRY
+    from starlette.middleware import Middleware
+
+    from ws.app.server.first_paint import Glance
+    from ws.app.server.security_headers import Headers
+    from ws.app.server.static_files import Assets
+
+    assets = Path(marimo.__file__).parent / "_static" / "assets"
+    layers = Middleware(Headers), Middleware(Assets, folder=assets), Middleware(Glance, html=seen_first)
+    for place, layer in enumerate(layers):
+        MIDDLEWARE_REGISTRY.register(f"ws.{place}", layer)
+
+
+def rehearse(words: list[str]) -> str:
+    """Run the notebook of this command line once, as a script, for what the library remembers of it; its glance.
+
+    What goes wrong in it is left to the page, which says it where it belongs: no glance then, nor without prompts.
+    """
+    from ws.app.views.first_paint import glance
+
+    page = next((word for word in words[1:] if Path(word).suffix == ".py"), None)
+    if page is None:
+        return ""
+    sys.argv = [page, *words[words.index("--") + 1 :]] if "--" in words else [page]
+    try:
+        outputs, defined = runpy.run_path(page, run_name="rehearsal")["app"].run()
+        return glance(outputs, defined["prompt"].value) if "prompt" in defined else ""
+    except Exception as error:  # noqa: BLE001  whatever a cell raises
+        print(f"{page} was not rehearsed: {error}", file=sys.stderr)
+        return ""
+    finally:
+        sys.argv = words
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""What the Learn section shows: where base, steered and healed stand, their texts, the live curve; and its trainings.
+
+start_training(run, Ask(1.0), access)             # a job that every viewer shares
+points(run, stops)                                # base, steered, healed per beta: where each stands
+three_texts(run, stop, prompt)                    # the same prompt and dice, answered by all three
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from ws.app.access import AppSettings
+from ws.app.jobs import JOBS, Job, Jobs, Tell, View, background
+from ws.app.views.stored_runs import home_of
+from ws.errors import UserError
+from ws.experiment.identity import load_configured
+from ws.experiment.train_variant import train_stop
+from ws.files import digest, read_frame
+from ws.gating.arm_table import BASE, HEALED, SFT_BASE, STEER, STEERED, STEPS, UNSTEERED_TEXT
+from ws.healing.training import CURVE
+from ws.models.lm import LM
+from ws.runs.heal_variants import BETAS, Ask, Stop, find_stop, own_heal, stop_gate, stop_key, stops_of
+from ws.runs.reader import Run
+from ws.runs.round_tables import plane_of
+
+__all__ = [
+    "Ask", "beta_steps", "cancel_training", "find_stop", "job_key", "key_of", "live_curve",
+    "plane_of", "points", "prompts_of", "start_training", "steps_of",
+    "stop_gate", "stops_of", "tau_of", "three_texts", "usual_beta",
+]  # fmt: skip
+
+FIGURES = ("d_target", "coherence", "retain", "capability")
+
+
+def job_key(run: Run, ask: Ask, round: int = 0) -> str:
+    """One key for a stop, whether the example is read from the package or from the viewer's copy of it."""
+    return digest([run.status.get("started"), round, stop_key(run, ask, round)])
+
+
+def start_training(
+    run: Run, ask: Ask, access: AppSettings, *, round: int = 0, lm: LM | None = None, jobs: Jobs = JOBS
+) -> Job:
+    """The shared job that trains and stores this stop. UserError: a read-only app, a full queue, settings out of range.
+
+    It trains and reads on a copy of the model's modules, so that sliders go on.
+    """
+    access.check_write("Training")
+    stored = find_stop(home_of(run, access.out), ask, round) is not None
+
+    def work(tell: Tell, cancel: threading.Event) -> None:
+        home = home_of(run, access.out, create=True)
+        train_stop(home, ask, background(lm or load_configured(run.config)), round=round, tell=tell, cancel=cancel)
+
+    title = f"training at beta {ask.beta:g}"
+    return jobs.start(job_key(run, ask, round), title, work, access.max_jobs, again=not stored)
+
+
+def cancel_training(run: Run, ask: Ask, access: AppSettings, round: int = 0, jobs: Jobs = JOBS) -> None:
+    """Stop the training of this stop, for every viewer; nothing of it is stored. UserError: a read-only app."""
+    access.check_write("Cancelling a training")
+    jobs.cancel(job_key(run, ask, round))
+
+
+def live_curve(view: View | None) -> pl.DataFrame:
+    """The training curve as far as it has come; empty when nothing trains any more."""
+    rows = () if view is None or view.over else view.rows
+    return pl.DataFrame([{k: row.get(k) for k in CURVE} for row in rows if "step" in row], schema=CURVE)
+
+
+def steps_of(view: View | None) -> int | None:
+    """How many optimiser steps a running training will take; None before its first."""
+    rows = () if view is None else view.rows
+    return next((int(row["steps"]) for row in rows if "steps" in row), None)
+
+
+def tau_of(run: Run, round: int = 0) -> float | None:
+    """The barrier's tau, nats."""
+    return own_heal(run, round).tau
+
+
+def beta_steps(run: Run | None) -> list[float]:
+    """Stops of the beta slider: the grid, and the run's own beta."""
+    own = _own_beta(run)
+    return sorted({*BETAS, *([float(own)] if own is not None else [])})
+
+
+def usual_beta(run: Run | None, steps: Sequence[float]) -> float:
+    """Where the slider starts: the run's own beta."""
+    own = _own_beta(run)
+    return min(steps, key=lambda step: abs(step - (0.3 if own is None else own)))
+
+
+def _own_beta(run: Run | None) -> float | None:
+    """The beta that the run healed with; None where it did not come to that."""
+    return own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
+
+
+
+
+def key_of(run: Run, *stops: Stop) -> tuple[str, ...]:
+    """What a picture of these stops depends on; a stop's folder is named by its content, the run's own by its time."""
+    return (str(run.path), str(run.status.get("updated")), *(str(stop.path) for stop in stops))
+
+
+def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
+    """One row each for base, the chosen dose, training on text that nothing steered (where measured) and every stop.
+
+    Columns: arm (base, steered, unsteered text, healed), beta (null but for healed), label; d_target, coherence,
+    retain, coh_cost, capability, x and y (shifts of `plane_of`, nats), each with _low and _high, null where not
+    measured.
+    """
+    arms = run.arms(round)
+    steered = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
+    rows = [_point(run, BASE, arms.filter(pl.col("arm") == BASE)), _point(run, STEERED, steered)]
+    rows.append(_point(run, UNSTEERED_TEXT, arms.filter(pl.col("arm") == SFT_BASE)))
+    rows += [_point(run, HEALED, stop.arm, stop) for stop in stops]
+    return pl.DataFrame([row for row in rows if row], infer_schema_length=None)
+
+
+def _point(run: Run, arm: str, frame: pl.DataFrame, stop: Stop | None = None) -> dict[str, Any]:
+    if not frame.height:
+        return {}
+    row, ends = frame.row(0, named=True), ("", "_low", "_high")
+    x, y = plane_of(run)
+    names = {name: name for name in FIGURES} | {"x": f"d_{x}", "y": f"d_{y}"}
+    figures = {f"{name}{end}": _number(row[f"{column}{end}"]) for name, column in names.items() for end in ends}
+    cost = (None,) * 3 if stop is None else tuple(_number(value) for value in stop.cost)
+    beta = None if stop is None else stop.ask.beta
+    label = f"beta {beta:g}" if beta is not None else f"steered, c = {row['c']:g}" if arm == STEERED else arm
+    costs = dict(zip((f"coh_cost{end}" for end in ends), cost, strict=True))
+    return {"arm": arm, "beta": beta, "label": label} | figures | costs
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def prompts_of(run: Run, round: int = 0) -> list[str]:
+    """The probe prompts that base, steered and healed have all answered, in the axis's order."""
+    written = _written(run, round)
+    asked = [set(part["prompt"]) for _, part in written.group_by("arm")]
+    shared = set.intersection(*asked) if asked else set()
+    return [prompt for prompt in dict.fromkeys(written["prompt"].to_list()) if prompt in shared]
+
+
+def three_texts(run: Run, stop: Stop, prompt: str, round: int = 0) -> pl.DataFrame:
+    """What base, the chosen dose and this stop wrote to a prompt, same dice: columns arm, sample, text, tail_ppl, rep.
+
+    UserError for a prompt that was not asked in the report.
+    """
+    columns = ["arm", "prompt", "sample", "text", "tail_ppl", "rep"]
+    healed = stop.text.with_columns(arm=pl.lit(HEALED))
+    asked = [frame.select(columns).filter(pl.col("prompt") == prompt) for frame in (_written(run, round), healed)]
+    found = pl.concat(asked)
+    if set(found["arm"]) != set(STEPS):
+        raise UserError("That prompt was not asked in the run's report. Choose one of the list.")
+    order = pl.col("arm").replace_strict({name: i for i, name in enumerate(STEPS)}, return_dtype=pl.Int8)
+    return found.drop("prompt").sort("sample", order)
+
+
+def _written(run: Run, round: int) -> pl.DataFrame:
+    own_heal(run, round)  # says why where there is none
+    file = run.path / "rounds" / str(round) / "eval.parquet"
+    return _read_written(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _read_written(file: Any, stamp: int) -> pl.DataFrame:
+    """The stored texts of base and of the chosen dose."""
+    chosen = (pl.col("arm") == BASE) | ((pl.col("arm") == STEER) & pl.col("chosen"))
+    reports = read_frame(file).filter(chosen).select("arm", "text")
+    rows = reports.explode("text").unnest("text")
+    return rows.with_columns(arm=pl.col("arm").replace({STEER: STEERED}))
+
+
+# What a page says in words; figures only, or escaped
+
+
+
+
+
+
+
+
+
+

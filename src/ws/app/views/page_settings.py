@@ -1,0 +1,147 @@
+"""What a page is about: its settings, read from a link and written into one. Whatever a link holds is data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ws.app import page_link as linking
+from ws.app.access import AppSettings
+from ws.app.page_link import nearest
+from ws.axes.axis import KINDS, Axis, load_axis, shipped_axes
+from ws.errors import UserError
+from ws.files import digest
+from ws.gating.foundations import FOUNDATIONS
+from ws.models.lm import LM, load_model
+from ws.models.recipe import ModelRecipe, recipe_of
+from ws.steering.methods import method, names
+
+__all__ = [
+    "CUSTOM", "FOUNDATIONS", "LINK", "METHODS", "Persona", "Subject", "axis_names", "bands", "layers_of", "nearest",
+    "pair_of", "read_link", "tokens_of", "unit_of",
+]  # fmt: skip
+
+CUSTOM = "custom pair"
+METHODS = names()
+LINK = ("run", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
+        "positive", "negative", "target", "sign", "surprise")  # fmt: skip
+REPLIES = 3  # of a live sample: at 0, +c and -c
+
+
+@dataclass(frozen=True)
+class Persona:
+    """A persona pair typed by a viewer, the foundation it aims at and the sign of the shift that it intends."""
+
+    positive: str
+    negative: str
+    target: str = "Authority"
+    sign: int = -1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a direction depends on."""
+
+    model: str = "mini"
+    axis: str = "care_over_authority"
+    method: str = "mean_diff"
+    layers: tuple[int, ...] | None = None
+    persona: Persona | None = None
+
+    @property
+    def recipe(self) -> ModelRecipe:
+        """In what this model differs from others."""
+        return recipe_of(self.model)
+
+    def resolved(self, lm: LM) -> Axis:
+        """The axis in the model's words; a typed pair borrows contexts and prompts of the first shipped axis.
+
+        UserError where the pair is empty or has no two poles.
+        """
+        if self.persona is None:
+            return load_axis(self.axis).on(lm)
+        pair, lender = self.persona, self.lender(lm)
+        for name, text in (("positive", pair.positive), ("negative", pair.negative)):
+            if not text:
+                raise UserError(f"The {name} persona is empty. Write who the model should be, in one sentence.")
+        return dataclasses.replace(
+            lender, name="custom", title="a persona pair of one's own", models=KINDS, target=pair.target,
+            intended={pair.target: pair.sign}, positive=(pair.positive,), negative=(pair.negative,), narration=(),
+            engineered="", questions=(),
+        )  # fmt: skip
+
+    def source(self, out: Path) -> str:
+        """What a run calls this axis: its shipped name, or the file under `out` that a typed pair is written to."""
+        if self.persona is None:
+            return self.axis
+        return str(out / "axes" / f"typed-{digest(dataclasses.asdict(self.persona), 10)}.json")
+
+    def lender(self, lm: LM) -> Axis:
+        """The shipped axis whose contexts and prompts are used."""
+        return load_axis(axis_names(self.model)[0] if self.persona is not None else self.axis).on(lm)
+
+
+def axis_names(model: str) -> list[str]:
+    """Shipped axes that move a foundation and are written for this model, the example's first."""
+    names = [name for name in shipped_axes(recipe_of(model).words) if not load_axis(name).outside]
+    return sorted(names, key=lambda name: name != "care_over_authority")
+
+
+def bands(model: str) -> dict[str, tuple[int, ...] | None]:
+    """Layer bands to choose from, by label; None is the model's default band."""
+    from ws.steering.extraction import default_layers
+
+    lm = load_model(model)
+    third = max(1, lm.n_layers // 3)
+    usual = default_layers(lm)
+    offered = {
+        "early": tuple(range(third)),
+        "middle": tuple(range(third, lm.n_layers - third)),
+        "late": tuple(range(lm.n_layers - third, lm.n_layers)),
+        "one, middle": (lm.n_layers // 2,),
+    }
+    named = {f"{name}: {_span(layers)}": layers for name, layers in offered.items() if layers and layers != usual}
+    return {f"default: {_span(usual)}": None, **named}
+
+
+def _span(layers: Sequence[int]) -> str:
+    """Block numbers as 0-3, or listed where they are no range."""
+    if list(layers) == list(range(layers[0], layers[-1] + 1)) and len(layers) > 1:
+        return f"{layers[0]}-{layers[-1]}"
+    return ", ".join(map(str, layers))
+
+
+def layers_of(layers: tuple[int, ...] | None, offered: Mapping[str, tuple[int, ...] | None]) -> str:
+    """The label of a band; the default's where it is not offered."""
+    return next((label for label, band in offered.items() if band == layers), next(iter(offered)))
+
+
+def read_link(params: Mapping[str, Any]) -> dict[str, str]:
+    """The app's own settings in a link as texts of bounded length; anything else in it is left out."""
+    return linking.read_link(params, LINK)
+
+
+def pair_of(typed: Mapping[str, str]) -> Persona | None:
+    """The persona pair of the fields positive, negative, target and sign ("rises", "falls"); None without fields."""
+    if not typed:
+        return None
+    sign = 1 if typed["sign"] == "rises" else -1
+    return Persona(typed["positive"].strip(), typed["negative"].strip(), typed["target"], sign)
+
+
+def unit_of(name: str) -> str:
+    """What c counts under a method: "multiples" or "degrees"."""
+    return method(name).unit
+
+
+def tokens_of(access: AppSettings, model: str) -> int | None:
+    """New tokens of a live sample: None, the model's default, unless the app's bound is lower.
+
+    UserError where the app's bound on completions is under the three doses that a page shows.
+    """
+    access.check_size(samples=REPLIES)
+    usual = recipe_of(model).new_tokens
+    return access.max_tokens if access.max_tokens < usual else None

@@ -1,0 +1,132 @@
+"""What a page shows at one place of a slider: the completions at a threshold, the training at a beta.
+
+A picture, or a text, of what is not there is None. All HTML is safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from ws.app.jobs import View
+from ws.app.views import filter as sieve
+from ws.app.views import heal, heal_html, labels
+from ws.app.views import sample_cards as samples
+from ws.app.views import snippets as prose
+from ws.gating import Gate
+from ws.reporting import charts
+from ws.reporting.charts.compiled import Picture
+from ws.runs.heal_variants import Ask, Stop, stop_gate
+from ws.runs.reader import Run
+
+__all__ = ["Filtered", "Training"]
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A run's completions as a threshold marks them (`ws.app.views.filter.marked`); run and marked are None
+    together."""
+
+    run: Run | None
+    tail_ppl: float
+    marked: pl.DataFrame | None
+
+    @cached_property
+    def gates(self) -> list[Gate]:
+        """The verdict on this threshold; none without a run."""
+        return [sieve.filter_gate(self.run, self.marked)] if self.run and self.marked is not None else []
+
+    def sieve(self) -> Picture | None:
+        """Every completion as a point, with the threshold's rule."""
+        if self.run is None or self.marked is None:
+            return None
+        data = charts.sieve_data(self.marked, self.tail_ppl, self.run.limits()["rep"], sieve.shares(self.marked))
+        return charts.picture(charts.sieve_states(data), charts.sieve_chart, data).showing(data)
+
+    def border(self) -> pl.DataFrame:
+        """The texts just kept and just dropped; no rows without a run."""
+        return sieve.border_rows(self.run, self.tail_ppl) if self.run else pl.DataFrame()
+
+    def agreement(self, given: pl.DataFrame) -> tuple[str, list[Any]]:
+        """How it agrees with the labels that were given: words, and a chart once there are labels of both kinds."""
+        if self.marked is None:
+            return "", []
+        curve = labels.roc(self.marked, given)
+        pictures = [charts.roc_chart(curve, self.tail_ppl)] if curve.height else []
+        return prose.labels_html(self.marked, given), pictures
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the beta slider and the training's threshold ask for: stop, None while it is not trained; stops, all that
+    are stored at this threshold. home: the run that they belong to, None where there is none."""
+
+    ask: Ask
+    home: Run | None
+    stop: Stop | None
+    stops: tuple[Stop, ...]
+
+    @cached_property
+    def gates(self) -> list[Gate]:
+        """The verdict on this stop; none while it is not trained."""
+        return [stop_gate(self.home, self.stop)] if self.home and self.stop else []
+
+    @property
+    def label(self) -> str:
+        return heal_html.train_label(self.home, self.ask, self.stop)
+
+    @property
+    def stops_html(self) -> str:
+        return heal_html.stops_html(self.stops, self.ask)
+
+    def planes(self) -> Picture | None:
+        """Where base, steered and healed stand, this beta marked; None without a run."""
+        if self.home is None:
+            return None
+        key = heal.key_of(self.home, *self.stops)
+        axes = heal.plane_of(self.home)
+        return charts.picture(key, charts.planes_chart, self._points, axes).at(self.ask.beta)
+
+    def ladder(self) -> Picture | None:
+        """What each beta keeps and costs, this one marked; None without a run."""
+        if self.home is None:
+            return None
+        key = heal.key_of(self.home, *self.stops)
+        return charts.picture(key, charts.ladder_chart, self._points).at(self.ask.beta)
+
+    def curve(self) -> Picture | None:
+        """How this stop trained; None while it is not trained."""
+        if self.home is None or self.stop is None:
+            return None
+        key = heal.key_of(self.home, self.stop)
+        return charts.picture(key, charts.training_chart, self.stop.curve, heal.tau_of(self.home))
+
+    def drift(self) -> Picture | None:
+        """Drift of what was kept and dropped, before and after; None where this stop has no such figures."""
+        if self.home is None or self.stop is None or not self.stop.drift.height:
+            return None
+        return charts.picture(heal.key_of(self.home, self.stop), charts.drift_chart, self.stop.drift)
+
+    def texts_html(self, prompt: str) -> str | None:
+        """What base, steered and healed answered, side by side, as safe HTML; None where one of them was not asked."""
+        if self.home is None or self.stop is None or prompt not in heal.prompts_of(self.home):
+            return None
+        return samples.cards(heal_html.text_blocks(heal.three_texts(self.home, self.stop, prompt)))
+
+    def progress(self, view: View | None) -> tuple[str, list[Picture]]:
+        """How far the training of this stop is: words as safe HTML, and its curve from its first step until it ends."""
+        if self.home is None:
+            return "", []
+        rows, frame = heal.live_curve(view), (heal.tau_of(self.home), heal.steps_of(view))
+        words = heal_html.progress_html(view, self.home)
+        if not rows.height:
+            return words, []
+        curve = charts.picture(frame, charts.training_chart, rows, *frame)
+        return words, [curve.showing(charts.training_data(rows))]
+
+    @cached_property
+    def _points(self) -> pl.DataFrame:
+        return heal.points(self.home, self.stops) if self.home else pl.DataFrame()

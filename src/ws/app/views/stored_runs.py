@@ -1,0 +1,136 @@
+"""Stored runs behind a page: the shipped example, the run of a link, the run that fits the settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from ws.app.access import AppSettings
+from ws.app.page_link import run_named
+from ws.app.views.page_settings import Subject
+from ws.experiment.examples import EXAMPLE
+from ws.files import checksum, write_atomic
+from ws.gating import Thresholds
+from ws.gating.arm_table import STEER
+from ws.models.lm import load_model
+from ws.runs.reader import Run, finished_runs, open_run
+
+MAX_NOTE = 4000  # characters of a note
+
+__all__ = ["about", "coherent_band", "dose_steps", "home_of", "offered_runs", "opened",
+           "prompts", "run_for", "save_note", "subject_of", "unmeasured", "usual_dose", "usual_tail"]  # fmt: skip
+
+
+def opened(name: str | None, out: Path, model: str = "mini") -> Run:
+    """The run of that name; where none is named the shipped example, for another model the newest run on it, if any.
+
+    UserError for a name that is no run directly in the runs folder.
+    """
+    if not name or name == EXAMPLE.name:
+        example = open_run(EXAMPLE)
+        runs = [] if name or example.config.model == model else offered_runs(out)
+        return next((run for run in runs if run.config.model == model), home_of(example, out))
+    return open_run(run_named(out, name))
+
+
+def home_of(run: Run, out: Path, create: bool = False) -> Run:
+    """Where a run's labels and notes lie: in its own folder, for the shipped example in a copy under `out`.
+
+    The copy is made when something is first to be written; its name changes with the example.
+    """
+    if run.path != EXAMPLE:
+        return run
+    copy = out / f"{EXAMPLE.name}-{checksum(EXAMPLE / 'status.json')[:8]}"
+    if create and not copy.exists():
+        write_atomic(copy, lambda place: shutil.copytree(EXAMPLE, place))
+    return open_run(copy) if copy.exists() else run
+
+
+def offered_runs(out: Path) -> list[Run]:
+    """Finished runs under `out`, newest first, the example last. A folder that cannot be read is left out."""
+    runs, _ = finished_runs(out)
+    return [*(run for run in reversed(runs) if not run.path.is_symlink()), home_of(open_run(EXAMPLE), out)]
+
+
+def subject_of(run: Run) -> Subject:
+    """What a run's direction depended on."""
+    c = run.config
+    return Subject(c.model, c.axis, c.method, c.layers)
+
+
+def run_for(subject: Subject, seed: int, out: Path, prefer: Run | None = None) -> Run | None:
+    """The preferred run where it has these settings, else the newest finished one that has; None: not measured yet."""
+    runs = [*([prefer] if prefer is not None else []), *offered_runs(out)]
+    wanted = dataclasses.replace(subject, axis=subject.source(out), persona=None)
+    fits = (run for run in runs if subject_of(run) == wanted and run.config.seeds[0] == seed and run.rounds)
+    return next(fits, None)
+
+
+def about(run: Run | None, subject: Subject) -> str:
+    """Which run is shown, in one line."""
+    if run is None:
+        return f"live samples only, {subject.axis} was not measured with these settings"
+    shipped = run.path.name.startswith(EXAMPLE.name)
+    name = "the example that ships with ws" if shipped else f"run {run.path.name}"
+    return f"{name} (axis {run.axis['name']}, {run.config.method}, seed {run.config.seeds[0]})"
+
+
+def unmeasured(subject: Subject, seed: int) -> str:
+    """What is missing where no stored run has these settings, and the command that makes it."""
+    missing = (
+        "These settings show live samples; they have not been measured yet, so there is no dose response and no "
+        "verdict. The button below measures them"
+    )
+    if subject.persona is not None:
+        return f"{missing}."
+    layers = f" --layers {' '.join(map(str, subject.layers))}" if subject.layers else ""
+    command = f"ws run --axis {subject.axis} --model {subject.model} --method {subject.method}{layers} --seeds {seed}"
+    return f"{missing}, or `{command}` in a terminal (about two minutes on the embedded model)."
+
+
+def coherent_band(run: Run, round: int = 0, floor: float = Thresholds().coherent) -> tuple[float, float]:
+    """Doses from 0 to the last one before coherence first falls under the floor, on the dose grid; (0, 0): none."""
+    doses = run.frame("dose", round).filter(pl.col("arm") == STEER, pl.col("c") > 0).sort("c")
+    high = 0.0
+    for c, coherence in doses.select("c", "coherence").rows():
+        if coherence is None or not coherence >= floor:
+            break
+        high = float(c)
+    return 0.0, high
+
+
+def usual_dose(run: Run | None, steps: Sequence[float]) -> float:
+    """Where the dose slider starts: the judged dose of the run, else the step nearest to 1."""
+    chosen = run.get("knee.json")["c"] if run is not None else None
+    return min(steps, key=lambda step: abs(step - (1.0 if chosen is None else float(chosen))))
+
+
+def usual_tail(run: Run | None) -> float:
+    """Where the threshold starts: the run's own limit."""
+    return 20.0 if run is None else float(run.limits()["tail_ppl"])
+
+
+def prompts(subject: Subject, run: Run | None, most: int = 24) -> list[str]:
+    """Prompts to choose from: probes of the axis, never trained on; the run's own where there is one."""
+    if run is not None:
+        return list(run.axis["probes"])[:most]
+    return list(subject.lender(load_model(subject.model)).probes)[:most]
+
+
+def save_note(run: Run, access: AppSettings, gate: int, text: str) -> None:
+    """Store the researcher's judgement of a gate. UserError where this app does not write."""
+    access.check_write("Saving a judgement")
+    home_of(run, access.out, create=True).note(gate, text[:MAX_NOTE])
+
+
+def dose_steps(run: Run | None, unit: str = "multiples") -> list[float]:
+    """Stops of the dose slider: an even grid and every stored dose."""
+    even = [2.5 * i for i in range(25)] if unit == "degrees" else [0.125 * i for i in range(25)]
+    if run is None:
+        return even
+    stored = run.frame("dose")["c"].to_list()
+    return sorted({*even, *(float(c) for c in stored if c > 0)})

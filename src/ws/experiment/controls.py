@@ -1,0 +1,197 @@
+"""Controls: what else is done to the model, so that an effect can be believed.
+
+Beside the chosen dose stand the base, personas as system prompts, minus the dose, and random directions at doses where
+they disturb the model as much as the real one. Beside a heal stands plain training: on the heal's own rows without a
+barrier (sft), and on as many rows that the unsteered model wrote (sft_base); in later rounds the adapters of the rounds
+before are on, so that nothing is new but the training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+
+from ws.axes.axis import Axis
+from ws.experiment.pipeline import Scene
+from ws.gating.arm_table import ANTI_PERSONA, BASE, PERSONA, PERSONA_ENGINEERED, RANDOM, SFT, SFT_BASE, STEER, STUDENT
+from ws.generation.completions import Prompt, generate
+from ws.models.lm import LM
+from ws.runs.arms import Arm, kl_p95
+from ws.steering.direction import Direction
+
+__all__ = [
+    "BASELINES",
+    "ENGINEERED",
+    "baselines_of",
+    "engineered_prompt",
+    "plain_rows",
+    "random_arms",
+    "random_directions",
+    "same_kl",
+    "steered_arms",
+    "unsteered_arms",
+]
+
+WIDEST = 8.0  # times the real direction's dose: the edge of the bracket
+STEP = 2.5  # most by which one iteration changes a dose
+TOKENS = 48  # of each rollout
+
+
+def random_directions(v: Direction, draws: int, seed: int) -> list[Direction]:
+    """`draws` directions of the same norm at every layer."""
+    return [v.random_like(10_000 * (seed + 1) + i) for i in range(draws)]
+
+
+def same_kl(
+    lm: LM,
+    v: Direction,
+    c: float,
+    draws: Sequence[Direction],
+    prompts: Sequence[str],
+    *,
+    adapters: Sequence[Any] = (),
+    seed: int = 0,
+    iterations: int = 3,
+    batch_size: int = 128,
+) -> tuple[float, list[float], list[float]]:
+    """KL of v at c; per draw, the dose that has the same KL; and the KL that was measured there.
+
+    KL: 95th percentile over positions of KL(steered || base) on free rollouts of `prompts`. v and all draws write to
+    the same prompts in one decode (sample i is steered by direction i). A draw starts at c and is multiplied by
+    sqrt(wanted / measured), KL being about quadratic in c; it stays within c / 8 .. 8 c. The nearest try is returned.
+    """
+    doses, wanted = [c] * len(draws), 0.0
+    best: list[tuple[float, float, float]] = [(float("inf"), c, 0.0)] * len(draws)
+    for _ in range(iterations):
+        wanted, *measured = _measure(lm, [v, *draws], prompts, [c, *doses], adapters, seed, batch_size)
+        best = [min(old, (abs(kl - wanted), c_i, kl)) for old, c_i, kl in zip(best, doses, measured, strict=True)]
+        factors = [min(STEP, max(1 / STEP, (wanted / max(kl, 1e-9)) ** 0.5)) for kl in measured]
+        doses = [min(WIDEST * c, max(c / WIDEST, c_i * f)) for c_i, f in zip(doses, factors, strict=True)]
+    return wanted, [dose for _, dose, _ in best], [kl for _, _, kl in best]
+
+
+def _measure(
+    lm: LM,
+    directions: Sequence[Direction],
+    prompts: Sequence[str],
+    doses: Sequence[float],
+    adapters: Sequence[Any],
+    seed: int,
+    batch_size: int,
+) -> list[float]:
+    """KL of each direction at its dose: one sample per direction, in whose rows every other direction has 0."""
+    n = len(directions)
+    pairs = [(d, [doses[i] if k % n == i else 0.0 for k in range(n * len(prompts))]) for i, d in enumerate(directions)]
+    how: dict[str, Any] = {"n": n, "seed": seed, "max_new_tokens": TOKENS, "batch_size": batch_size}
+    texts = generate(lm, list(prompts), pairs, 1.0, adapters=adapters, allow_stale=bool(adapters), **how)
+    return [kl_p95(texts.filter(pl.col("sample") == i)) for i in range(n)]
+
+
+KL_PROMPTS = 8
+
+
+ENGINEERED = "{personas} Stay in this role: act on it in everything you say, and never speak of it."
+"""The engineered system prompt of an axis that brings none: its first three positive personas, then this."""
+
+
+Tell = Callable[[float, float], object]
+
+
+def _prompted(persona: str, scene: Scene, **more: Any) -> dict[str, Any]:
+    """A persona as the system prompt, on the student of earlier rounds."""
+    return {"persona": persona, "adapters": scene.history, **more}
+
+
+UNSTEERED: dict[str, Callable[[Scene], dict[str, Any] | None]] = {
+    BASE: lambda scene: {},
+    STUDENT: lambda scene: {"adapters": scene.history} if scene.history else None,
+    PERSONA: lambda scene: _prompted(scene.axis.positive[0], scene),
+    PERSONA_ENGINEERED: lambda scene: (
+        _prompted(engineered_prompt(scene.axis), scene) if scene.config.controls.engineered else None
+    ),
+    ANTI_PERSONA: lambda scene: _prompted(scene.axis.negative[0], scene, text=False),
+}
+"""Arm -> how it is measured, as `Scene.evaluate` takes it; None: not in this round. A new control without steering is a
+line here and one in ws.gating.arm_table. text=False: vignettes only."""
+STANDING = tuple(UNSTEERED)  # controls added to the table go into the key of the stage that measures them
+
+
+def unsteered_arms(scene: Scene, tell: Tell) -> list[Arm]:
+    """The arms of `UNSTEERED`."""
+    asked = {name: how for name, treatment in UNSTEERED.items() if (how := treatment(scene)) is not None}
+    arms = []
+    for i, (name, how) in enumerate(asked.items()):
+        tell(i, len(asked))
+        scene.check()
+        arms.append(Arm(name, scene.evaluate("report", **how)))
+    return arms
+
+
+def steered_arms(scene: Scene, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
+    """+c and -c; vignettes only, the doses of the data (for retain)."""
+    on: dict[str, Any] = {"adapters": scene.history, "direction": v}
+    tell(0, 2)
+    full = scene.evaluate("report", c=[c, -c], **on)
+    arms = [Arm(STEER, r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
+    tell(1, 2)
+    short = [k for k in doses if k not in (c, -c)]
+    if short:
+        found = scene.evaluate("report", text=False, c=short, **on)
+        arms += [Arm(STEER, r, k, chosen=False) for k, r in zip(short, found, strict=True)]
+    return arms
+
+
+def engineered_prompt(axis: Axis) -> str:
+    """The axis's own engineered system prompt, or its first three positive personas under `ENGINEERED`."""
+    return axis.engineered or ENGINEERED.format(personas=" ".join(axis.positive[:3]))
+
+
+def random_arms(scene: Scene, v: Direction, c: float, tell: Tell) -> list[Arm]:
+    """Random directions at the KL that the knee had in the dose search, vignettes only."""
+    config, lead = scene.config, scene.config.seeds[0]
+    draws = random_directions(v, config.dose.random_draws, lead)
+    prompts: Sequence[str] = scene.axis.select[:KL_PROMPTS]
+    on: dict[str, Any] = {"adapters": scene.history}
+    tell(0, len(draws) + 1)
+    how: dict[str, Any] = {"seed": lead, "batch_size": config.batch_size}
+    _, doses, found = same_kl(scene.lm, v, c, draws, prompts, **on, **how)
+    arms = []
+    for i, (direction, dose) in enumerate(zip(draws, doses, strict=True)):
+        tell(i + 1, len(draws) + 1)
+        scene.check()
+        report = scene.evaluate("report", text=False, direction=direction, c=dose, **on)
+        arms.append(Arm(RANDOM, report, dose, draw=i, kl=found[i]))
+    return arms
+
+
+BASELINES = (SFT, SFT_BASE)
+
+
+def baselines_of(scene: Scene) -> list[str]:
+    """The healed controls that the configuration asks for; a heal without a barrier is its own sft."""
+    controls = scene.config.controls
+    barrier = scene.config.heal.resolved(scene.lm).slope(scene.number) > 0
+    asked = {SFT: controls.sft and barrier, SFT_BASE: controls.sft_base}
+    return [name for name in BASELINES if asked[name]]
+
+
+def plain_rows(scene: Scene, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
+    """The training rows of a control: those of the heal, or as many at c = 0, spread over the same prompts."""
+    if name == SFT:
+        return chosen
+    config = scene.config
+    users = chosen["prompt"].unique(maintain_order=True).to_list()
+    texts = generate(
+        scene.lm,
+        [Prompt(text, split="train") for text in users],
+        n=math.ceil(chosen.height / len(users)),
+        seed=config.seeds[0],
+        max_new_tokens=config.max_new_tokens,
+        adapters=scene.history,
+        batch_size=config.batch_size,
+        trace=False,
+    )
+    return texts.sort("sample", maintain_order=True).head(chosen.height)

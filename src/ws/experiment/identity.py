@@ -1,0 +1,33 @@
+"""What a number depends on beside the configuration: the weights, the axis, the items, the machine's arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ws.axes.axis import Axis
+from ws.experiment.inputs import items_of
+from ws.files import digest
+from ws.models.lm import LM, load_model
+from ws.runs.config import RunConfig
+
+__all__ = ["identity_of", "load_configured"]
+
+
+def load_configured(config: RunConfig) -> LM:
+    """The model of a run's configuration, where and as it says; errors as in `load_model`."""
+    return load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+
+
+def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
+    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads."""
+    return {
+        "fingerprint": lm.fingerprint,
+        "axis": digest(axis.to_dict()),
+        "items": items_of(config, lm.recipe).hash,
+        "device": lm.device.type,
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "chat": lm.has_chat,
+    }

@@ -1,0 +1,160 @@
+"""The experiment: steer, filter, heal, judge, and round again. Each stage is stored as it finishes and found again.
+
+    run = ws.run(ws.RunConfig(...))     # the same call resumes an unfinished run and returns a finished one
+
+One round: direction -> dose (grid and bisection on the select set, the knee) -> unsteered, steer, random (controls and
+the knee on the report set) -> data (completions below the knee, scored) -> heal -> healed (report) -> plain (training
+without a barrier) -> drift -> table -> judge. Everything in a table is against the pristine base, in every round;
+adapters of earlier rounds are on underneath.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ws.axes.axis import Axis
+from ws.errors import Cancelled, UserError
+from ws.experiment.context import Job
+from ws.experiment.identity import identity_of, load_configured
+from ws.experiment.inputs import check_inputs
+from ws.experiment.progress import Listener, say
+from ws.experiment.rounds import Round
+from ws.experiment.workers import Crew
+from ws.files import write_json
+from ws.models.adapters.adapter import Adapter
+from ws.models.lm import LM
+from ws.runs.config import RunConfig
+from ws.runs.ledger import append_result
+from ws.runs.reader import Run
+from ws.runs.summary import best_round, ledger_row, summarise
+from ws.runs.writer import RunFolder, open_for_writing
+from ws.steering.extraction import check_blocks
+
+__all__ = ["run"]
+
+
+def run(
+    config: RunConfig,
+    on_progress: Listener | None = None,
+    *,
+    out: str | Path = "out",
+    new: bool = False,
+    lm: LM | None = None,
+    cancel: threading.Event | None = None,
+    workers: int = 1,
+) -> Run:
+    """The whole experiment in one folder under `out`/runs; the same configuration resumes or returns it.
+
+    new: start another all the same. on_progress gets a ws.experiment.progress.Event per step. lm: a model that is
+    loaded already. cancel: set it to stop between steps. workers: processes that share the stages of a round, each
+    with the model in memory; the numbers are the same. A script that asks for several starts behind `if __name__ ==
+    "__main__"`. UserError: a configuration or a file that cannot be run, before the model is loaded (blocks: once it
+    is) and before anything is written; no coherent dose, starvation, a locked or foreign folder, a full disk: what
+    is finished stays.
+    """
+    out = Path(out)
+    _check_workers(workers)
+    axis = check_inputs(config, *(() if lm is None else (lm.recipe, lm.name)))
+    with _threads(config.threads):
+        lm = lm or load_configured(config)
+        if config.layers is not None:
+            check_blocks(lm, config.layers)
+        identity = identity_of(lm, axis, config)
+        with open_for_writing(
+            out, config, identity, new=new, say=lambda message: say(on_progress, message)
+        ) as folder, _closing(folder), _crew(1 if folder.finished else workers, config) as crew:  # fmt: skip
+            write_axis(folder, axis)
+            _fill(Job(lm, axis, config, identity, folder, on_progress, cancel), crew, out)
+    return Run(folder.path)
+
+
+def _check_workers(workers: int) -> None:
+    if workers < 1:
+        raise UserError(f"workers must be 1 or more (got {workers}).")
+
+
+def _crew(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[Crew | None]:
+    """The workers of a run; nobody for one, who is this process."""
+    return contextlib.nullcontext() if workers == 1 else Crew(workers, config)
+
+
+def _fill(job: Job, crew: Crew | None, out: Path) -> None:
+    """Every round, and what the run says in the end."""
+    if not job.lm.has_chat:
+        say(job.listen, f"{job.lm.name} has no chat template: personas are written as plain text before the prompt.")
+    _play_rounds(job, crew)
+    done = Run(job.folder.path)
+    summary = summarise(done)
+    write_json(done.path / "summary.json", summary)
+    append_result(out, ledger_row(done, summary))
+    job.folder.close("finished", best_round=best_round(summary))
+
+def _play_rounds(job: Job, crew: Crew | None) -> None:
+    """Round after round until the last, or until a healed model falls under the floor."""
+    floor = job.config.dose.coherence
+    for number in range(job.config.rounds):
+        adapter, coherence = play_round(Round(job, number), crew)
+        job.history.append(adapter)
+        job.keys.append(job.folder.key(f"{number}/heal"))
+        if coherence < floor and number + 1 < job.config.rounds:
+            said = f"Stopped after round {number}: coherence {coherence:.2f} is under {floor:.2f}."
+            say(job.listen, said, number)
+            return
+
+
+def play_round(round: Round, crew: Crew | None = None) -> tuple[Adapter, float]:
+    """All stages of a round: the adapter of the leading seed and its coherence. crew: processes that share the stages.
+
+    UserError where no dose is coherent or too little is kept; what was measured until then is judged and stored.
+    """
+    try:
+        _play_stages(round, crew)
+    except UserError:
+        if f"{round.number}/dose" in round.job.folder.status["stages"]:
+            round.judge()
+        raise
+    round.judge()
+    return round.read("adapter"), round.healed_coherence()
+
+
+def _play_stages(round: Round, crew: Crew | None) -> None:
+    """The stages up to the table: one after the other, or among the crew."""
+    if crew is not None:
+        crew.play(round)
+        return
+    for method, *arguments in round.calls().values():
+        getattr(round, method)(*arguments)
+
+
+def write_axis(folder: RunFolder, axis: Axis) -> None:
+    """A copy of the axis, so that the run can be read when its file has changed."""
+    if not (folder.path / "axis.json").exists():
+        write_json(folder.path / "axis.json", axis.to_dict())
+
+
+@contextlib.contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Set the process's CPU threads for the run, and put them back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(wanted or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _closing(folder: RunFolder) -> Iterator[None]:
+    """Record how the run ended; the record must not hide the reason (a full disk cannot be written to)."""
+    try:
+        yield
+    except BaseException as error:
+        state = "interrupted" if isinstance(error, KeyboardInterrupt | Cancelled) else "failed"
+        with contextlib.suppress(UserError, OSError):
+            folder.close(state, error=f"{type(error).__name__}: {error}")
+        raise

@@ -1,0 +1,344 @@
+"""One round of the loop, stage by stage. Each stage is a function of its inputs, stored under the hash of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from ws.errors import UserError
+from ws.evaluation.report import Report
+from ws.experiment.context import Job
+from ws.experiment.controls import (
+    STANDING,
+    UNSTEERED,
+    baselines_of,
+    plain_rows,
+    random_arms,
+    steered_arms,
+    unsteered_arms,
+)
+from ws.experiment.dose_search import find_knee
+from ws.experiment.pipeline import Scene
+from ws.experiment.progress import Reporter
+from ws.filtering.limits import tail_limit
+from ws.filtering.scores import score
+from ws.gating import Thresholds
+from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT
+from ws.gating.knee import crossing, probes_of
+from ws.generation.completions import Prompt, generate
+from ws.healing.training import Progress
+from ws.intervals import clean, num
+from ws.models.adapters.adapter import Adapter
+from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain
+from ws.runs.artifacts import load
+from ws.runs.config import to_dict
+from ws.runs.reader import Run
+from ws.runs.stages import files_of, reads_of, seeded, stage_of
+from ws.runs.verdicts import judge
+from ws.steering.direction import Direction
+from ws.steering.extraction import extract
+
+__all__ = ["Call", "Round"]
+
+Call = tuple[Any, ...]  # the name of a method of Round, and its arguments
+
+
+class Round(Scene):
+    """Stages of one round, in the order of `calls`. Values are read back from disk: a resumed round sees them again."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        super().__init__(job.lm, job.axis, job.config, number, job.history, job.cancel)
+        self.job = job
+
+    def calls(self) -> dict[str, Call]:
+        """Everything up to the table, stage by stage, in the order of one process."""
+        names = ["direction", "dose", "unsteered", "steer", *(["random"] if self.config.dose.random_draws else [])]
+        calls: dict[str, Call] = {name: (name,) for name in names}
+        for stage in ("data", "heal"):
+            calls |= {self.named(stage, seed): (stage, seed) for seed in self.config.seeds}
+        # the longest first, so that workers end together
+        calls |= {f"plain.{name}": ("plain", name) for name in reversed(baselines_of(self))}
+        calls |= {self.named("healed", seed): ("report_healed", seed) for seed in self.config.seeds}
+        return calls | {"drift": ("drift",)}
+
+    @cached_property
+    def v(self) -> Direction:
+        """The direction of this round."""
+        direction: Direction = self.read("direction.safetensors")
+        return direction
+
+    @cached_property
+    def c(self) -> float:
+        """The knee."""
+        return float(self.read("knee.json")["c"])
+
+    @property
+    def doses(self) -> list[float]:
+        """Doses of the data."""
+        return [self.c * share for share in self.config.data.doses]
+
+    # What the stages share
+
+    def stage(self, name: str, settings: Any, compute: Callable[[], Any], after: Sequence[str] = ()) -> Any:
+        """One stage: its key is made of the run's identity, its settings, the stages it reads and the rounds before."""
+        keys = [self.job.folder.key(f"{self.number}/{stage}") for stage in after or self.after(name)]
+        inputs = [self.job.identity, settings, keys, self.job.keys]
+        place = f"{self.number}/{name}"
+        return self.job.folder.stage(place, stage_of(name).version, inputs, files_of(name), compute)
+
+    def after(self, name: str) -> list[str]:
+        """The stages of this round that a stage reads."""
+        every = {stem: [self.named(stem, seed) for seed in self.config.seeds] for stem in ("heal", "healed")}
+        return reads_of(name, every | {"plain": [f"plain.{arm}" for arm in baselines_of(self)]})
+
+    def there(self, name: str) -> list[str]:
+        """Of the stages that a stage reads, those that are finished; the table and the verdicts take what there is."""
+        done = self.job.folder.status["stages"]
+        return [stage for stage in self.after(name) if f"{self.number}/{stage}" in done]
+
+    def named(self, stem: str, seed: int, suffix: str = "") -> str:
+        """A file or stage of one seed; the leading seed has the plain name."""
+        return seeded(stem, seed, self.config.seeds) + suffix
+
+    @property
+    def reading(self) -> list[Any]:
+        """Settings that every report depends on."""
+        return [to_dict(self.config.evaluation), self.config.seeds[0]]
+
+    # The stages
+
+    def direction(self) -> None:
+        """Read the direction from the student of the rounds before."""
+        c = self.config
+        report = self.job.reporter(self.number, "direction")
+
+        def compute() -> tuple[Direction]:
+            report(0, 1)
+            return (extract(self.lm, self.axis, c.method, c.layers, c.contrast, self.history),)
+
+        self.stage("direction", [c.method, c.layers, c.contrast], compute)
+        report(1, 1)
+
+    def dose(self) -> None:
+        """Find the knee on the select set. UserError with the table of probes where no dose is coherent."""
+        evaluation, seed = self.reading
+        # further readings are no part of the search: with another list of them the knee is still the same
+        how = [{name: value for name, value in evaluation.items() if name != "readings"}, seed]
+        settings = [dataclasses.asdict(self.config.dose), how]
+        knee = self.stage("dose", settings, self.search)[2]
+        if knee["c"] is None:
+            raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name))
+
+    def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+        """The probes of the dose search: their arms, their texts, and what they decided."""
+        d, v = self.config.dose, self.v
+        report = self.job.reporter(self.number, "dose search")
+        total = len(d.grid) + d.bisect + 1
+        probed: dict[float, Report] = {}
+        report(0, total)
+        base: Report = self.evaluate("select")
+        report(1, total)
+
+        def probe(doses: Sequence[float]) -> list[float]:
+            self.job.check()
+            wanted = [0.0, *doses] if self.history and not probed else list(doses)
+            found: list[Report] = self.evaluate("select", direction=v, c=wanted, adapters=self.history)
+            probed.update(zip(wanted, found, strict=True))
+            report(min(total - 1, 1 + len(probed)), total)
+            return [probed[c].coherence for c in doses]
+
+        c, probes = find_knee(probe, d.grid, d.bisect, d.coherence)
+        report(total, total)
+        arms = [Arm(BASE, base, split="select")]
+        arms += [Arm(STEER if k else STUDENT, r, k, "select", k == c) for k, r in sorted(probed.items())]
+        texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
+        texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
+        limit = self.config.data.tail_ppl
+        table = arms_of(base, arms, v.fingerprint)
+        at = crossing(probes_of(table), d.coherence)
+        knee = {
+            "c": c,
+            "base": base.coherence,
+            "probes": list(probes.items()),
+            "crossing": [clean(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
+            "tail_ppl": tail_limit(base.text) if limit is None else limit,
+        }
+        return table, pl.concat(texts), knee
+
+    def unsteered(self) -> None:
+        """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
+        further = [name for name in UNSTEERED if name not in STANDING]
+        settings = [self.reading, self.config.controls.engineered, *further]
+        self.reports("unsteered", settings, lambda tell: unsteered_arms(self, tell), shown="base")
+
+    def steer(self) -> None:
+        """The report set at the knee, minus the knee, and the doses of the data."""
+        arms = lambda tell: steered_arms(self, self.v, self.c, self.doses, tell)  # noqa: E731
+        self.reports("steer", [self.doses, self.reading], arms)
+
+    def random(self) -> None:
+        """The report set under random directions that disturb as much as the knee does."""
+        arms = lambda tell: random_arms(self, self.v, self.c, tell)  # noqa: E731
+        self.reports("random", [self.reading, self.config.dose.random_draws], arms)
+
+    def reports(self, name: str, settings: Any, arms: Callable[[Reporter], list[Arm]], shown: str = "") -> None:
+        """A stage that is the reports of some arms."""
+        report = self.job.reporter(self.number, shown or name)
+        self.stage(name, settings, lambda: (reports_frame(arms(report)),))
+        report(1, 1)
+
+    def data(self, seed: int) -> None:
+        """Completions of the train prompts below the knee, scored."""
+        d, cfg = self.config.data, self.config
+        report = self.job.reporter(self.number, self.named("data", seed))
+        prompts = [Prompt(text, split="train") for text in evenly(self.axis.train, d.prompts)]
+
+        def compute() -> tuple[pl.DataFrame]:
+            texts = generate(
+                self.lm,
+                prompts,
+                self.v,
+                self.doses,
+                n=d.samples,
+                seed=seed,
+                max_new_tokens=cfg.max_new_tokens,
+                adapters=self.history,
+                batch_size=cfg.batch_size,
+                allow_stale=bool(self.history),
+                on_progress=report,
+            )
+            return (score(self.lm, texts, self.axis),)
+
+        settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
+        self.stage(self.named("data", seed), settings, compute)
+        report(1, 1)
+
+    def heal(self, seed: int) -> None:
+        """Filter, and train on what is left. UserError (starvation) where that is too little."""
+        report = self.job.reporter(self.number, self.named("heal", seed))
+        settings = self.heal_settings(seed)
+
+        def compute() -> tuple[Adapter, pl.DataFrame, dict[str, Any]]:
+            return self.healing(self.scored(seed), self.limits, settings, steps(report))
+
+        self.stage(self.named("heal", seed), [dataclasses.asdict(settings), self.filtering], compute)
+        report(1, 1)
+
+    @property
+    def filtering(self) -> dict[str, Any]:
+        """Settings that decide which rows are trained on; the doses are in the key of the data."""
+        return dataclasses.asdict(self.config.data) | {"doses": None}
+
+    def scored(self, seed: int) -> pl.DataFrame:
+        frame: pl.DataFrame = self.read(self.named("completions", seed, ".parquet"))
+        return frame
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        return Run(self.job.folder.path).limits(self.number)
+
+    def report_healed(self, seed: int) -> None:
+        """The healed model on the report set, unsteered; the leading seed's under the persona's system prompt, too."""
+        report, name = self.job.reporter(self.number, self.named("healed", seed)), self.named("healed", seed)
+        lead = seed == self.config.seeds[0]
+        prompted = lead and self.config.controls.prompted
+
+        def compute() -> tuple[pl.DataFrame]:
+            report(0, 1)
+            adapter = self.read(self.named("adapter", seed))
+            arms = [self.healed(adapter, HEALED if lead else HEALED_SEED)]
+            if prompted:
+                arms.append(self.healed(adapter, HEALED_PERSONA, self.axis.positive[0]))
+            return (reports_frame(arms),)
+
+        self.stage(name, [self.reading, prompted], compute)
+        report(1, 1)
+
+    def drift(self) -> None:
+        """The bet, read off the leading seed's heal: drift from base before and after, by completion."""
+        report, h = self.job.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
+
+        def compute() -> tuple[pl.DataFrame]:
+            return (self.drifting(Run(self.job.folder.path).marked(self.number), self.v, self.read("adapter")),)
+
+        settings = [self.filtering, h.aggregate, h.tau]
+        self.stage("drift", settings, compute)
+        report(1, 1)
+
+    def plain(self, name: str) -> None:
+        """A healed control of the leading seed: training without a barrier ("sft", "sft_base"), on the report set.
+
+        It reads the data and not the heal, so that runs that differ in the barrier share it.
+        """
+        report, seed = self.job.reporter(self.number, name), self.config.seeds[0]
+        settings = dataclasses.replace(self.heal_settings(seed), beta=0.0)
+
+        def compute() -> tuple[Adapter, pl.DataFrame, pl.DataFrame]:
+            rows = plain_rows(self, name, self.rows(self.scored(seed), self.limits)[1])
+            adapter = self.train(rows, settings, steps(report))
+            return adapter, adapter.curve, reports_frame([self.healed(adapter, name)])
+
+        inputs = [dataclasses.asdict(settings), self.filtering, self.reading]
+        self.stage(f"plain.{name}", inputs, compute)
+        report(1, 1)
+
+    def judge(self) -> None:
+        """All reports in one file, the table of arms, and the gates; whatever of it was measured."""
+        there = self.there("table")
+        if "steer" in there:
+            self.stage("table", None, lambda: self.table([stage for stage in there if stage != "dose"]), after=there)
+        settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
+        run = Run(self.job.folder.path)
+        gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
+        self.stage("judge", settings, gates, after=self.there("judge"))
+
+    def table(self, parts: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Every report of the round, and the arms; a trained arm says how much of the steered shift it retains."""
+        reports = stacked([self.read(files_of(stage)[-1]) for stage in parts])
+        arms = reports_of(reports)
+        base = next(arm.report for arm in arms if arm.arm == BASE)
+        table = arms_of(base, arms, self.v.fingerprint)
+        if not self.has("heal.json"):
+            return reports, table
+        return reports, with_retain(table, arms, self.read("heal.json")["doses"])
+
+    def healed_coherence(self) -> float:
+        """Coherence of the leading seed's healed model; NaN without free text."""
+        healed = self.read("arms.parquet").filter(pl.col("arm") == HEALED)
+        return num(healed["coherence"][0])
+
+    def read(self, file: str) -> Any:
+        return load(self.job.folder.path / "rounds" / str(self.number) / file)
+
+    def has(self, file: str) -> bool:
+        return (self.job.folder.path / "rounds" / str(self.number) / file).exists()
+
+
+def steps(report: Reporter) -> Progress:
+    """A heal's rows as the progress of a stage."""
+    return lambda row: report(row["step"] + 1, row["steps"])
+
+
+def no_dose(knee: dict[str, Any], floor: float, model: str) -> str:
+    """Why there is no coherent dose, with the table of probes."""
+    if knee["base"] < floor:
+        return (
+            f"The base itself has coherence {knee['base']:.2f}, under {floor:g}, before any steering: {model} does not "
+            "fit these items and prompts. `ws doctor` says more."
+        )
+    table = ", ".join(f"{c:g}: {coherence:.2f}" for c, coherence in knee["probes"])
+    return (
+        f"No dose is coherent (coherence by c: {table}; at least {floor:g} is needed). "
+        "Try smaller doses (--dose.grid), another layer band, or a better persona pair."
+    )
+
+
+def evenly(prompts: Sequence[str], n: int | None) -> list[str]:
+    """n of the prompts, evenly spaced; all of them for None or more than there are."""
+    if n is None or n >= len(prompts):
+        return list(prompts)
+    return [prompts[i * len(prompts) // n] for i in range(n)]

@@ -1,0 +1,129 @@
+"""Train a stored run's kept texts at another beta or threshold, and store it beside the run (ws.runs.heal_variants)."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ws.axes.axis import load_axis
+from ws.errors import Cancelled
+from ws.evaluation.comparison import coh_cost
+from ws.experiment.identity import load_configured
+from ws.experiment.pipeline import Scene
+from ws.files import folder_lock, sweep_temporaries, write_atomic
+from ws.gating.arm_table import BASE, HEALED, STEER
+from ws.models.lm import LM
+from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, with_retain
+from ws.runs.artifacts import save
+from ws.runs.heal_variants import (
+    PHASES,
+    SHIPPED,
+    Ask,
+    Stop,
+    _read,
+    _stamp,
+    find_stop,
+    folder_of,
+    limits_of,
+    own_heal,
+    stop_key,
+)
+from ws.runs.reader import Run
+
+__all__ = ["make_stops", "train_stop"]
+
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+Values = dict[str, Any]  # what a stop's files hold, by name
+
+
+def train_stop(
+    run: Run,
+    ask: Ask,
+    lm: LM | None = None,
+    *,
+    round: int = 0,
+    tell: Tell = lambda row: None,
+    cancel: threading.Event | None = None,
+) -> Stop:
+    """The stop of these settings: found, or trained, reported and stored now.
+
+    tell gets the curve's rows, and {"phase": ...} before each part. UserError: starvation, another model. Cancelled:
+    between two steps, nothing is stored.
+    """
+    found = find_stop(run, ask, round)
+    if found is not None:
+        return found
+    began, path = time.perf_counter(), folder_of(run, round) / stop_key(run, ask, round)
+    values = _compute(_scene(run, ask, lm, round, cancel), run, ask, round, tell)
+    _check(cancel)
+    values["heal.json"] |= {"stop": dataclasses.asdict(ask), "seconds": time.perf_counter() - began}
+    with folder_lock(run.path, wait=True):
+        sweep_temporaries(path.parent)
+        write_atomic(path, lambda folder: _write(folder, values))
+    return _read(path, _stamp(path / "heal.json"))
+
+
+def make_stops(
+    run: Run, betas: Sequence[float] = SHIPPED, lm: LM | None = None, *, round: int = 0, tell: Tell = lambda row: None
+) -> list[Stop]:
+    """The stops of these betas beside the run, trained where they are not stored; the example command's part."""
+    return [train_stop(run, Ask(float(beta)), lm, round=round, tell=tell) for beta in betas]
+
+
+def _scene(run: Run, ask: Ask, lm: LM | None, round: int, cancel: threading.Event | None) -> Scene:
+    """The scene of the run's round with this beta; the adapters of the rounds before are on underneath."""
+    config = run.config
+    lm = lm or load_configured(config)
+    heal = dataclasses.replace(own_heal(run, round), beta=float(ask.beta))
+    axis = load_axis(run.path / "axis.json").on(lm)
+    history = [run.get("adapter", i) for i in range(round)]
+    return Scene(lm, axis, dataclasses.replace(config, heal=heal), round, history, cancel)
+
+
+def _compute(scene: Scene, run: Run, ask: Ask, round: int, tell: Tell) -> Values:
+    """Train, report, read the drift: the values of a stop's files by name."""
+    limits = limits_of(run, ask, round)
+    _phase(scene, tell, 0)
+    trained = scene.healing(run.frame("completions", round), limits, scene.config.heal, tell)
+    adapter, curve, facts = trained
+    _phase(scene, tell, 1)
+    arm = scene.healed(adapter)
+    table, cost = _row(run, round, arm, facts["doses"])
+    _phase(scene, tell, 2)
+    drift = scene.drifting(run.marked(round, **limits), run.get("direction.safetensors", round), adapter)
+    files = {"adapter": adapter, "heal.parquet": curve, "heal.json": facts | {"coh_cost": cost}}
+    return files | {"healed.parquet": reports_frame([arm]), "drift.parquet": drift, "arms.parquet": table}
+
+
+def _phase(scene: Scene, tell: Tell, i: int) -> None:
+    _check(scene.cancel)
+    tell({"phase": PHASES[i]})
+
+
+def _check(cancel: threading.Event | None) -> None:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("the training was stopped; nothing of it is stored")
+
+
+def _row(run: Run, round: int, healed: Arm, doses: Sequence[float]) -> tuple[pl.DataFrame, list[float]]:
+    """The healed model's row of the table against the run's own base and steered arms, and its cost."""
+    rows = run.frame("eval", round).filter(pl.col("arm").is_in([BASE, STEER]))
+    arms = [*reports_of(rows), healed]
+    base = next(arm.report for arm in arms if arm.arm == BASE)
+    table = with_retain(arms_of(base, arms, run.get("direction.safetensors", round).fingerprint), arms, doses)
+    cost = coh_cost(base, healed.report)
+    return table.filter(pl.col("arm") == HEALED), [cost.value, cost.low, cost.high]
+
+
+def _write(folder: Path, values: Values) -> None:
+    for name, value in values.items():
+        save(folder / name, value)

@@ -1,0 +1,185 @@
+"""Can we filter? Scores of completions, and thresholds as views of them: nothing is ever removed from the frame.
+
+    df = ws.score(lm, df, axis)
+    kept = ws.keep(df, tail_ppl=50, rep=0.3)
+    ws.reasons(df, tail_ppl=50).group_by("c", "dropped").len()
+    ws.borderline(df, k=5, tail_ppl=50)
+
+Scores come from the frame's own token ids and log-probabilities: no model is called and no text is encoded again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+import polars as pl
+
+from ws.errors import UserError
+from ws.filtering.scores import _need
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Limits", "borderline", "keep", "reasons", "separation", "tail_limit", "tally"]
+
+KEY = ("prompt_id", "c", "sample", "seed")
+NUMERIC = ("tail_ppl", "rep", "distinct3")
+MIN_LABELS = 20
+
+
+class Limits(TypedDict, total=False):
+    """What a completion must meet to be kept."""
+
+    tail_ppl: float | None
+    """kept below; None (default) = no limit"""
+    rep: float | None
+    """kept below; default 0.3"""
+    narrates: bool
+    """True lets narrating rows pass; default False"""
+    refuses: bool
+    """True lets refusals pass; default False"""
+    finished: bool
+    """True drops rows that the token limit cut off; default False"""
+    distinct3: float | None
+    """kept at or above: loops longer than four words; default None"""
+    bite: float | None
+    """kept at or above, nats per token: base-like text at a high dose; default None"""
+
+
+
+
+
+
+
+
+def _numeric(limits: Limits) -> tuple[float | None, float | None, float | None]:
+    """tail_ppl, rep and distinct3 with their defaults."""
+    return limits.get("tail_ppl"), limits.get("rep", 0.3), limits.get("distinct3")
+
+
+def _rules(limits: Limits) -> dict[str, pl.Expr]:
+    """Reason -> expression that is true for the rows it drops; the order says which reason is named first."""
+    tail, rep, distinct3 = _numeric(limits)
+    bite = limits.get("bite")
+    finite = pl.col("tail_ppl").is_not_null() & pl.col("tail_ppl").is_finite()
+    return {
+        **({"not finite": ~finite, "tail_ppl": pl.col("tail_ppl") >= tail} if tail is not None else {}),
+        **({"rep": ~(pl.col("rep") < rep)} if rep is not None else {}),
+        **({"distinct3": ~(pl.col("distinct3") >= distinct3)} if distinct3 is not None else {}),
+        **({} if limits.get("narrates", False) else {"narrates": pl.col("narrates")}),
+        **({} if limits.get("refuses", False) else {"refuses": pl.col("refuses")}),
+        **({"unfinished": ~pl.col("finished")} if limits.get("finished", False) else {}),
+        **({"bite": pl.col("bite").is_nan() | (pl.col("bite") < bite)} if bite is not None else {}),
+    }
+
+
+def reasons(df: pl.DataFrame, **limits: Unpack[Limits]) -> pl.DataFrame:
+    """The frame with `dropped`: null where a row is kept, else the first reason.
+
+    In this order: not finite, tail_ppl, rep, distinct3, narrates, refuses, unfinished, bite. Limits: see `Limits`.
+    """
+    unknown = sorted(set(limits) - set(Limits.__annotations__))
+    if unknown:
+        raise UserError(f"unknown limit {unknown[0]!r}. Limits: {', '.join(Limits.__annotations__)}.")
+    _need(df, ("tail_ppl", "rep", "narrates", "refuses"))
+    nothing = pl.lit(None, dtype=pl.String)
+    named = [pl.when(rule).then(pl.lit(name)) for name, rule in _rules(limits).items()]
+    return df.with_columns(dropped=pl.coalesce([*named, nothing]))
+
+
+def keep(
+    df: pl.DataFrame, tail_ppl: float | None = None, rep: float | None = 0.3, narrates: bool = False,
+    refuses: bool = False, finished: bool = False, min_keep: int | None = None, *,
+    distinct3: float | None = None, bite: float | None = None,
+) -> pl.DataFrame:
+    """The rows that meet the limits (see `Limits`), columns unchanged. UserError where fewer than min_keep are left."""
+    limits: Limits = {"tail_ppl": tail_ppl, "rep": rep, "narrates": narrates, "refuses": refuses, "finished": finished,
+                      "distinct3": distinct3, "bite": bite}
+    dropped = reasons(df, **limits)["dropped"]
+    kept = df.filter(dropped.is_null())
+    if min_keep is not None and kept.height < min_keep:
+        counts = ", ".join(f"{n} {name}" for name, n in dropped.drop_nulls().value_counts(sort=True).rows()) or "none"
+        raise UserError(f"{kept.height} of {df.height} completions pass, {min_keep} are needed (dropped: {counts})."
+                        " Lower the dose, generate more samples, or loosen the limit that drops most.")
+    return kept
+
+
+def borderline(df: pl.DataFrame, k: int = 5, **limits: Unpack[Limits]) -> pl.DataFrame:
+    """The k rows on each side of the numeric limits, nearest first: adds `side` ("kept", "dropped"), `margin`,
+    `dropped`.
+
+    margin: the smallest slack among the numeric limits, each relative to its limit (log ratio for tail_ppl); negative =
+    dropped. Rows that another reason drops are at no border.
+    """
+    tail, rep, distinct3 = _numeric(limits)
+    slack = [
+        *([(pl.lit(tail) / pl.col("tail_ppl")).log()] if tail is not None else []),
+        *([1 - pl.col("rep") / rep] if rep else []),
+        *([pl.col("distinct3") / distinct3 - 1] if distinct3 else []),
+    ]
+    margin = pl.min_horizontal(slack) if slack else pl.lit(math.nan)
+    near = reasons(df, **limits).with_columns(margin=margin.cast(pl.Float64)).filter(pl.col("margin").is_finite())
+    kept = near.filter(pl.col("dropped").is_null()).sort("margin", maintain_order=True)
+    dropped = near.filter(pl.col("dropped").is_in(NUMERIC)).sort("margin", descending=True, maintain_order=True)
+    sides = [side.head(k).with_columns(side=pl.lit(name)) for name, side in (("kept", kept), ("dropped", dropped))]
+    return pl.concat(sides)
+
+
+def tally(marked: pl.DataFrame) -> pl.DataFrame:
+    """Per dose, how many rows of a frame with `dropped` are kept and how many each first reason dropped: columns c,
+    kept and one for each reason that is there."""
+    named = sorted(marked["dropped"].drop_nulls().unique())
+    counts = {"kept": pl.col("dropped").is_null().sum()} | {name: (pl.col("dropped") == name).sum() for name in named}
+    return marked.group_by("c").agg(**counts).sort("c")
+
+
+def tail_limit(df: pl.DataFrame, quantile: float = 0.99) -> float:
+    """The quantile of tail_ppl in a scored frame, usually the base's; NaN where a row has none.
+
+    The smaller of the sample's own quantile and that of a Pareto tail fitted to its upper half (Hill 1975, Weissman
+    1978): among a hundred texts the 99th percentile is nearly the largest, one odd text of the base.
+    """
+    _need(df, ("tail_ppl",))
+    value = df["tail_ppl"].fill_null(math.nan)
+    if not len(value) or value.is_nan().any():
+        return math.nan
+    own, median = (float(value.quantile(q, "linear") or 0.0) for q in (quantile, 0.5))
+    excess = (value.filter(value > median) / median).log().mean()
+    if quantile <= 0.5 or excess is None:  # None: no row lies above the median
+        return own
+    return min(own, median * (0.5 / (1 - quantile)) ** float(excess))  # type: ignore[arg-type]
+
+
+def separation(df: pl.DataFrame, labels: pl.DataFrame, label: str = "coherent") -> pl.DataFrame:
+    """How well each score tells good rows from bad ones: columns score, n, n_good, auc, threshold, precision,
+    recall, f1.
+
+    labels: the frame's key (prompt_id, c, sample, seed) and a boolean column `label`; null = not labelled.
+    threshold: the limit with the best F1 for keeping good rows (at or below it; distinct3 at or above). UserError
+    below 20 labels.
+    """
+    _need(labels, (*KEY, label))
+    joined = df.join(labels.select(*KEY, _good=label).drop_nulls(), on=list(KEY), how="inner")
+    if joined.height < MIN_LABELS:
+        raise UserError(f"{joined.height} labelled rows, {MIN_LABELS} are needed. Label more of the borderline cases.")
+    signs = {"tail_ppl": -1, "rep": -1, "distinct3": 1}
+    return pl.DataFrame([_separate(joined[name], joined["_good"], sign) for name, sign in signs.items()])
+
+
+def _separate(value: pl.Series, truth: pl.Series, sign: int) -> dict[str, Any]:
+    """AUC and the best limit of one score; sign: 1 where more is better. A value that is not finite counts as worst."""
+    from ws.intervals import auc  # not at import: evaluation scores its free text with this module
+
+    signed, good = (sign * value).fill_null(-math.inf).fill_nan(-math.inf).to_numpy(), truth.to_numpy()
+    best: tuple[float, ...] = (0.0, math.nan, math.nan, math.nan)
+    for limit in sorted(set(signed)):
+        chosen = signed >= limit
+        hits = int((chosen & good).sum())
+        precision, recall = hits / chosen.sum(), hits / max(1, good.sum())
+        f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+        best = max(best, (f1, sign * limit, precision, recall), key=lambda b: b[0])
+    named = dict(zip(("f1", "threshold", "precision", "recall"), map(float, best), strict=True))
+    return {"score": value.name, "n": len(good), "n_good": int(good.sum()), "auc": auc(signed, good), **named}
+
+

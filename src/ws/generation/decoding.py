@@ -1,0 +1,157 @@
+"""The decode loop on rows of token ids: one coefficient per row, same dice at every dose.
+
+    done = decode(lm, rows, direction=v, c=[0.0, 0.5, 1.0], max_new_tokens=80)
+    done = decode(lm, rows, max_new_tokens=20, min_new_tokens=20, suppress=ids, suffix=prefill)   # think, then a slot
+    logits = lm.head(torch.stack([row.suffix_states[-1] for row in done]))
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+
+from ws.errors import UserError
+from ws.generation.decode_batch import run
+from ws.generation.rollout import Backtrack, Plan, Rollout
+from ws.generation.sampling import check_settings
+from ws.models.attachments import refuse_steered
+from ws.models.batching import Ids, starts_of
+from ws.models.lm import LM, check_length
+from ws.steering.coefficients import Coefficient, Steered, as_pairs, rows_of
+from ws.steering.schedules import CosineGate, Schedule, check_where, parse_schedule
+
+__all__ = ["Backtrack", "Progress", "Rollout", "decode", "identity"]
+
+Progress = Callable[[int, int], object]
+
+
+def identity(ids: Ids) -> str:
+    """A prompt's identity: 16 hex characters of sha256 over its token ids."""
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
+
+
+def decode(
+    lm: LM,
+    rows: Sequence[Ids],
+    starts: Sequence[int] | None = None,
+    *,
+    direction: Steered | None = None,
+    c: Coefficient = 1.0,
+    seed: int = 0,
+    prompts: Sequence[str] | None = None,
+    samples: Sequence[int] | None = None,
+    max_new_tokens: int = 80,
+    min_new_tokens: int = 0,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    suppress: Sequence[int] = (),
+    forced: Sequence[Ids] | None = None,
+    suffix: Ids | Sequence[Ids] | None = None,
+    where: str = "assistant",
+    schedule: Schedule | str | None = None,
+    gate: CosineGate | None = None,
+    backtrack: Backtrack | None = None,
+    keep_states: bool = False,
+    batch_size: int = 128,
+    allow_stale: bool = False,
+    on_progress: Progress | None = None,
+) -> list[Rollout]:
+    """Continue each row of token ids until EOS, `max_new_tokens` or the context's end; results in the rows' order.
+
+    starts: index of the assistant tag in each row. c: a float or one per row. prompts: identities (`identity`),
+    samples: sample numbers; the dice depend on these, on the seed and on the step. temperature 0 is greedy.
+    suppress: ids that are never drawn. forced: per row, ids in place of the first draws. suffix: ids, for all rows or
+    per row, that are read behind exactly max_new_tokens tokens (EOS is not drawn); their states come back.
+    on_progress(rows done, rows). UserError: a prompt too long, a [B] that does not match, settings out of range.
+    """
+    sampler = (temperature, top_k, top_p)
+    check_settings(*sampler)
+    check_where(where)
+    exact = None if suffix is None else max_new_tokens
+    suffixes = _suffixes(suffix, len(rows), backtrack)
+    least = min_new_tokens if exact is None else exact
+    _check_suppressed(lm, suppress, least)
+    schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+    pairs = as_pairs(direction)
+    steering = (tuple(d for d, _ in pairs), where, schedule, gate, allow_stale)
+    plan = Plan(*steering, seed, least, sampler, tuple(suppress), exact, backtrack, keep_states)
+    given = {"starts": starts, "prompts": prompts, "samples": samples, "forced": forced}
+    work = _work(lm, rows, rows_of(pairs, c, len(rows)), given, suffixes, max_new_tokens, exact is not None)
+    with torch.inference_mode(), lm.lock:
+        refuse_steered(lm, "decode")
+        _play(lm, plan, work, batch_size, on_progress)
+    return work
+
+
+def _work(
+    lm: LM,
+    rows: Sequence[Ids],
+    shares: list[list[float]],
+    given: dict[str, Any],
+    suffixes: list[list[int]],
+    new: int,
+    exact: bool,
+) -> list[Rollout]:
+    """The rows as they start; what was not given is the row's own tag and identity, sample 0, nothing forced."""
+    for name, values in given.items():
+        if values is not None and len(values) != len(rows):
+            raise UserError(f"{name} has {len(values)} entries for {len(rows)} rows. Give one per row.")
+    if not all(map(len, rows)):
+        raise UserError("a row without tokens cannot be continued. Give every row at least one token id.")
+    limits = [_room(lm, row, new, len(suffix), exact) for row, suffix in zip(rows, suffixes, strict=True)]
+    starts = starts_of(lm, rows) if given["starts"] is None else given["starts"]
+    prompts = map(identity, rows) if given["prompts"] is None else given["prompts"]
+    samples = [0] * len(rows) if given["samples"] is None else given["samples"]
+    forced: Any = [[]] * len(rows) if given["forced"] is None else given["forced"]
+    columns = zip(rows, starts, prompts, samples, limits, shares, forced, suffixes, strict=True)
+    return [
+        Rollout(list(ids), int(start), int(prompt, 16), int(sample), limit, share, list(said), suffix)
+        for ids, start, prompt, sample, limit, share, said, suffix in columns
+    ]
+
+
+def _play(lm: LM, plan: Plan, work: list[Rollout], size: int, on_progress: Progress | None) -> None:
+    """Run the rows that have something to do and count those that have ended."""
+    done = 0
+
+    def notify(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if rows and on_progress is not None:
+            on_progress(done, len(work))
+
+    todo = [row for row in work if row.limit or plan.exact is not None]
+    notify(len(work) - len(todo))
+    run(lm, plan, todo, size, notify)
+
+
+def _room(lm: LM, ids: Ids, new: int, suffix: int, exact: bool) -> int:
+    """How many tokens may follow: `new`, or what the context leaves; UserError for no room, or too little if exact."""
+    check_length(lm, ids, new + suffix if exact else min(new, 1))
+    return new if exact or lm.max_context is None else min(new, lm.max_context - len(ids))
+
+
+def _suffixes(suffix: Ids | Sequence[Ids] | None, rows: int, backtrack: Backtrack | None) -> list[list[int]]:
+    """One suffix per row, from one for all or one each."""
+    if suffix is None:
+        return [[] for _ in range(rows)]
+    if backtrack is not None:
+        raise UserError("a suffix is read behind rows of one length, which backtracking ends. Leave one of them out.")
+    if not suffix or isinstance(suffix[0], int):
+        return [list(cast(Ids, suffix)) for _ in range(rows)]
+    if len(suffix) != rows:
+        raise UserError(f"suffix has {len(suffix)} entries for {rows} rows. Give one list of ids, or one per row.")
+    return [list(ids) for ids in cast(Sequence[Ids], suffix)]
+
+
+def _check_suppressed(lm: LM, suppress: Sequence[int], min_new: int) -> None:
+    """UserError for ids outside the vocabulary, or where nothing is left to draw."""
+    outside = [i for i in suppress if not 0 <= i < lm.vocab_size]
+    if outside:
+        raise UserError(f"suppress holds the id {outside[0]}; {lm.name} has ids 0 to {lm.vocab_size - 1}.")
+    if len({*suppress, *(lm.eos_ids if min_new else ())}) >= lm.vocab_size:
+        raise UserError("suppress leaves no token to draw. Take some ids out of it.")

@@ -1,0 +1,125 @@
+"""The adapter in training: how it starts, how large its update is, and what is kept of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from peft import LoraConfig, PeftConfig
+from peft.utils.integrations import dequantize_module_weight
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from ws.healing.config import HealConfig
+from ws.models.adapters.families import FAMILIES, Parts, new_config, principal_factors, update_square
+from ws.models.adapters.peft_layers import Live
+from ws.models.lm import LM
+
+__all__ = ["Growing"]
+
+NEW, ANCHOR = "ws_new", "ws_anchor"
+# The generator that PEFT draws an adapter's start from is the process's own.
+DICE = threading.Lock()
+
+
+class Growing:
+    """A fresh adapter on top of the live history, the only one in training; lm is a private copy, names its modules."""
+
+    def __init__(self, lm: LM, live: Live, config: HealConfig, names: Sequence[str]) -> None:
+        self.lm, self.live = lm, live
+        self.family = FAMILIES[config.adapter]
+        modules = {name: lm.model.get_submodule(name) for name in names}
+        modules = {name: getattr(m, "base_layer", m) for name, m in modules.items()}
+        self.peft = new_config(config.adapter, config.rank or 1, config.alpha or 1.0, modules)
+        self.peft.base_model_name_or_path = lm.name if lm.recipe.hub else None
+        with _seeded(config.seed, lm.device):
+            if self.family.principal:
+                live.add(ANCHOR, self.peft)
+            live.add(NEW, self.peft)
+            live.activate(trained=NEW)
+            if self.family.principal:
+                self._anchor()
+        self.trained: list[nn.Parameter] = [p for p in lm.model.parameters() if p.requires_grad]
+        self._new = live.parts(NEW)
+        self._taken_off = live.parts(ANCHOR) if self.family.principal else {}
+
+    def _anchor(self) -> None:
+        """PiSSA without writing to a weight: start from its top singular vectors, with the same taken off for good."""
+        for name, layer in self.live.layers().items():
+            if NEW in layer.lora_A:
+                with torch.no_grad():
+                    a, b = principal_factors(self._weight(name), layer.r[NEW], layer.scaling[NEW])
+                    for adapter, sign in ((NEW, 1), (ANCHOR, -1)):
+                        layer.lora_A[adapter].weight.copy_(a)
+                        layer.lora_B[adapter].weight.copy_(sign * b)
+
+    @property
+    def is_cheap(self) -> bool:
+        """The update's norm needs no matrix of the weight's size."""
+        return self.family.square is not None
+
+    def square(self) -> Tensor:
+        """Squared Frobenius norm of the whole update, over all modules; carries a gradient."""
+        named = self._parts().items()
+        squares = [update_square(None if self.is_cheap else self._weight(n), p, self.peft, n) for n, p in named]
+        return torch.stack([s.to(squares[0].device) for s in squares]).sum()
+
+    def norm(self) -> float:
+        """Frobenius norm of the whole update."""
+        with torch.no_grad():
+            # the trace of two products can come out a rounding error below 0
+            return self.square().clamp(min=0).sqrt().item()
+
+    def spectral(self) -> float:
+        """Mean over modules of the update's largest singular value."""
+        tops = []
+        with torch.no_grad():
+            for name, parts in self._parts().items():
+                weight = self._weight(name)
+                tops.append(_top(self.family.step(weight, weight, parts, self.peft, name) - weight))
+        return sum(tops) / len(tops)
+
+    def result(self) -> tuple[PeftConfig, dict[str, Tensor]]:
+        """Config and tensors to keep; PiSSA becomes the plain LoRA of twice the rank that it is."""
+        state = self.live.state(NEW)
+        if not self.family.principal:
+            return self.peft, state
+        assert isinstance(self.peft, LoraConfig)
+        anchor = self.live.state(ANCHOR)
+        state = {k: torch.cat([v, anchor[k]], dim=int("lora_B" in k)).contiguous() for k, v in state.items()}
+        self.peft.r, self.peft.lora_alpha = 2 * self.peft.r, 2 * self.peft.lora_alpha
+        return self.peft, state
+
+    def _parts(self) -> dict[str, Parts]:
+        """The new adapter's tensors by module, live; with an anchor, its factors beside the trained ones."""
+        if not self._taken_off:
+            return self._new
+        both = {name: (parts, self._taken_off[name]) for name, parts in self._new.items()}
+        return {
+            n: {k: torch.cat([new[k], off[k]], dim=int(k == "lora_B")) for k in new} for n, (new, off) in both.items()
+        }
+
+    def _weight(self, name: str) -> Tensor:
+        """The pristine weight (out, in) of a module, float32."""
+        base = self.lm.model.get_submodule(name).get_base_layer()  # type: ignore[operator]
+        weight: Tensor = dequantize_module_weight(base).float()
+        return weight.T if isinstance(base, Conv1D) else weight
+
+
+def _top(matrix: Tensor, rounds: int = 30) -> float:
+    """Largest singular value by power iteration, from a fixed start."""
+    start = torch.randn(matrix.shape[1], generator=torch.Generator().manual_seed(0))
+    vector = start.to(matrix.device, matrix.dtype)
+    for _ in range(rounds):
+        vector = nn.functional.normalize(matrix.T @ (matrix @ vector), dim=0)
+    return (matrix @ vector).norm().item()
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """PEFT starts an adapter from the process's own generator: seed it, and put it back."""
+    with DICE, torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

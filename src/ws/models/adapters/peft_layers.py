@@ -1,0 +1,95 @@
+"""How adapters get into a model and out again: PEFT's layers, a tree that is put back, a copy that shares its weights.
+
+Nothing here writes into a base weight, and `restored` proves it: it compares which modules and parameters are there,
+where they lie in memory and how often each was written.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from peft import PeftConfig, PeftType
+from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, cast_adapter_dtype
+from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ws.errors import UserError
+from ws.models.adapters.families import Parts, family_of
+
+__all__ = ["PREFIX", "Live", ]
+
+# What PEFT puts before a module's name in its files.
+PREFIX = "base_model.model."
+
+
+class Live:
+    """PEFT's own layers, put into a model adapter by adapter; every adapter's tensors are float32."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.tuner: BaseTuner | None = None
+        self.names: list[str] = []
+
+    def add(self, name: str, config: PeftConfig, state: Mapping[str, Tensor] | None = None, c: float = 1.0) -> None:
+        """One more adapter: fresh where no state is given. UserError for a second PEFT type in one stack."""
+        config = copy.deepcopy(config)
+        config.inference_mode = False
+        family = family_of(config)
+        if self.tuner is None:
+            self.tuner = PEFT_TYPE_TO_TUNER_MAPPING[PeftType(config.peft_type)](self.model, config, adapter_name=name)
+        else:
+            first = self.tuner.peft_config[self.names[0]].peft_type
+            if first != config.peft_type:
+                raise UserError(f"one stack mixes {first} and {config.peft_type}. ws.bake the earlier adapters first.")
+            self.tuner.peft_config[name] = config
+            self.tuner.inject_adapter(self.model, name)
+        cast_adapter_dtype(self.model, name)
+        self.names.append(name)
+        if state is not None:
+            result: Any = set_peft_model_state_dict(self.model, dict(state), adapter_name=name)
+            assert not result.unexpected_keys, f"PEFT did not take {result.unexpected_keys[:3]}"
+        if c != 1 and not family.scales:
+            raise UserError(f"c = {c:g} needs a linear adapter wherever PEFT's layers run. Use LoRA, or c = 1.")
+        for layer in self.layers().values() if c != 1 else ():
+            if name in layer.scaling:
+                layer.scaling[name] *= c
+
+    def activate(self, trained: str | None) -> None:
+        """Switch on all adapters in order; only the named one is trained (PEFT would set every listed one to train)."""
+        assert self.tuner is not None
+        self.tuner.set_adapter(self.names)
+        self.model.requires_grad_(False)
+        if trained is not None:
+            self.tuner.set_requires_grad(trained, True)
+
+    def layers(self) -> dict[str, Any]:
+        """PEFT's layers by module name."""
+        return {name: m for name, m in self.model.named_modules() if isinstance(m, BaseTunerLayer)}
+
+    def parts(self, name: str) -> dict[str, Parts]:
+        """One adapter's own tensors, live, by module and part."""
+        found: dict[str, Parts] = {}
+        for module, layer in self.layers().items():
+            own = [*layer.named_parameters(), *layer.named_buffers()]
+            inside = {k.removesuffix(".weight"): v for k, v in own if not k.startswith("base_layer.")}
+            mine = {k.removesuffix(f".{name}"): v for k, v in inside.items() if k.endswith(f".{name}")}
+            if mine:
+                found[module] = mine
+        return found
+
+    def state(self, name: str) -> dict[str, Tensor]:
+        """One adapter's tensors as a PEFT file holds them, on the CPU, float32."""
+        raw = get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False)
+        return {PREFIX + key: value.detach().float().cpu().clone() for key, value in raw.items()}
+
+
+
+
+
+
+
+

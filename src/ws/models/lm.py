@@ -1,0 +1,262 @@
+"""Load a model once: embedded, hub id or local folder. One shared instance with a lock and a fingerprint.
+
+lm = ws.load_model("mini")                       # or "google/gemma-3-4b-it", "./my-model"
+ids = lm.prompt_ids("May a nurse lie?")          # neutral system prompt, default form
+logits = lm.head(lm.body(input_ids=...).last_hidden_state)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from ws.errors import UserError
+from ws.models.architecture import body_name, find_blocks, fingerprint_of, fused_experts, logits_of
+from ws.models.chat import Chat, chat_of
+from ws.models.loading import read_model, source_of
+from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = [
+    "LM", "check_length", "load_model", "positions", "refuse_moe", "unload_models", "wrap_model",
+]  # fmt: skip
+
+if not torch.cuda.is_available():
+    # attention on the key/value heads as they are: transformers would copy them for every query head, which on a CPU
+    # takes longer than the attention. The numbers are the same.
+    os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
+
+
+@dataclass(eq=False)
+class LM:
+    """A model with its tokenizer, its decoder blocks and its lock; pristine between calls.
+
+    model: eval(), no parameter requires grad; blocks: decoder blocks, len == num_hidden_layers; fingerprint: 16 hex
+    characters of the weights; chat: how prompts are rendered; recipe: in what this model differs from others; neutral:
+    the neutral system prompt; lock: re-entrant, held by whoever attaches anything.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tok: PreTrainedTokenizerBase
+    blocks: nn.ModuleList
+    fingerprint: str
+    chat: Chat
+    recipe: ModelRecipe = OTHER
+    neutral: str = OTHER.neutral
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go: the device of the embedding."""
+        return next(self.model.get_input_embeddings().parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self._text.hidden_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of the logits; may be larger than the tokenizer's vocabulary."""
+        return int(self._text.vocab_size)
+
+    @property
+    def max_context(self) -> int | None:
+        """Longest sequence the model was made for, in tokens; None where the config sets no limit."""
+        return getattr(self._text, "max_position_embeddings", None)
+
+    @cached_property
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end a completion: the generation config's and the tokenizer's."""
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        return frozenset(int(i) for i in [*ends, self.tok.eos_token_id] if i is not None)
+
+    @property
+    def pad_id(self) -> int:
+        """Id for padding; any will do, since padding is masked."""
+        pad = self.tok.pad_token_id
+        return int(pad) if pad is not None else min(self.eos_ids, default=0)
+
+    @property
+    def sampling(self) -> SamplingDefaults:
+        """How it samples unless asked otherwise: by its recipe, else by its own generation config."""
+        if self.recipe.sampling is not None:
+            return self.recipe.sampling
+        own, plain = self.model.generation_config, SamplingDefaults()
+        return SamplingDefaults(**{k: getattr(own, k, None) or v for k, v in dataclasses.asdict(plain).items()})
+
+    @property
+    def has_chat(self) -> bool:
+        """False: no chat template, the system prompt is plain text in front of the prompt."""
+        return self.chat.has_chat
+
+    @property
+    def thinks(self) -> bool:
+        """The template has think markers."""
+        return "open" in self.forms
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """("closed", "open") for a thinking template, ("plain",) otherwise; the first is the default."""
+        return self.chat.names
+
+    def prompt_ids(
+        self,
+        user: str | Sequence[dict[str, str]],
+        *,
+        system: str | None = None,
+        form: str | None = None,
+        prefix: str = "",
+    ) -> list[int]:
+        """Token ids of the prompt up to the assistant tag, and of `prefix`, the reply's first words, behind it.
+
+        user: one user text, or turns [{"role", "content"}] that end with the user's. system: None is the neutral prompt
+        (turns may bring their own), "" no system turn. UserError for a form that the template lacks.
+        """
+        return [*self.chat.render(self._turns(user, system), form), *self.encode(prefix)]
+
+    def assistant_start(self, ids: Sequence[int]) -> int:
+        """Index of the last assistant turn's tag in `ids`. UserError without a template or without such a turn."""
+        return self.chat.tag(ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text that continues another (a prefill, a completion): no special tokens are added."""
+        return self.chat.encode(text)
+
+    def body(self, **kw: Any) -> BaseModelOutputWithPast:
+        """The model without its LM head: last_hidden_state (B, T, d) after the final norm. Keeps the graph."""
+        output: BaseModelOutputWithPast = getattr(self.model, self._body)(**kw)
+        return output
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Final hidden states (..., d), as the body returns them -> logits (..., V). Keeps the graph.
+
+        The model's own forward runs with the body replaced by the given state: softcap, bias and scale are as there.
+        """
+        return logits_of(self.model, self._body, hidden)
+
+    @cached_property
+    def _body(self) -> str:
+        return body_name(self.model, self.blocks)
+
+    @property
+    def _text(self) -> Any:
+        return self.model.config.get_text_config()
+
+    def _turns(self, user: str | Sequence[dict[str, str]], system: str | None) -> list[dict[str, str]]:
+        turns = [{"role": "user", "content": user}] if isinstance(user, str) else [dict(t) for t in user]
+        if not turns or turns[-1]["role"] != "user":
+            raise UserError("a prompt's last turn must be the user's. Pass the reply's first words as prefix=.")
+        if turns[0]["role"] != "system":
+            text = self.neutral if system is None else system
+            return [{"role": "system", "content": text}, *turns] if text else turns
+        if system is not None:
+            raise UserError("the turns bring a system prompt and system= gives another. Leave one of them out.")
+        return turns
+
+
+_LOADED: dict[tuple[object, ...], LM] = {}
+_LOADING = threading.Lock()
+
+
+def load_model(
+    name: str | os.PathLike[str] = "mini",
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    quantize: str | None = None,
+    layers_path: str | None = None,
+) -> LM:
+    """The embedded model "mini", a hub id or a local folder; the same call gives the same instance in one process.
+
+    device: the first GPU, else the CPU; "auto", the default beyond one GPU, spreads the blocks over all of them.
+    dtype: bf16 on GPU, fp32 on CPU and for the embedded model. quantize: "4bit" (bitsandbytes). layers_path: the
+    decoder blocks by hand, for example "model.layers". UserError: unknown model, no network, no causal LM, pickled
+    weights, weights missing, bitsandbytes missing, no or several candidates for the blocks.
+    """
+    name = str(name)
+    source = source_of(name, device, dtype, quantize)
+    with _LOADING:
+        key = (source, layers_path)
+        if key not in _LOADED:
+            model, tok = read_model(source)
+            _LOADED[key] = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
+        return _LOADED[key]
+
+
+
+
+def unload_models() -> None:
+    """Forget the shared instances: their memory is free once nobody else holds them."""
+    with _LOADING:
+        _LOADED.clear()
+
+
+def wrap_model(
+    model: PreTrainedModel,
+    tok: PreTrainedTokenizerBase,
+    name: str = "in code",
+    *,
+    layers_path: str | None = None,
+    recipe: ModelRecipe = OTHER,
+    neutral: str | None = None,
+) -> LM:
+    """An LM around a model built in code. The model is set to eval(), frozen, and its cache is switched on.
+
+    neutral: None takes the recipe's.
+    """
+    model.eval().requires_grad_(False)
+    # a training run leaves use_cache=False behind, also in generation_config.json: generation ten times slower
+    for config in (model.config, model.config.get_text_config(), model.generation_config):
+        config.use_cache = True
+    # Gemma's asks for a static cache, which compiles on a GPU and cannot be cropped
+    model.generation_config.cache_implementation = None
+    blocks = find_blocks(model, layers_path)
+    said = recipe.neutral if neutral is None else neutral
+    return LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), recipe, said)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position ids (B, T) from an attention mask (B, T): the first attended token is 0, whatever the padding."""
+    return (mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def check_length(lm: LM, ids: Sequence[int], new: int = 0) -> None:
+    """UserError where a prompt and `new` tokens behind it are longer than the model's context."""
+    if lm.max_context is not None and len(ids) + new > lm.max_context:
+        raise UserError(
+            f"a prompt of {len(ids)} tokens and {new} new ones exceed the context of {lm.name}, {lm.max_context}."
+            " Shorten the prompt or lower max_new_tokens."
+        )
+
+
+def refuse_moe(lm: LM) -> None:
+    """UserError where experts are fused into 3-D weights: an adapter would skip them. Such a model can be steered."""
+    fused = fused_experts(lm.blocks)
+    if fused:
+        raise UserError(
+            f"{lm.name} holds its experts in fused weights ({fused[0]}, {len(fused)} in all), which an adapter would"
+            " skip. Steer it without healing, or heal a dense model."
+        )

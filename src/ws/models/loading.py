@@ -1,0 +1,209 @@
+"""From a name to a model and a tokenizer: where the files are, device and dtype, and errors that say the way out."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+
+from ws.errors import UserError
+from ws.models.recipe import DTYPES, ModelRecipe, recipe_of, weights_of
+
+__all__ = ["Source", "read_model", "source_of"]
+
+T = TypeVar("T")
+WAY_OUT = 'load_model("mini") needs no network, and a folder that save_pretrained wrote is loaded by its path.'
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to load and how: two equal sources are one model. stamp: sizes and times of a folder's files."""
+
+    place: str
+    local: bool
+    recipe: ModelRecipe
+    device: str
+    dtype: torch.dtype
+    quantize: str | None
+    stamp: tuple[tuple[str, int, int], ...] = ()
+
+
+def source_of(
+    name: str, device: str | torch.device | None, dtype: str | torch.dtype | None, quantize: str | None
+) -> Source:
+    """Fill in the defaults. UserError for a folder that is not there, an unknown device, dtype or quantization."""
+    recipe = recipe_of(name)
+    packaged = weights_of(recipe)
+    folder = packaged or Path(name).expanduser()
+    local = packaged is not None or folder.is_dir()
+    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise UserError(f"there is no folder {name!r}. Check the path: {WAY_OUT}")
+    if quantize not in (None, "4bit"):
+        raise UserError(f"quantize={quantize!r} is unknown. Use '4bit' or None.")
+    where = _device(device, recipe)
+    kind = _dtype(dtype, where, recipe)
+    if not local:
+        return Source(name, False, recipe, where, kind, quantize)
+    return Source(str(folder.resolve()), True, recipe, where, kind, quantize, _stamp(folder))
+
+
+def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Weights and tokenizer of a source. UserErrors as load_model lists them."""
+    if source.local:
+        _check_folder(Path(source.place), source.recipe)
+    config = _asked(source, lambda: AutoConfig.from_pretrained(source.place, trust_remote_code=False))
+    _check_causal(config, source.place)
+    options = _options(source)
+    text_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    auto: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
+    with _quiet(source.recipe.quiet):
+        model, info = _asked(source, lambda: auto.from_pretrained(source.place, **options))
+    lost = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    if lost:
+        raise UserError(
+            f"{source.place} lacks {len(lost)} weights of {type(model).__name__} or has them in another shape (first:"
+            f" {lost[0]}): they would be random numbers. Use a folder that holds the whole causal LM."
+        )
+    return model, _tokenizer(source)
+
+
+def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
+    tok: Any = _asked(source, lambda: AutoTokenizer.from_pretrained(source.place, trust_remote_code=False))
+    # without its files transformers builds a tokenizer of one word and says nothing
+    if not tok.encode("a", add_special_tokens=False):
+        raise UserError(
+            f"{source.place} has no tokenizer files. Save it beside the model: tok.save_pretrained(folder)."
+        )
+    tok.padding_side = "left"
+    return tok
+
+
+@contextmanager
+def _quiet(quiet: bool) -> Iterator[None]:
+    """No progress bar for what takes no time."""
+    shown = is_progress_bar_enabled()
+    if quiet:
+        disable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet and shown:
+            enable_progress_bar()
+
+
+def _options(source: Source) -> dict[str, Any]:
+    """Keywords of from_pretrained."""
+    options: dict[str, Any] = {"dtype": source.dtype, "use_safetensors": True, "output_loading_info": True}
+    # a wrong shape is reported by read_model, with the missing ones
+    options |= {"trust_remote_code": False, "ignore_mismatched_sizes": True}
+    if source.device != "cpu":
+        options["device_map"] = "auto" if source.device == "auto" else {"": source.device}
+    if source.quantize:
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise UserError("quantize='4bit' needs bitsandbytes, which is not installed. pip install bitsandbytes.")
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=source.dtype
+        )
+    return options
+
+
+def _check_folder(folder: Path, recipe: ModelRecipe) -> None:
+    """A folder with config.json and safetensors, or a UserError that says what it is instead."""
+    files = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+    if recipe.package is not None and "model.safetensors" not in files:
+        raise UserError(f"{recipe.title}'s weights are missing in {folder}. {recipe.missing}")
+    if "adapter_config.json" in files and "config.json" not in files:
+        raise UserError(f"{folder} holds an adapter. Load its base model and pass adapters=[ws.Adapter.load(folder)].")
+    if "config.json" not in files:
+        raise UserError(f"{folder} is no model: it has no config.json. Use a folder that save_pretrained wrote.")
+    if any(name.endswith(".safetensors") for name in files):
+        return
+    pickled = sorted(name for name in files if name.endswith((".bin", ".pt", ".pth")))
+    if pickled:
+        raise UserError(
+            f"{folder} has only pickled weights ({pickled[0]}), which can run code when read."
+            " Save them as safetensors: model.save_pretrained(folder)."
+        )
+    raise UserError(f"{folder} has no weights: no .safetensors file. Use a folder that save_pretrained wrote.")
+
+
+def _check_causal(config: Any, place: str) -> None:
+    """UserError for what cannot write text from left to right: encoders, encoder-decoders, unknown types."""
+    known = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values()}
+    types = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES}
+    named = config.architectures or []
+    causal = known.intersection(named) if named else config.model_type in types
+    if config.is_encoder_decoder or not causal:
+        what = named[0] if named else config.model_type
+        raise UserError(f"{place} is a {what}, not a decoder-only causal LM. Use one, or load_model('mini').")
+
+
+def _asked(source: Source, ask: Callable[[], T]) -> T:
+    """What transformers answers; its complaints about files, network or memory become a UserError."""
+    try:
+        return ask()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{source.place} does not fit on {source.device}. Pass quantize='4bit' or a smaller model."
+        ) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if source.local:
+            raise UserError(
+                f"could not load {source.place}: {said} Use a folder that save_pretrained wrote."
+            ) from error
+        if "safetensors" in said:
+            raise UserError(f"{source.place} has no safetensors weights, only pickled ones. {WAY_OUT}") from error
+        raise UserError(f"could not load {source.place!r}: {said} Check name and network. {WAY_OUT}") from error
+
+
+def _device(device: str | torch.device | None, recipe: ModelRecipe) -> str:
+    """The first GPU or the CPU; "auto" beyond one GPU, unless the model keeps to one device."""
+    if device is None:
+        cards = torch.cuda.device_count()
+        return "auto" if cards > 1 and not recipe.one_device else "cuda:0" if cards else "cpu"
+    if str(device) == "auto":
+        return "auto" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"there is no device {str(device)!r} here. Use 'cpu', or leave device out.") from error
+    return "cuda:0" if str(found) == "cuda" else str(found)
+
+
+def _dtype(dtype: str | torch.dtype | None, device: str, recipe: ModelRecipe) -> torch.dtype:
+    """What was asked for, else the model's own, else bf16 on a GPU and fp32 on the CPU."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    wanted = dtype or recipe.dtype or ("float32" if device == "cpu" else "bfloat16")
+    if wanted not in DTYPES:
+        raise UserError(f"dtype={wanted!r} is unknown. Use one of: {', '.join(DTYPES)}.")
+    found: torch.dtype = getattr(torch, DTYPES[wanted])
+    return found
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """A folder that was written anew is another model."""
+    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    return tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files)

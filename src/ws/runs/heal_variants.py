@@ -1,0 +1,212 @@
+"""Stops of the beta slider: one stop = one stored training of a run's kept texts at another beta or threshold.
+
+    stop = find_stop(run, Ask(beta=1.0))              # None where it was never trained
+    stop = train_stop(run, Ask(beta=1.0), lm)         # trains, reports, reads the drift, stores; or finds it
+    make_stops(run, (0, 0.1, 1, 3))                   # several, for example for a run that is shipped
+
+A stop is a folder beside the round that it varies, rounds/<n>/stops/<key>/, with what the round's own heal has:
+adapter/, heal.parquet, heal.json, healed.parquet, drift.parquet, and arms.parquet, its line of the table. The key is
+the hash of the run's data, the resolved heal and the limits. The folder appears in one step: a kill leaves nothing
+half. The run's own heal is a stop too, read from where it lies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ws.errors import UserError
+from ws.evaluation.comparison import coh_cost
+from ws.files import digest, read_frame, read_json
+from ws.gating import Gate, Thresholds, judge_heal
+from ws.gating.arm_table import BASE, HEALED, SEEDS
+from ws.healing.config import HealConfig
+from ws.models.adapters.adapter import Adapter
+from ws.runs.arms import reports_of
+from ws.runs.config import from_dict, to_dict
+from ws.runs.evidence_rows import witnesses_of
+from ws.runs.reader import Run
+from ws.runs.stages import VERSIONS
+from ws.runs.verdicts import read_facts
+
+__all__ = [
+    "BETAS",
+    "SHIPPED",
+    "Ask",
+    "Stop",
+    "estimate",
+    "find_stop",
+    "stop_gate",
+    "stop_key",
+    "stops_of",
+    ]
+
+BETAS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+"""The slider's grid."""
+SHIPPED = (0.0, 0.03, 0.1, 0.3, 3.0, 100.0)
+"""Stops that a shipped run should hold; the last two show a barrier that is too strong."""
+PHASES = ("training", "report", "drift")
+
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Which stop: the barrier's slope and the filter's tail limit. None takes the run's own."""
+
+    beta: float
+    tail_ppl: float | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One stored training. arm: its row of the table; cost: coherence lost per nat with its interval (value, low,
+    high); text: what the healed model wrote to the probes, unsteered."""
+
+    ask: Ask
+    path: Path
+    own: bool
+    facts: dict[str, Any]
+    curve: pl.DataFrame
+    arm: pl.DataFrame
+    drift: pl.DataFrame
+    text: pl.DataFrame
+    cost: tuple[float, float, float]
+
+    @property
+    def adapter(self) -> Adapter:
+        return Adapter.load(self.path / "adapter")
+
+
+def own_heal(run: Run, round: int) -> HealConfig:
+    """The round's heal with every field resolved. UserError where the round ended before it."""
+    if not run.has("heal.json", round) or not run.has("eval.parquet", round):
+        raise UserError(f"Round {round} of {run.path} has no heal: the run ended before it. See its gates for why.")
+    stored = run.get("heal.json", round)["meta"]["config"]
+    return from_dict(to_dict(run.config) | {"heal": stored}).heal
+
+
+def limits_of(run: Run, ask: Ask, round: int) -> dict[str, Any]:
+    """The filter's limits of a stop, as ws.keep takes them."""
+    own = run.limits(round)
+    return own if ask.tail_ppl is None else own | {"tail_ppl": float(ask.tail_ppl)}
+
+
+def is_own(run: Run, ask: Ask, round: int = 0) -> bool:
+    """Whether these settings are the run's own."""
+    return ask.beta == own_heal(run, round).beta and limits_of(run, ask, round) == run.limits(round)
+
+
+def stop_key(run: Run, ask: Ask, round: int = 0) -> str:
+    """16 hex characters: the data, the heal, the limits, and the versions of the code that computes a stop."""
+    if not (0 <= ask.beta < float("inf")) or not (ask.tail_ppl is None or 0 < ask.tail_ppl < float("inf")):
+        raise UserError(f"A stop needs a finite beta of 0 or more and a tail_ppl above 0 (got {ask}).")
+    heal = dataclasses.replace(own_heal(run, round), beta=float(ask.beta))
+    upstream = [run.status["stages"][f"{i}/heal"]["key"] for i in range(round)]
+    data = run.status["stages"][f"{round}/data"]["key"]
+    versions = [VERSIONS[name] for name in ("heal", "healed", "drift", "table")]
+    keep = run.config.data.keep
+    return digest([versions, upstream, data, dataclasses.asdict(heal), limits_of(run, ask, round), keep])
+
+
+def folder_of(run: Run, round: int) -> Path:
+    """Where a round's stops lie."""
+    return run.path / "rounds" / str(round) / "stops"
+
+
+def find_stop(run: Run, ask: Ask, round: int = 0) -> Stop | None:
+    """The stored stop of these settings, the run's own heal included; None where there is none."""
+    if is_own(run, ask, round):
+        return _own(run.path, round, _stamp(run.path / "rounds" / str(round) / "eval.parquet"))
+    path = folder_of(run, round) / stop_key(run, ask, round)
+    return _read(path, _stamp(path / "heal.json")) if path.is_dir() else None
+
+
+def stops_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bool = True) -> list[Stop]:
+    """Every stored stop at this threshold (None: the run's own), by rising beta; those of other data are left out.
+
+    own: the run's own heal is one of them.
+    """
+    betas = {float(read_json(file)["stop"]["beta"]) for file in folder_of(run, round).glob("*/heal.json")}
+    betas |= {own_heal(run, round).beta or 0.0} if own else set()
+    asked = [Ask(beta, tail_ppl) for beta in sorted(betas)]
+    found = [find_stop(run, ask, round) for ask in asked if own or not is_own(run, ask, round)]
+    return [stop for stop in found if stop is not None]
+
+
+def stop_gate(run: Run, stop: Stop, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
+    """Gate 3 of a stop: the run's own arms with this healed model in place of its own."""
+    facts = read_facts(run, round)
+    others = facts.arms.filter(~pl.col("arm").is_in(SEEDS))
+    arms, drift = pl.concat([others, stop.arm], how="diagonal"), stop.drift if stop.drift.height else None
+    reports = run.path / "rounds" / str(round) / "eval.parquet"
+    witnesses = witnesses_of(reports, None if stop.own else stop.path / "healed.parquet")
+    beta = float(stop.facts["beta"])
+    return judge_heal(arms, stop.curve, facts.trait, thresholds, beta, 1, drift, witnesses, facts.floors)
+
+
+def _stamp(file: Path) -> int:
+    return file.stat().st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, stamp: int) -> Stop:
+    """A stored folder; stamp: it is read again when it was written again."""
+    facts = read_json(path / "heal.json")
+    report = pl.read_parquet(path / "healed.parquet", columns=["text"])
+    curve, arm, drift = (read_frame(path / f"{name}.parquet") for name in ("heal", "arms", "drift"))
+    cost = tuple(facts["coh_cost"])
+    return Stop(Ask(**facts["stop"]), path, False, facts, curve, arm, drift, _texts(report), cost)
+
+
+@lru_cache(maxsize=16)
+def _own(folder: Path, round: int, stamp: int) -> Stop:
+    """The round's own heal as a stop."""
+    run = Run(folder)
+    rows = run.frame("eval", round).filter(pl.col("arm").is_in([BASE, HEALED]))
+    base, healed = (arm.report for arm in sorted(reports_of(rows), key=lambda arm: arm.arm))
+    facts = run.get("heal.json", round)
+    drift = run.frame("drift", round) if run.has("drift.parquet", round) else pl.DataFrame()
+    arm = run.arms(round).filter(pl.col("arm") == HEALED)
+    cost = coh_cost(base, healed)
+    ask, path = Ask(float(own_heal(run, round).beta or 0.0)), folder / "rounds" / str(round)
+    figures = (cost.value, cost.low, cost.high)
+    return Stop(ask, path, True, facts, run.frame("heal", round), arm, drift, healed.text, figures)
+
+
+def _texts(report: pl.DataFrame) -> pl.DataFrame:
+    """The completions of a stored report."""
+    return report["text"].explode().struct.unnest()
+
+
+# Training
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+def estimate(run: Run, round: int = 0) -> dict[str, float]:
+    """Seconds that each phase of a training takes, as the run's own heal took them: on a CPU the processor's time.
+
+    A busy or another machine takes longer or shorter; a running training is reckoned from its own steps.
+    """
+    clock = "cpu" if run.env.get("device") == "cpu" else "seconds"
+    stages = [run.status["stages"].get(f"{round}/{name}", {}) for name in ("heal", "healed", "drift")]
+    return {phase: float(stage.get(clock, 0.0)) for phase, stage in zip(PHASES, stages, strict=True)}

@@ -1,0 +1,208 @@
+"""A run is one folder: what was asked, what came out, and enough to go on after a kill. This is the reading side.
+
+    out/runs/<utc>-<axis>-<key>/
+        config.json  env.json  axis.json  status.json  summary.json
+        rounds/0/{direction.safetensors, dose.parquet, grid.parquet, knee.json, steer.parquet, completions.parquet,
+                  adapter/, heal.parquet, heal.json, healed.parquet, drift.parquet, sft.parquet, sft_base.parquet,
+                  eval.parquet, arms.parquet, gates.json, notes.json}
+
+dose, grid: the dose search's arms and its texts; arms: the report's table; eval: every report of the round, whole;
+drift: the bet's readings (ws.evaluation.drift); sft, sft_base: the report of training without a barrier, beside
+adapter.sft/ and heal.sft.parquet.
+Files of further seeds carry the seed in their name (adapter.seed1/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ws import __version__
+from ws.errors import UserError
+from ws.files import read_frame, read_json, write_json
+from ws.filtering.limits import reasons
+from ws.filtering.scores import SCORES
+from ws.gating.gate import Gate
+from ws.generation.completions import SCHEMA
+from ws.runs.artifacts import load
+from ws.runs.config import RunConfig, from_dict
+
+__all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run"]
+
+FORMAT = 1  # of the run folder; another number cannot be read by this version
+
+
+
+
+def folder_status(path: Path) -> dict[str, Any]:
+    """status.json of a run folder, or an empty one when it is missing or damaged (its stages are then unknown)."""
+    try:
+        status = read_json(path / "status.json")
+    except UserError:
+        status = {}
+    return {"stages": {}} | (status if isinstance(status, dict) else {})
+
+
+def check_format(path: Path, status: dict[str, Any]) -> None:
+    """UserError when the folder was written by a version with another layout."""
+    written = status.get("format", FORMAT)
+    if written != FORMAT:
+        raise UserError(
+            f"{path} was written by ws {status.get('version', '?')} (run format {written}); "
+            f"this is ws {__version__} (format {FORMAT}). Open it with that version, or start a new run with --new."
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """The reading side of a run: frames by name and round. Nothing here writes."""
+
+    path: Path
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        return folder_status(self.path)
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return from_dict(read_json(self.path / "config.json"))
+
+    @cached_property
+    def env(self) -> dict[str, Any]:
+        return dict(read_json(self.path / "env.json"))
+
+    @property
+    def finished(self) -> bool:
+        return self.status.get("state") == "finished"
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds have a judged result."""
+        return sum(1 for _ in self.path.glob("rounds/[0-9]*/gates.json"))
+
+    def has(self, file: str, round: int = 0) -> bool:
+        return (self.path / "rounds" / str(round) / file).exists()
+
+    def get(self, file: str, round: int = 0) -> Any:
+        """A stage's file: "arms.parquet", "adapter", "direction.safetensors", "gates.json" ..."""
+        return load(self.path / "rounds" / str(round) / file)
+
+    def frame(self, name: str, round: int = 0) -> pl.DataFrame:
+        """A frame by its stem: dose, grid, arms, completions, heal, drift, eval."""
+        return read_frame(self.path / "rounds" / str(round) / f"{name}.parquet")
+
+    def arms(self, round: int = 0) -> pl.DataFrame:
+        """The table of arms of a round: the report's, or the dose search's where the round ended there."""
+        return self.frame("arms" if self.has("arms.parquet", round) else "dose", round)
+
+    def limits(self, round: int = 0) -> dict[str, Any]:
+        """The filter's limits of a round, as ws.keep takes them."""
+        data = self.config.data
+        fixed = {name: getattr(data, name) for name in ("rep", "narrates", "refuses", "finished")}
+        return {"tail_ppl": self.get("knee.json", round)["tail_ppl"]} | fixed
+
+    def marked(self, round: int = 0, **limits: Any) -> pl.DataFrame:
+        """The round's completions, dose grid and training data, with `dropped`: null or the first reason.
+
+        limits: in place of the round's own, as ws.keep takes them.
+        """
+        columns = [*SCHEMA, *SCORES, "grammatical"]
+        frames = [self.frame(name, round) for name in ("grid", "completions") if self.has(f"{name}.parquet", round)]
+        filled = [
+            f.with_columns(pl.lit(None, pl.Float64).alias(c) for c in columns if c not in f.columns) for f in frames
+        ]
+        return reasons(pl.concat([f.select(columns) for f in filled]), **(limits or self.limits(round)))
+
+    def gates(self, round: int = 0) -> list[Gate]:
+        """The stored verdicts of a round, with the researcher's notes."""
+        notes = self.notes(round)
+        gates = [Gate.from_dict(values) for values in self.get("gates.json", round)]
+        return [gate.with_note(notes.get(str(gate.gate), "")) for gate in gates]
+
+    def notes(self, round: int = 0) -> dict[str, str]:
+        """Gate number (as text) -> the researcher's own judgement."""
+        return dict(self.get("notes.json", round)) if self.has("notes.json", round) else {}
+
+    def note(self, gate: int, text: str, round: int = 0) -> None:
+        """Store the researcher's own judgement of a gate, beside the verdict; an empty text removes it."""
+        notes = self.notes(round) | {str(gate): text}
+        write_json(self.path / "rounds" / str(round) / "notes.json", {k: v for k, v in notes.items() if v})
+
+    def witnesses(self, round: int = 0) -> pl.DataFrame:
+        """The rows and samples of the round's reports by id, as the gates' evidence names them
+        (ws.runs.evidence_rows)."""
+        from ws.runs.evidence_rows import witnesses_of
+
+        return witnesses_of(self.path / "rounds" / str(round) / "eval.parquet")
+
+    def samples(self, round: int = 0) -> list[tuple[str, pl.DataFrame]]:
+        """(title, completions) of everything that was written in a round: doses, report arms, training data."""
+        found = []
+        for name in ("grid", "completions"):
+            texts = self.frame(name, round) if self.has(f"{name}.parquet", round) else pl.DataFrame({"c": []})
+            found += [(f"{name}, c {c:+.3g}", part) for (c,), part in texts.group_by("c", maintain_order=True)]
+        reports = self.frame("eval", round) if self.has("eval.parquet", round) else pl.DataFrame({"text": []})
+        for i in range(reports.height):
+            texts = pl.DataFrame(reports["text"][i].to_list())
+            if texts.height:
+                found.append((f"{reports['arm'][i]}, c {reports['c'][i]:+.3g}", texts))
+        return found
+
+    @cached_property
+    def axis(self) -> dict[str, Any]:
+        """The axis as it was when the run began."""
+        return dict(read_json(self.path / "axis.json"))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `ws run --json` prints: the best round's steer, heal and gates outside, every round inside."""
+        return dict(read_json(self.path / "summary.json"))
+
+    @property
+    def best(self) -> int:
+        """The round to deliver; 0 until the run has finished."""
+        return int(self.status.get("best_round", 0))
+
+
+
+
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run for reading. UserError when the folder is missing, is no run, or is from another version."""
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"There is no run folder {path}. `ws results` lists the runs of this folder.")
+    if not (path / "config.json").exists():
+        raise UserError(f"{path} is no run: it holds no config.json. A run is a folder under out/runs/.")
+    run = Run(path)
+    check_format(path, run.status)
+    return run
+
+
+def newest_run(out: Path = Path("out")) -> Path:
+    """The newest finished run under `out`, else the newest of any state. UserError when there is none."""
+    runs = sorted(p.parent for p in (out / "runs").glob("*/config.json"))
+    if not runs:
+        raise UserError(f"There is no run under {out}/runs yet. `ws run` makes one.")
+    done = [p for p in runs if folder_status(p).get("state") == "finished"]
+    return (done or runs)[-1]
+
+
+def finished_runs(out: Path) -> tuple[list[Run], list[str]]:
+    """The finished runs under `out`/runs, oldest first, and a line for every folder that cannot be read."""
+    found, skipped = [], []
+    for path in sorted(p.parent for p in (out / "runs").glob("*/config.json")):
+        try:
+            run = open_run(path)
+            _ = run.config, run.axis, run.env
+        except UserError as error:
+            skipped.append(f"{path.name}: {error}")
+            continue
+        if run.finished:
+            found.append(run)
+    return found, skipped

@@ -1,0 +1,61 @@
+"""Recipes: functions that return a whole configuration, for the embedded model and for others."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ws.errors import UserError
+from ws.healing.config import HealConfig
+from ws.models.recipe import recipe_of
+from ws.runs.config import DataConfig, DoseConfig, EvalConfig, RunConfig, _with
+
+__all__ = ["mini_full", "mini_quick", "real_default", "recipe_for"]
+
+
+def mini_quick() -> RunConfig:
+    """The embedded model without thinking, with every control: 75 seconds a round on two shared cores."""
+    return RunConfig(
+        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
+        data=DataConfig(doses=(1.0,), samples=4, keep=256),
+        heal=HealConfig(beta=0.1, tau=0.03, epochs=2),
+        evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60),
+        batch_size=256,
+        threads=1,  # two are slower as soon as anything else runs beside them
+    )
+
+
+def mini_full() -> RunConfig:
+    """The embedded model where intervals are narrow: three seeds, 200 texts per arm, sampled thinks beside."""
+    quick = mini_quick()
+    return dataclasses.replace(
+        quick,
+        dose=dataclasses.replace(quick.dose, bisect=4, texts=200, random_draws=16),
+        evaluation=EvalConfig(texts=200, batch_size=128),
+        seeds=(0, 1, 2),
+    )
+
+
+def real_default(model: str) -> RunConfig:
+    """Any other model: the grid, the data and the filter of a run on Qwen3 or Gemma 3 of 0.6B to 4B parameters."""
+    return RunConfig(
+        model=model,
+        data=DataConfig(tail_ppl=50.0, keep=64),
+        evaluation=EvalConfig(texts=200),
+        batch_size=64,
+    )
+
+
+def recipe_for(model: str, name: str | None = None) -> RunConfig:
+    """The recipe of that name for that model; None is its own ("quick" for the embedded model, "real" for others).
+
+    UserError for an unknown name.
+    """
+    recipes = {"quick": mini_quick, "full": mini_full, "real": lambda: real_default(model)}
+    own = recipe_of(model)
+    name = name or own.run
+    if name not in recipes:
+        raise UserError(f"There is no recipe {name!r}. Recipes: {', '.join(recipes)}.")
+    config = dataclasses.replace(recipes[name](), model=model)
+    for setting, value in own.run_settings if name == own.run else ():
+        config = _with(config, setting.split("."), value)
+    return config

@@ -1,0 +1,168 @@
+"""A Direction: one vector per steered block, with its method and the weights that it was read from.
+
+    v = ws.extract(lm, axis);  v.save("direction.safetensors");  v = ws.Direction.load("direction.safetensors")
+    2 * v, -v, v1 + v2, v.norm(), v.cosine(w), v.random_like(seed=0)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ws.errors import UserError
+from ws.files import write_atomic
+from ws.steering.methods import method
+
+__all__ = ["Direction"]
+
+PREFIX = "block."
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """What is added to the residual stream: float32 CPU vectors (d,) by index of the block whose OUTPUT is steered.
+
+    method: how it was found; fingerprint: of the weights it was read from; meta: plain data (axis, contrast, rule ...).
+    UserError where there is no layer, lengths differ or a value is not finite.
+    """
+
+    layers: dict[int, Tensor]
+    method: str
+    fingerprint: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # clones made here are ordinary tensors, also of vectors that were computed under inference_mode
+        with torch.inference_mode(False):
+            clean = {int(k): v.detach().to("cpu", torch.float32, copy=True) for k, v in sorted(self.layers.items())}
+        object.__setattr__(self, "layers", clean)
+        if not clean or len({tuple(v.shape) for v in clean.values()}) > 1 or next(iter(clean.values())).ndim != 1:
+            shapes = {k: tuple(v.shape) for k, v in clean.items()}
+            raise UserError(f"a direction needs at least one layer and vectors of one length (got {shapes}).")
+        for layer, vector in clean.items():
+            if not bool(vector.isfinite().all()):
+                raise UserError(f"the direction at block {layer} holds values that are not finite. Extract it again.")
+
+    @property
+    def width(self) -> int:
+        """d, the length of each vector."""
+        return int(next(iter(self.layers.values())).shape[0])
+
+    @property
+    def rule(self) -> str:
+        """Name of the method that applies it; differs from `method` for a random control."""
+        return str(self.meta.get("rule", self.method))
+
+    @property
+    def unit(self) -> str:
+        """What c counts: "multiples" or "degrees"."""
+        return method(self.rule).unit
+
+    def flat(self) -> Tensor:
+        """All layers in order, concatenated: (L * d,)."""
+        return torch.cat(list(self.layers.values()))
+
+    def norm(self) -> float:
+        """Euclidean norm of the concatenated layers."""
+        return float(self.flat().norm())
+
+    def cosine(self, other: Direction) -> float:
+        """Cosine of the concatenated layers; UserError where the two steer different blocks."""
+        self._same_blocks(other)
+        return float(torch.nn.functional.cosine_similarity(self.flat().double(), other.flat().double(), dim=0))
+
+    def random_like(self, seed: int) -> Direction:
+        """A random direction of equal norm at every layer, applied by the same rule; the control of every table."""
+        generator = torch.Generator().manual_seed(seed)
+        drawn = {k: torch.randn(v.shape, generator=generator) for k, v in self.layers.items()}
+        scaled = {k: r * (self.layers[k].norm() / r.norm()) for k, r in drawn.items()}
+        meta = {"rule": self.rule, "seed": seed, "like": self.method}
+        return Direction(scaled, "random", self.fingerprint, meta)
+
+    def __mul__(self, factor: float) -> Direction:
+        if not isinstance(factor, int | float):
+            return NotImplemented
+        if not math.isfinite(factor):
+            raise UserError(f"a direction can be multiplied by a finite number only (got {factor}).")
+        return replace(self, layers={k: v * factor for k, v in self.layers.items()})
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Direction:
+        return self * -1.0
+
+    def __add__(self, other: Direction) -> Direction:
+        if not isinstance(other, Direction):
+            return NotImplemented
+        self._same_blocks(other)
+        if self.fingerprint != other.fingerprint or self.rule != other.rule:
+            mine, theirs = (self.fingerprint, self.rule), (other.fingerprint, other.rule)
+            raise UserError(f"directions of different weights or rules do not add ({mine}, {theirs}). Pass a list.")
+        name = self.method if self.method == other.method else f"{self.method}+{other.method}"
+        summed = {k: v + other.layers[k] for k, v in self.layers.items()}
+        return Direction(summed, name, self.fingerprint, {**self.meta, "rule": self.rule, "sum": True})
+
+    def __sub__(self, other: Direction) -> Direction:
+        return self + -other
+
+    def _same_blocks(self, other: Direction) -> None:
+        if self.layers.keys() != other.layers.keys() or self.width != other.width:
+            mine, theirs = (f"{list(d.layers)} of width {d.width}" for d in (self, other))
+            raise UserError(f"the directions steer different blocks: {mine} and {theirs}. Extract both with layers=.")
+
+    def save(self, path: str | Path) -> Path:
+        """Write a safetensors file (temporary name, then rename); method, fingerprint and meta are its metadata."""
+        head = json.dumps({"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta})
+        tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in self.layers.items()}
+        write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, {"direction": head}))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Direction:
+        """Read what `save` wrote; UserError names a missing, damaged or foreign file."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                head = json.loads((file.metadata() or {})["direction"])
+                layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            return cls(layers, head["method"], head["fingerprint"], head["meta"])
+        except FileNotFoundError as error:
+            raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise UserError(f"{path} is not a direction file or is damaged ({error}). Extract it again.") from error
+
+    def save_gguf(self, path: str | Path, architecture: str) -> Path:
+        """Write a GGUF control vector for llama.cpp; its scale is our c. architecture: llama.cpp's name ("qwen3").
+
+        Tensor `direction.i` holds v_i / L and is added behind block i, as here; llama.cpp cannot steer block 0.
+        UserError for block 0 and for methods that are not a constant vector.
+        """
+        if not method(self.rule).bakeable or 0 in self.layers:
+            raise UserError(
+                f"a control vector adds a constant behind block 1 or later (got {self.rule!r}, {list(self.layers)}). "
+                "Extract by mean_diff with layers= that leave block 0 out."
+            )
+        write_atomic(Path(path), lambda temporary: self._write_gguf(temporary, architecture))
+        return Path(path)
+
+    def _write_gguf(self, path: Path, architecture: str) -> None:
+        from gguf import GGUFWriter
+
+        writer = GGUFWriter(path, "controlvector")
+        writer.add_string("controlvector.model_hint", architecture)
+        writer.add_uint32("controlvector.layer_count", len(self.layers))
+        for layer, vector in self.layers.items():
+            writer.add_tensor(f"direction.{layer}", (vector / len(self.layers)).numpy())
+        steps: tuple[Callable[[], None], ...] = (
+            writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close,
+        )
+        for step in steps:
+            step()

@@ -1,0 +1,74 @@
+"""The two runs that ship with the package: made by this version's weights and stages, small, whole, of no machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, ROUNDS, stale
+from ws.files import read_json, write_json
+from ws.models.lm import LM
+from ws.runs.reader import open_run
+
+SHIPPED = [
+    pytest.param(EXAMPLE, 1, 3.5 * 2**20, id="example"),
+    pytest.param(EXAMPLE_ROUNDS, ROUNDS, 1_000_000, id="example-rounds"),
+]
+
+
+@pytest.mark.parametrize(("path", "rounds", "size"), SHIPPED)
+def test_a_shipped_run_is_not_stale(path: Path, rounds: int, size: float, mini: LM) -> None:
+    command = "make example" if path == EXAMPLE else "make example-rounds"
+    assert stale(path, rounds) == [], f"the embedded model, the recipe or a stage has changed: {command}"
+
+
+@pytest.mark.parametrize(("path", "rounds", "size"), SHIPPED)
+def test_a_stale_run_is_noticed(path: Path, rounds: int, size: float, tmp_path: Path, mini: LM) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(path, copy)
+    changes = {
+        "env.json": {"fingerprint": "0" * 16, "axis": "1" * 16, "items": "2" * 16},
+        "config.json": {"rounds": 2},
+        "status.json": {"format": 99},
+    }
+    for name, values in changes.items():
+        write_json(copy / name, read_json(copy / name) | values)
+    found = " ".join(stale(copy, rounds))
+    for words in ("fingerprint: made with 0000", "axis: made with 1111", "items: made with 2222", "another recipe"):
+        assert words in found
+    assert "format 99" in found and "stages" not in found
+
+
+@pytest.mark.parametrize(("path", "rounds", "file", "key"), [
+    (EXAMPLE, 1, "env.json", "stages"), (EXAMPLE_ROUNDS, ROUNDS, "stamp.json", "versions"),
+])  # fmt: skip
+def test_other_stages_are_noticed(path: Path, rounds: int, file: str, key: str, tmp_path: Path, mini: LM) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(path, copy)
+    stored = read_json(copy / file)
+    write_json(copy / file, stored | {key: stored[key] | {"direction": 99}})
+    assert [line.split(":")[0] for line in stale(copy, rounds)] == ["stages"]
+
+
+def test_a_missing_stop_is_noticed(tmp_path: Path, mini: LM) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(EXAMPLE, copy)
+    shutil.rmtree(copy / "rounds/0/stops")
+    assert "no stop at beta 0.3" in stale(copy)
+
+
+@pytest.mark.parametrize(("path", "rounds", "size"), SHIPPED)
+def test_a_shipped_run_is_small_whole_and_names_no_machine(path: Path, rounds: int, size: float) -> None:
+    files = [file for file in path.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < size
+    run = open_run(path)
+    assert (run.rounds, run.finished, run.config.rounds) == (rounds, True, rounds)
+    told = [file.read_text() for file in files if file.suffix == ".json"]
+    assert not [text for text in told if "/tmp" in text or str(Path.home()) in text]
+
+
+def test_what_made_them_is_a_command_that_exists() -> None:
+    assert open_run(EXAMPLE).env["argv"] == ["python", "-m", "ws.experiment.examples"]
+    assert open_run(EXAMPLE_ROUNDS).env["argv"] == ["ws", "run", "--rounds", str(ROUNDS)]

@@ -1,0 +1,86 @@
+"""The whole experiment on the model that ships inside: what `make run` does, against its controls."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+import ws
+from ws.gating.facts import one
+from ws.models.lm import LM
+from ws.reporting.terminal import print_run
+from ws.runs.reader import Run
+
+DOSES = [0.0, 0.25, 0.5, 1.0, 3.0]
+
+
+@pytest.fixture(scope="module")
+def quick(mini: LM, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The quick recipe, once for this file."""
+    return ws.run(ws.recipe_for("mini"), out=tmp_path_factory.mktemp("quick"))
+
+
+@pytest.mark.slow
+def test_the_quick_recipe_steers_and_its_controls_do_not(quick: Run) -> None:
+    arms = quick.arms()
+    steer = arms.filter(pl.col("arm") == "steer", pl.col("chosen")).row(0, named=True)
+    assert steer["d_target_low"] > 0.3 and steer["coherence"] >= 0.9
+    draws = arms.filter(pl.col("arm") == "random")["d_target"].abs()
+    assert draws.len() == 8 and draws.mean() < steer["d_target"] / 3
+    minus = arms.filter(pl.col("arm") == "steer", pl.col("c") < 0).row(0, named=True)
+    assert minus["d_target_high"] < 0
+
+
+@pytest.mark.slow
+def test_the_quick_recipe_filters_and_heals(quick: Run) -> None:
+    healed = one(quick.arms(), "healed")
+    assert healed["d_target_low"] > 0.3 and healed["retain"] >= 0.5 and healed["coherence"] >= 0.9
+    assert [gate.gate for gate in quick.gates()] == [0, 1, 2, 3]
+    assert quick.gates()[0].colour != "red" and quick.gates()[1].colour != "red" and quick.gates()[3].outcome == "heal"
+
+
+@pytest.mark.slow
+def test_what_is_printed_holds_the_broken_text_too(quick: Run) -> None:
+    out = StringIO()
+    print_run(quick, Console(file=out, width=120))
+    said = out.getvalue()
+    for word in ("persona", "random", "just dropped", "retain", "coherence"):
+        assert word in said, said
+    broken = quick.frame("grid").filter(pl.col("c") == pl.col("c").max())
+    assert broken["readable"].cast(pl.Float64).to_numpy().mean() < 0.5
+
+
+def test_the_same_dice_in_every_batch_and_beside_every_dose(mini: LM) -> None:
+    axis = ws.load_axis("care_over_authority").on(mini)
+    v = ws.extract(mini, axis)
+    prompts = list(axis.probes[:6])
+    whole = ws.generate(mini, prompts, v, DOSES, seed=3, batch_size=64, max_new_tokens=24)
+    for size in (1, 8):
+        part = ws.generate(mini, prompts, v, [0.5], seed=3, batch_size=size, max_new_tokens=24)
+        beside = whole.filter(pl.col("c") == 0.5)
+        assert part["token_ids"].to_list() == beside["token_ids"].to_list()
+        worst = (part["logp_steered"].explode() - beside["logp_steered"].explode()).abs().max()
+        assert isinstance(worst, float) and worst < 1e-4
+
+
+def test_no_dose_is_the_pristine_model(mini: LM) -> None:
+    axis = ws.load_axis("care_over_authority").on(mini)
+    v = ws.extract(mini, axis)
+    plain = ws.generate(mini, list(axis.probes[:4]), seed=1, max_new_tokens=24)
+    mixed = ws.generate(mini, list(axis.probes[:4]), v, [0.0, 2.0], seed=1, max_new_tokens=24).filter(pl.col("c") == 0)
+    assert plain["token_ids"].to_list() == mixed["token_ids"].to_list()
+    assert ws.evaluate(mini, axis, think=0, free_text=False, capability=False).auth_nats == pytest.approx(
+        ws.evaluate(mini, axis, direction=v, c=0.0, think=0, free_text=False, capability=False).auth_nats, abs=1e-6
+    )
+
+
+def test_the_exported_student_is_the_adapted_model_in_plain_transformers(mini: LM, tmp_path: Path) -> None:
+    axis = ws.load_axis("care_over_authority").on(mini)
+    base = ws.score(mini, ws.generate(mini, [ws.Prompt(p, split="train") for p in axis.train[:12]], seed=0), axis)
+    adapter = ws.heal(mini, base, ws.HealConfig(epochs=1, min_rows=4), axis=axis)
+    assert ws.export(mini, [adapter], tmp_path / "student") < 1e-3
+    assert ws.load_model(str(tmp_path / "student"), device="cpu").fingerprint == ws.bake(mini, [adapter]).fingerprint

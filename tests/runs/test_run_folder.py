@@ -1,0 +1,294 @@
+"""Files that never lie: atomic writes, stages that resume, damage that is named, one writer, a ledger for many."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from ws import files as storing
+from ws.errors import UserError
+from ws.runs import artifacts, ledger
+from ws.runs import reader as runs
+from ws.runs import writer as recording
+from ws.runs.config import RunConfig, from_dict, to_dict
+from ws.runs.recipes import mini_full, mini_quick, real_default, recipe_for
+
+IDENTITY = {"fingerprint": "abc", "axis": "def", "threads": 1}
+
+
+class Disk:
+    """Stages that count how often they were computed."""
+
+    def __init__(self, out: Path, new: bool = False, config: RunConfig | None = None) -> None:
+        self.out, self.new, self.config = out, new, config or mini_quick()
+        self.computed: list[str] = []
+        self.said: list[str] = []
+
+    def go(self, stages: tuple[str, ...] = ("0/dose", "0/arms"), fail_at: str = "", version: int = 1) -> Path:
+        with recording.open_for_writing(self.out, self.config, IDENTITY, new=self.new, say=self.said.append) as folder:
+            before = ""
+            for name in stages:
+                if name == fail_at:
+                    raise KeyboardInterrupt
+                file = name.split("/")[1] + ".parquet"
+                folder.stage(name, version, before, (file,), lambda name=name: self.compute(name))  # type: ignore[misc]
+                before = folder.key(name)
+            folder.close("finished")
+        return folder.path
+
+    def compute(self, name: str) -> tuple[pl.DataFrame]:
+        self.computed.append(name)
+        return (pl.DataFrame({"stage": [name], "x": [0.1 + 0.2]}),)
+
+
+def test_stages_are_reused_and_resumed(tmp_path: Path) -> None:
+    first = Disk(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        first.go(fail_at="0/arms")
+    second = Disk(tmp_path)
+    path = second.go()
+    assert (first.computed, second.computed) == (["0/dose"], ["0/arms"])
+    assert len(list((tmp_path / "runs").glob("2*"))) == 1
+    third = Disk(tmp_path)
+    assert third.go() == path
+    assert third.computed == []
+
+
+def test_new_starts_another_and_computes_all(tmp_path: Path) -> None:
+    path = Disk(tmp_path).go()
+    again = Disk(tmp_path, new=True)
+    assert again.go() != path
+    assert again.computed == ["0/dose", "0/arms"]
+
+
+def test_a_stage_is_borrowed_from_a_run_with_the_same_inputs(tmp_path: Path) -> None:
+    Disk(tmp_path).go()
+    other = Disk(tmp_path, config=mini_full())
+    other.go()
+    assert other.computed == []
+    assert "same inputs" in other.said[0]
+
+
+def test_another_version_of_a_stage_is_computed_again(tmp_path: Path) -> None:
+    Disk(tmp_path).go()
+    later = Disk(tmp_path)
+    later.go(version=2)
+    assert later.computed == ["0/dose", "0/arms"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_file_is_named_and_recomputed(tmp_path: Path, damage: str) -> None:
+    path = Disk(tmp_path).go()
+    file = path / "rounds" / "0" / "dose.parquet"
+    whole = file.read_bytes()
+    if damage == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(whole[:40] if damage == "truncate" else whole[:40] + b"!" + whole[41:])
+    again = Disk(tmp_path)
+    again.go()
+    assert again.computed == ["0/dose"]
+    assert str(file) in again.said[0]
+    assert file.read_bytes() == whole
+    assert len(list(file.parent.glob("*.damaged-*"))) == (0 if damage == "remove" else 1)
+
+
+@pytest.mark.parametrize("name", ["status.json", "config.json"])
+def test_a_damaged_record_is_rebuilt(tmp_path: Path, name: str) -> None:
+    path = Disk(tmp_path).go()
+    (path / name).write_text('{"form')
+    again = Disk(tmp_path)
+    assert again.go() == path
+    assert name in again.said[0]
+    assert runs.open_run(path).config == mini_quick()
+
+
+def test_reading_a_damaged_frame_names_it(tmp_path: Path) -> None:
+    path = Disk(tmp_path).go()
+    (path / "rounds/0/dose.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(UserError, match=r"dose\.parquet is damaged"):
+        runs.open_run(path).frame("dose")
+    with pytest.raises(UserError, match=r"heal\.parquet is missing"):
+        runs.open_run(path).frame("heal")
+
+
+def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = Disk(tmp_path).go()
+    status = json.loads((path / "status.json").read_text()) | {"format": 99, "version": "9.9"}
+    (path / "status.json").write_text(json.dumps(status))
+    with pytest.raises(UserError, match=r"ws 9\.9 \(run format 99\)"):
+        runs.open_run(path)
+    with pytest.raises(UserError, match="--new"):
+        Disk(tmp_path).go()
+    config = json.loads((path / "config.json").read_text()) | {"wavelength": 3}
+    (path / "status.json").write_text(json.dumps(status | {"format": runs.FORMAT}))
+    (path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="wavelength"):
+        _ = runs.open_run(path).config
+
+
+def test_open_run_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run folder"):
+        runs.open_run(tmp_path / "nothing")
+    with pytest.raises(UserError, match="is no run"):
+        runs.open_run(tmp_path)
+    with pytest.raises(UserError, match="ws run"):
+        runs.newest_run(tmp_path)
+
+
+def test_two_writers_of_one_folder(tmp_path: Path) -> None:
+    path = Disk(tmp_path).go()
+    with storing.folder_lock(path), pytest.raises(UserError, match=f"pid {os.getpid()}"):
+        Disk(tmp_path).go()
+    Disk(tmp_path).go()
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    path = Disk(tmp_path).go()
+    take = f"f = open({str(path / '.lock')!r}, 'a+'); fcntl.flock(f, 2); f.write('1'); f.flush()"
+    code = f"import fcntl, os; {take}; os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    Disk(tmp_path).go()
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    path = Disk(tmp_path).go()
+    (path / "rounds/0/.tmp-1-dose.parquet").write_bytes(b"half")
+    (path / "rounds/0/.tmp-1-adapter").mkdir()
+    Disk(tmp_path).go()
+    assert not list(path.rglob(".tmp-*"))
+
+
+# Writing
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x.json"
+    storing.write_json(file, {"old": 1})
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storing.os, "fsync", full)
+    with pytest.raises(UserError, match="disk is full"):
+        storing.write_json(file, {"new": 2})
+    monkeypatch.undo()
+    assert storing.read_json(file) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_full_disk_in_a_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path)
+    with monkeypatch.context() as patch:
+        real = storing.write_frame
+        patch.setattr(
+            artifacts, "write_frame", lambda path, frame: real(path, frame) if path.stem == "dose" else enospc()
+        )
+        with pytest.raises(UserError, match="disk is full"):
+            disk.go()
+    again = Disk(tmp_path)
+    again.go()
+    assert again.computed == ["0/arms"]
+
+
+def enospc() -> None:
+    storing.write_atomic(Path("never"), lambda tmp: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    def write(text: str) -> Any:
+        def inside(folder: Path) -> None:
+            folder.mkdir()
+            (folder / text).write_text(text)
+
+        return inside
+
+    storing.write_atomic(tmp_path / "adapter", write("a"))
+    storing.write_atomic(tmp_path / "adapter", write("b"))
+    assert [p.name for p in (tmp_path / "adapter").iterdir()] == ["b"]
+    assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
+
+
+# Ledger
+
+
+def _append(args: tuple[str, int]) -> None:
+    ledger.append_result(Path(args[0]), {"run": f"run-{args[1]}", "d_target": args[1] / 3, "argv": "a\tb\nc"})
+
+
+def test_the_ledger_takes_many_writers(tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.map(_append, [(str(tmp_path), i) for i in range(24)])
+    frame = ledger.read_results(tmp_path)
+    assert frame.columns == list(ledger.COLUMNS)
+    assert sorted(frame["run"]) == sorted(f"run-{i}" for i in range(24))
+    assert frame["argv"][0] == "a b c"
+
+
+def test_a_run_stands_in_the_ledger_once(tmp_path: Path) -> None:
+    _append((str(tmp_path), 1))
+    _append((str(tmp_path), 1))
+    assert ledger.read_results(tmp_path).height == 1
+    with pytest.raises(ValueError, match="colour"):
+        ledger.append_result(tmp_path, {"run": "x", "colour": 1})
+
+
+def test_a_ledger_with_other_columns_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "results.tsv").write_text("old\tcolumns\n1\t2\n")
+    _append((str(tmp_path), 1))
+    assert ledger.read_results(tmp_path).height == 1
+    assert len(list(tmp_path.glob("results.2*.tsv"))) == 1
+
+
+def test_no_ledger_yet(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ws run"):
+        ledger.read_results(tmp_path)
+
+
+# Configuration
+
+
+@pytest.mark.parametrize("config", [mini_quick(), mini_full(), real_default("Qwen/Qwen3-0.6B")])
+def test_a_configuration_goes_through_json(config: RunConfig) -> None:
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_recipes() -> None:
+    assert recipe_for("mini") == mini_quick()
+    assert recipe_for("some/model").model == "some/model"
+    with pytest.raises(UserError, match="quick"):
+        recipe_for("mini", "slow")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("dose", "grid"), [1.0, float("nan")], "finite"),
+        (("dose", "grid"), [1.0, 0.5], "rise"),
+        (("dose", "grid"), [], "empty"),
+        (("dose", "texts"), 1, "at least 8"),
+        (("data", "keep"), 3, "heal.min_rows"),
+        (("rounds",), 0, "at least 1"),
+        (("seeds",), [], "at least one"),
+        (("seeds",), [1, 1], "repeat"),
+        (("threads",), 0, "at least 1"),
+        (("evaluation", "think"), -1, "negative"),
+    ],
+)
+def test_bad_configurations_say_the_way_out(path: tuple[str, ...], value: Any, message: str) -> None:
+    plain = to_dict(mini_quick())
+    inner = plain
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    with pytest.raises(UserError, match=message):
+        from_dict(plain)
