@@ -305,7 +305,9 @@ def _(access, first):
 
 @app.cell
 def _(access, axis, layers, method, offered, persona):
-    subject = views.Subject(access.model, axis.value, method.value, offered[layers.value], views.pair_of(persona.value))
+    subject = views.PageSettings(
+        access.model, axis.value, method.value, offered[layers.value], views.pair_of(persona.value)
+    )
     return (subject,)
 
 

@@ -15,7 +15,7 @@ with app.setup:
     from ws.app.page_link import picked as one_of
     from ws.app.page_link import read_link, write_link
     from ws.app.views.run_picker import chosen_run, first_run, looped, run_choices
-    from ws.reporting.charts import embedded, gauges_chart, plane_chart, zigzag_chart
+    from ws.reporting.charts import embedded, loop_plane_chart, round_metrics_chart, rounds_chart
     from ws.reporting.tables import diary_table, rounds_table, verdict_text
     from ws.runs.round_tables import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
     from ws.runs.verdicts import judge_rounds
@@ -113,7 +113,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _(steps):
-    embedded(zigzag_chart(steps))
+    embedded(rounds_chart(steps))
     return
 
 
@@ -132,7 +132,7 @@ def _(run):
 
 @app.cell(hide_code=True)
 def _(run, steps):
-    embedded(plane_chart(steps, *plane_of(run), size=380))
+    embedded(loop_plane_chart(steps, *plane_of(run), size=380))
     return
 
 
@@ -151,7 +151,9 @@ def _():
 @app.cell(hide_code=True)
 def _(run):
     rounds = rounds_frame(run)
-    embedded(gauges_chart(rounds, cosines_frame(run))) if rounds.height else mo.md("No round of this run was healed.")
+    embedded(round_metrics_chart(rounds, cosines_frame(run))) if rounds.height else mo.md(
+        "No round of this run was healed."
+    )
     return (rounds,)
 
 

@@ -17,6 +17,6 @@ class Cancelled(Exception):
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """" Did you mean 'x'?" with the known name nearest to a misspelt one; empty where none is near."""
+    """ " Did you mean 'x'?" with the known name nearest to a misspelt one; empty where none is near."""
     found = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {found[0]!r}?" if found else ""

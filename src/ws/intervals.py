@@ -141,7 +141,7 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
     return float((below + upto).mean() / (2 * len(order)))
 
 
-def span(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
+def with_interval(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
     """Value with its interval, as in 1.20 [1.00, 1.40]; "-" for what is missing."""
     if value is None or math.isnan(value):
         return "-"
@@ -150,16 +150,16 @@ def span(value: float | None, low: float | None, high: float | None, digits: int
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def span_of(row: dict[str, Any], name: str) -> str:
-    """`span` of the columns name, name_low, name_high of a row."""
-    return span(row[name], row[f"{name}_low"], row[f"{name}_high"])
+def interval_of(row: dict[str, Any], name: str) -> str:
+    """`with_interval` of the columns name, name_low, name_high of a row."""
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def clean(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """NaN and infinities as None, for JSON."""
     return float(value) if math.isfinite(value) else None
 
 
-def num(value: Any) -> float:
+def as_float(value: Any) -> float:
     """A float; None is NaN."""
     return math.nan if value is None else float(value)

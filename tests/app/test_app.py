@@ -32,7 +32,7 @@ from ws.filtering.limits import KEY
 from ws.gating import Trait
 from ws.models.lm import LM
 from ws.reporting import charts
-from ws.reporting.charts.compiled import Picture
+from ws.reporting.charts.compiled import CompiledChart
 from ws.runs.arms import reports_of
 from ws.runs.config import RunConfig, to_dict
 from ws.runs.reader import Run, open_run
@@ -86,7 +86,7 @@ def test_a_script_can_set_what_a_viewer_sets(mini: LM) -> None:
     _, defs = app.run(defs={"c": mo.ui.slider(steps=[0.0, 0.25], value=0.25), "own": mo.ui.text("May I lie?")})
     assert defs["samples"]["c"].to_list() == [0.0, 0.25, -0.25]
     assert set(defs["samples"]["prompt"]) == {"May I lie?"}
-    subject = views.Subject("mini", "fairness_over_loyalty")
+    subject = views.PageSettings("mini", "fairness_over_loyalty")
     _, defs = app.run(defs={"subject": subject})
     assert defs["run"] is None and defs["samples"].height == 3, "settings that nobody measured show live samples"
 
@@ -119,7 +119,7 @@ def test_a_slow_model_shows_the_nearest_stored_dose(example: Run) -> None:
 def test_a_control_that_moves_on_pushes_nothing() -> None:
     pushed: list[float] = []
     for should_exit, value in ((True, 1.0), (False, 2.0)):
-        hand = threading.Thread(target=views.when_rested, args=(pushed.append, value, 0.05))
+        hand = threading.Thread(target=views.debounced, args=(pushed.append, value, 0.05))
         hand.should_exit = should_exit  # type: ignore[attr-defined]  # as marimo's Thread has it
         hand.start()
         hand.join()
@@ -280,7 +280,7 @@ def test_the_run_that_fits_the_settings_is_found(example: Run, local: AppSetting
     found = views.run_for(subject, 0, local.out)
     assert found is not None and found.path == example.path, "the newest finished run comes before the example"
     assert views.run_for(subject, 1, local.out) is None
-    other = views.Subject(axis="fairness_over_loyalty")
+    other = views.PageSettings(axis="fairness_over_loyalty")
     assert views.run_for(other, 0, local.out) is None
     assert "ws run --axis fairness_over_loyalty" in views.unmeasured(other, 0)
 
@@ -291,7 +291,7 @@ def test_the_run_that_fits_the_settings_is_found(example: Run, local: AppSetting
 def test_a_typed_pair_steers(mini: LM) -> None:
     pair = views.pair_of({"positive": "You are a person who cares about suffering.", "target": "Care", "sign": "rises",
                           "negative": "You are a person who cares about orders."})  # fmt: skip
-    subject = views.Subject("mini", views.CUSTOM, persona=pair)
+    subject = views.PageSettings("mini", views.CUSTOM, persona=pair)
     axis, v = views.ready(subject)
     assert axis.target == "Care" and axis.intended == {"Care": 1} and v.norm() > 0
     assert views.ready(subject)[1] is v, "read once per process"
@@ -301,7 +301,7 @@ def test_a_typed_pair_steers(mini: LM) -> None:
 def test_a_pair_without_two_poles_says_so(pair: tuple[str, str], mini: LM) -> None:
     typed = {"positive": pair[0], "negative": pair[1], "target": "Care", "sign": "falls"}
     with pytest.raises(UserError):
-        views.ready(views.Subject("mini", views.CUSTOM, persona=views.pair_of(typed)))
+        views.ready(views.PageSettings("mini", views.CUSTOM, persona=views.pair_of(typed)))
 
 
 # Model text is data
@@ -331,7 +331,7 @@ def test_pieces_are_the_text(mini: LM) -> None:
 
 
 def test_two_viewers_share_model_direction_and_sample(mini: LM) -> None:
-    subject = views.Subject()
+    subject = views.PageSettings()
     rows = [views.sample(subject, "May a nurse lie?", 0.5, 3) for _ in range(2)]
     assert rows[0].equals(rows[1])
     assert ws.app.views.live_samples._sample.cache_info().hits >= 1
@@ -343,7 +343,7 @@ def test_two_viewers_share_model_direction_and_sample(mini: LM) -> None:
 def test_a_measurement_is_one_shared_job_that_the_page_then_finds(
     local: AppSettings, monkeypatch: pytest.MonkeyPatch, mini: LM
 ) -> None:
-    subject, seen = views.Subject(axis="liberty_over_sanctity"), []
+    subject, seen = views.PageSettings(axis="liberty_over_sanctity"), []
 
     def whole(config: RunConfig, listen: Any, **where: Any) -> None:
         listen(Event(0, "dose search", 1, 4))
@@ -364,7 +364,7 @@ def test_a_measurement_is_one_shared_job_that_the_page_then_finds(
 def test_a_typed_pair_is_measured_as_an_axis_file_and_found_again(
     local: AppSettings, monkeypatch: pytest.MonkeyPatch, mini: LM, example: Run
 ) -> None:
-    typed = views.Subject(persona=views.Persona("You care about <b>pain</b>.", "You obey.", "Care", 1))
+    typed = views.PageSettings(persona=views.TypedPair("You care about <b>pain</b>.", "You obey.", "Care", 1))
     seen: list[RunConfig] = []
     monkeypatch.setattr("ws.app.views.run_job.whole", lambda config, *_, **where: seen.append(config))
     assert views.run_job.start_measuring(typed, 3, local, jobs=Jobs()).wait(30).state == "done"
@@ -377,11 +377,13 @@ def test_a_typed_pair_is_measured_as_an_axis_file_and_found_again(
     write_json(example.path / "config.json", to_dict(seen[0]))
     found = views.run_for(typed, 3, local.out)
     assert found is not None and found.path == example.path
-    other = dataclasses.replace(typed, persona=views.Persona("You care about <b>pain</b>.", "You obey.", "Care", -1))
+    other = dataclasses.replace(typed, persona=views.TypedPair("You care about <b>pain</b>.", "You obey.", "Care", -1))
     assert views.run_for(other, 3, local.out) is None
     assert "button below" in views.unmeasured(other, 3) and "typed" not in views.unmeasured(other, 3)
     with pytest.raises(UserError, match="positive persona is empty"):
-        views.run_job.start_measuring(views.Subject(persona=views.Persona("", "You obey.")), 3, local, jobs=Jobs())
+        views.run_job.start_measuring(
+            views.PageSettings(persona=views.TypedPair("", "You obey.")), 3, local, jobs=Jobs()
+        )
 
 
 def test_what_a_measurement_says_is_text() -> None:
@@ -390,9 +392,7 @@ def test_what_a_measurement_says_is_text() -> None:
     assert "25 %" in shown and "<i>" not in shown and "<b>" not in shown
     assert views.run_job.measuring_html(None) == ""
     failed = dataclasses.replace(view, state="failed", message="<script>")
-    assert "failed" in views.run_job.measuring_html(failed) and "<script>" not in views.run_job.measuring_html(
-        failed
-    )
+    assert "failed" in views.run_job.measuring_html(failed) and "<script>" not in views.run_job.measuring_html(failed)
 
 
 def test_the_ids_in_the_evidence_are_those_of_the_stored_rows(example: Run) -> None:
@@ -413,22 +413,22 @@ def test_the_ids_in_the_evidence_are_those_of_the_stored_rows(example: Run) -> N
 def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) -> None:
     def data(tail: float) -> dict[str, Any]:
         marked = views.marked(example, tail)
-        return charts.sieve_data(marked, tail, 0.3, views.shares(marked))
+        return charts.filter_data(marked, tail, 0.3, views.shares(marked))
 
     one, other = data(20.0), data(60.0)
-    assert charts.sieve_states(one) == charts.sieve_states(other) and one != other
-    moved = charts.picture("test", charts.sieve_chart, one).showing(other)
+    assert charts.filter_states(one) == charts.filter_states(other) and one != other
+    moved = charts.compiled_chart("test", charts.filter_chart, one).showing(other)
     drawn = data_of(moved)
-    assert {name: drawn[name] for name in other} == other == charts.sieve_chart(other).to_dict()["datasets"]
+    assert {name: drawn[name] for name in other} == other == charts.filter_chart(other).to_dict()["datasets"]
     assert [row["tail_ppl"] for row in drawn["threshold"]] == [60.0]
     assert {row["state"] for row in drawn["texts"]} > {"kept", "tail_ppl"}
-    shown = charts.picture("test too", charts.sieve_chart, other)
+    shown = charts.compiled_chart("test too", charts.filter_chart, other)
     assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"
     with pytest.raises(KeyError, match="thresholds"):
         moved.showing({"thresholds": []})
 
 
-def data_of(shown: Picture) -> dict[str, Any]:
+def data_of(shown: CompiledChart) -> dict[str, Any]:
     """The data that stand in a picture, by name."""
     return {entry["name"]: entry["values"] for entry in json.loads(shown.spec)["data"] if "values" in entry}
 
@@ -436,7 +436,7 @@ def data_of(shown: Picture) -> dict[str, Any]:
 def test_the_dose_chart_is_built_once_and_its_rule_follows_the_slider(example: Run) -> None:
     trait = Trait(example.axis["target"], dict(example.axis["intended"]))
     tables = example.frame("dose"), example.arms()
-    built = charts.picture("dose test", charts.response_chart, *tables, trait, (0.0, 1.0))
+    built = charts.compiled_chart("dose test", charts.response_chart, *tables, trait, (0.0, 1.0))
     most = tables[0]["c"].max()
 
     def rules(c: float) -> list[tuple[float, str]]:
@@ -454,8 +454,10 @@ def test_the_dose_chart_is_built_once_and_its_rule_follows_the_slider(example: R
 def test_a_growing_curve_shows_what_a_chart_built_of_it_shows(example: Run) -> None:
     curve = example.frame("heal")
     frame = (0.03, curve.height)
-    moved = charts.picture("curve", charts.training_chart, curve.head(2), *frame).showing(charts.training_data(curve))
-    fresh = charts.picture("curve too", charts.training_chart, curve, *frame)
+    moved = charts.compiled_chart("curve", charts.training_chart, curve.head(2), *frame).showing(
+        charts.training_data(curve)
+    )
+    fresh = charts.compiled_chart("curve too", charts.training_chart, curve, *frame)
     assert json.loads(moved.spec) == json.loads(fresh.spec)
     data = data_of(fresh)
     assert [row["D"] for row in data["D"]] == curve["D"].drop_nulls().to_list()

@@ -17,7 +17,7 @@ from ws.app import views
 from ws.app.views.gate_tiles import figure_of
 from ws.experiment.examples import EXAMPLE
 from ws.models.lm import LM
-from ws.runs.heal_variants import Ask, find_stop, stop_gate
+from ws.runs.heal_variants import VariantSettings, find_variant, variant_gate
 from ws.runs.reader import open_run
 
 pytestmark = [
@@ -95,10 +95,10 @@ def test_a_stored_stop_shows_its_own_verdict(page: Browser, url: str) -> None:
     opened(page, url, beta=0.1)
     run = open_run(EXAMPLE)
     for beta in (0.1, 0.3):
-        stop = find_stop(run, Ask(beta))
+        stop = find_variant(run, VariantSettings(beta))
         assert stop is not None
         page.wait(f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = {beta:g}: stored'))", LONG)
-        gate = stop_gate(run, stop)
+        gate = variant_gate(run, stop)
         page.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)
         assert gate.outcome in learn_tile(page)
         slide(page, BETA, 1)
@@ -140,7 +140,7 @@ def test_train_reload_cancel(page: Browser, url: str, out: Path) -> None:
     page.wait("[...document.querySelectorAll('.ws-job')].some(e => e.textContent.includes('cancelled'))", LONG)
     assert not list(out.glob("*/rounds/0/stops/*/.tmp*"))
     home = views.home_of(open_run(EXAMPLE), out)
-    assert find_stop(home, Ask(10.0)) is None and "not trained yet" in page.text()
+    assert find_variant(home, VariantSettings(10.0)) is None and "not trained yet" in page.text()
     assert not page.errors
 
 
@@ -149,9 +149,9 @@ def test_a_training_that_ends_is_a_stop_for_everybody(page: Browser, url: str, o
     click(page, "Train at beta 10")
     stored = f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = 10: stored'))"
     page.wait(stored, 2 * LONG)
-    stop = find_stop(views.home_of(open_run(EXAMPLE), out), Ask(10.0))
+    stop = find_variant(views.home_of(open_run(EXAMPLE), out), VariantSettings(10.0))
     assert stop is not None and stop.curve.height > 10
-    gate, second = stop_gate(open_run(EXAMPLE), stop), another(page)
+    gate, second = variant_gate(open_run(EXAMPLE), stop), another(page)
     opened(second, url, beta=10)
     for viewer in (page, second):
         viewer.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)

@@ -63,8 +63,6 @@ def finished(page: Browser) -> None:
     page.wait("[...document.querySelectorAll('.ws-cards')].every(e => e.innerText)", 60)
 
 
-
-
 def texts(page: Browser) -> list[str]:
     """The three samples."""
     return list(page.js("[...document.querySelectorAll('.ws-cards')][0].innerText.split('\\n')"))

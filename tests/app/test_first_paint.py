@@ -16,13 +16,13 @@ import pytest
 from tests.builders.browser import CHROMIUM, IN_SIGHT, Browser, serving, until
 from tests.builders.hostile import HOSTILE
 from tests.builders.planted_run import plant
-from ws.app.server.first_paint import Glance
-from ws.app.server.main import rehearse
+from ws.app.server.first_paint import FirstPaint
+from ws.app.server.main import warm_up
 from ws.app.views import escaped
-from ws.app.views.first_paint import glance
+from ws.app.views.first_paint import first_paint_html
 from ws.experiment.examples import EXAMPLE
 from ws.models.lm import LM
-from ws.reporting.charts import picture
+from ws.reporting.charts import compiled_chart
 from ws.runs.reader import open_run
 
 OUTCOMES = [gate.outcome for gate in open_run(EXAMPLE).gates() if gate.gate > 0]
@@ -38,7 +38,7 @@ def drawn(word: str) -> Any:
         values = alt.Data(values=[{"x": 1, "word": word}])
         return alt.Chart(values).mark_text().encode(x="x:Q", text="word:N")
 
-    return picture(word, build)
+    return compiled_chart(word, build)
 
 
 def test_a_glance_ends_with_the_first_picture_and_holds_no_control() -> None:
@@ -52,24 +52,24 @@ def test_a_glance_ends_with_the_first_picture_and_holds_no_control() -> None:
         html("<p>what follows</p>"),
         drawn("second words"),
     ]
-    shown = glance(outputs, f"May I lie? {HOSTILE}")
+    shown = first_paint_html(outputs, f"May I lie? {HOSTILE}")
     assert "<marimo-" not in shown and "note" not in shown.split("<aside>")[1].split("</aside>")[1]
     order = [shown.index(words) for words in ("<div>verdicts</div>", "prompt<br>May I lie?", "samples", "first words")]
     assert order == sorted(order)
     assert "what follows" not in shown and "second words" not in shown and "slider>" not in shown
     assert escaped(HOSTILE) in shown and HOSTILE not in shown
-    assert glance(outputs[:5], "x") == ""
+    assert first_paint_html(outputs[:5], "x") == ""
     message = html("<marimo-callout-output data-html='there is no such run'></marimo-callout-output>")
-    assert glance([message, *outputs], "x") == "", "a reader would miss it"
+    assert first_paint_html([message, *outputs], "x") == "", "a reader would miss it"
 
 
 def test_a_picture_in_a_glance_holds_its_words_as_words() -> None:
-    shown = glance([drawn("<script>alert(1)</script>")], "x")
+    shown = first_paint_html([drawn("<script>alert(1)</script>")], "x")
     assert shown.count("<script>") == 1 and "alert(1)" in shown
     assert shown.index("&lt;script&gt;alert(1)") < shown.index("<script>")
 
 
-def answer(layer: Glance, path: str = "/", query: bytes = b"", method: str = "GET") -> tuple[dict[str, str], str]:
+def answer(layer: FirstPaint, path: str = "/", query: bytes = b"", method: str = "GET") -> tuple[dict[str, str], str]:
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -99,19 +99,19 @@ def app_of(*parts: str, status: int = 200, **headers: str) -> Any:
 
 
 def test_a_glance_stands_behind_the_root_of_a_page_without_settings() -> None:
-    layer = Glance(app_of(ROOT[:20], ROOT[20:], etag="of the page without it"), "<p>naïve</p>")
+    layer = FirstPaint(app_of(ROOT[:20], ROOT[20:], etag="of the page without it"), "<p>naïve</p>")
     headers, body = answer(layer)
     assert body == '<html><body><div id="root"></div><p>naïve</p></body></html>'
     assert headers == {"content-type": "text/html", "content-length": str(len(body.encode()))}
 
 
 def test_other_answers_are_left_as_they_are() -> None:
-    layer, none = Glance(app_of(ROOT), "<p>glance</p>"), Glance(app_of(ROOT), "")
+    layer, none = FirstPaint(app_of(ROOT), "<p>glance</p>"), FirstPaint(app_of(ROOT), "")
     settings = {"query": b"c=1"}, {"path": "/health"}, {"method": "POST"}
     for found in (*(answer(layer, **asked) for asked in settings), answer(none)):  # type: ignore[arg-type]
         assert found == ({"Content-Length": str(len(ROOT)), "content-type": "text/html"}, ROOT)
     for other in (app_of("who are you?"), app_of(status=304, etag="1"), app_of(ROOT, status=404)):
-        assert answer(Glance(other, "<p>glance</p>")) == answer(Glance(other, ""))
+        assert answer(FirstPaint(other, "<p>glance</p>")) == answer(FirstPaint(other, ""))
 
 
 def test_the_app_at_a_glance_is_its_example(
@@ -120,12 +120,12 @@ def test_the_app_at_a_glance_is_its_example(
     page = Path(__file__).parents[2] / "nbs/gates.py"
     words = ["hosting.py", "run", str(page), "--", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", words)
-    shown = rehearse(words)
+    shown = warm_up(words)
     outcomes = re.findall(r'class="ws-outcome">.*?</span> (.*?)</span>', shown)
     assert outcomes == OUTCOMES
     assert re.findall(r'class="ws-title">(.*?)<', shown) == ["baseline, c = 0", "c = +1", "c = -1"]
     assert "shift against base (nats)" in shown and "<marimo-" not in shown
-    assert rehearse(["hosting.py", "run", str(page.with_name("compare.py")), *words[3:]]) == ""
+    assert warm_up(["hosting.py", "run", str(page.with_name("compare.py")), *words[3:]]) == ""
     assert "was not rehearsed" not in capsys.readouterr().err
 
 
@@ -134,7 +134,7 @@ def test_a_hostile_run_at_a_glance_stays_text(tmp_path: Path, monkeypatch: pytes
     page = Path(__file__).parents[2] / "nbs/gates.py"
     words = ["hosting.py", "run", str(page), "--", "--out", str(tmp_path / "out"), "--run", "hostile"]
     monkeypatch.setattr(sys, "argv", words)
-    shown = rehearse(words)
+    shown = warm_up(words)
     assert shown.count("&lt;img src=x") > 3
     assert re.findall(r"<(?:img|iframe|marimo|script)\b", shown) == ["<script"]
 

@@ -19,7 +19,7 @@ from ws.experiment.identity import load_configured
 from ws.experiment.loop import run as whole_run
 from ws.healing.training import CURVE
 from ws.reporting import charts
-from ws.runs.heal_variants import BETAS, PHASES, Ask, find_stop, stops_of
+from ws.runs.heal_variants import BETAS, PHASES, VariantSettings, find_variant, variants_of
 from ws.runs.reader import Run, open_run
 
 HOSTILE = "<img src=x onerror=hit()> & <script>"
@@ -36,7 +36,7 @@ def step(i: int, seconds: float, steps: int = 10) -> dict[str, Any]:
 
 def test_every_arm_has_its_place_on_the_planes() -> None:
     run = open_run(EXAMPLE)
-    stops = stops_of(run)
+    stops = variants_of(run)
     points = heal.points(run, stops)
     assert points["arm"].to_list() == ["base", "steered", "unsteered text"] + ["healed"] * len(stops)
     assert points["beta"].drop_nulls().to_list() == [stop.ask.beta for stop in stops]
@@ -54,13 +54,13 @@ def test_every_arm_has_its_place_on_the_planes() -> None:
 
 
 def test_more_barrier_keeps_less_of_the_trait_on_the_shipped_stops() -> None:
-    retain = {stop.ask.beta: stop.arm["retain"][0] for stop in stops_of(open_run(EXAMPLE))}
+    retain = {stop.ask.beta: stop.arm["retain"][0] for stop in variants_of(open_run(EXAMPLE))}
     assert retain[0.0] > retain[0.3] > retain[100.0]
 
 
 def test_the_three_texts_answer_one_prompt_with_the_same_dice() -> None:
     run = open_run(EXAMPLE)
-    stop = find_stop(run, Ask(0.3))
+    stop = find_variant(run, VariantSettings(0.3))
     assert stop is not None
     prompts = heal.prompts_of(run)
     assert set(prompts) <= set(run.axis["probes"])
@@ -107,10 +107,10 @@ def test_a_live_curve_is_drawn_as_far_as_it_has_come() -> None:
 
 def test_every_picture_has_units_on_its_axes() -> None:
     run = open_run(EXAMPLE)
-    stops = stops_of(run)
+    stops = variants_of(run)
     points = heal.points(run, stops)
     pictures = [
-        charts.planes_chart(points, heal.plane_of(run), 0.3), charts.ladder_chart(points, 0.3),
+        charts.tradeoff_chart(points, heal.plane_of(run), 0.3), charts.beta_sweep_chart(points, 0.3),
         charts.training_chart(stops[0].curve, 0.3), charts.drift_chart(stops[0].drift),
     ]  # fmt: skip
     for picture in pictures:
@@ -128,22 +128,22 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_training_is_shared_stored_and_found(small: Run, tmp_path: Path) -> None:
-    jobs, access, ask = Jobs(), AppSettings(out=tmp_path), Ask(5.0)
+    jobs, access, ask = Jobs(), AppSettings(out=tmp_path), VariantSettings(5.0)
     first = heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs)
     assert heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs) is first
     assert first.wait(100).state == "done", first.view().message
-    assert find_stop(small, ask) is not None
+    assert find_variant(small, ask) is not None
     assert heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs) is first, "stored: nothing starts"
     jobs.close()
 
 
 def test_a_cancelled_training_stores_nothing(small: Run, tmp_path: Path) -> None:
-    jobs, access, ask = Jobs(), AppSettings(out=tmp_path), Ask(6.0)
+    jobs, access, ask = Jobs(), AppSettings(out=tmp_path), VariantSettings(6.0)
     heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs)
     heal.cancel_training(small, ask, access, jobs=jobs)
     job = jobs.get(heal.job_key(small, ask))
     assert job is not None and job.wait(100).state == "cancelled"
-    assert find_stop(small, ask) is None
+    assert find_variant(small, ask) is None
     jobs.close()
 
 
@@ -151,7 +151,7 @@ def test_a_shared_app_neither_trains_nor_cancels(small: Run) -> None:
     jobs, shared = Jobs(), AppSettings(shared=True)
     for act in (heal.start_training, heal.cancel_training):
         with pytest.raises(UserError, match="--allow-write"):
-            act(small, Ask(7.0), shared, jobs=jobs)
+            act(small, VariantSettings(7.0), shared, jobs=jobs)
     assert not jobs.active()
 
 
@@ -160,12 +160,16 @@ def test_a_full_queue_says_so(small: Run, tmp_path: Path) -> None:
     jobs.start("other", "another training", lambda tell, cancel: (cancel.wait(100), None)[1])
     time.sleep(0.05)
     with pytest.raises(UserError, match="this app takes 1"):
-        heal.start_training(small, Ask(8.0), access, lm=ending_lm(), jobs=jobs)
+        heal.start_training(small, VariantSettings(8.0), access, lm=ending_lm(), jobs=jobs)
     jobs.close()
 
 
 def test_the_example_and_a_viewers_copy_of_it_share_their_jobs(tmp_path: Path) -> None:
     run = open_run(EXAMPLE)
     copy = heal.home_of(run, tmp_path, create=True)
-    assert copy.path != run.path and heal.job_key(copy, Ask(10.0)) == heal.job_key(run, Ask(10.0))
-    assert [stop.ask for stop in stops_of(copy)] == [stop.ask for stop in stops_of(run)], "the copy has the stops too"
+    assert copy.path != run.path and heal.job_key(copy, VariantSettings(10.0)) == heal.job_key(
+        run, VariantSettings(10.0)
+    )
+    assert [stop.ask for stop in variants_of(copy)] == [stop.ask for stop in variants_of(run)], (
+        "the copy has the stops too"
+    )

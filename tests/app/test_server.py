@@ -23,7 +23,7 @@ from ws.app import cli
 from ws.app.access import AppSettings, is_loopback
 from ws.app.page_link import picked, run_named
 from ws.app.server.command import app_command, notebook_file, token_file
-from ws.app.server.main import rehearse
+from ws.app.server.main import warm_up
 from ws.app.server.static_files import Assets
 from ws.app.views import tokens_of
 from ws.errors import UserError
@@ -212,7 +212,7 @@ def test_a_rehearsed_page_is_remembered_and_writes_nothing(
     monkeypatch.setattr(importlib.import_module("ws.reporting.charts.compiled"), "_SEEN", seen)
     words = ["hosting.py", "run", str(notebook_file("gates")), "--headless", "--", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", words)
-    rehearse(words)
+    warm_up(words)
     drawn = {name for _, name, _ in seen}
     assert {"response_chart", "sieve_chart", "planes_chart", "ladder_chart", "drift_chart"} <= drawn
     assert sys.argv is words and not (tmp_path / "out").exists()
@@ -221,8 +221,8 @@ def test_a_rehearsed_page_is_remembered_and_writes_nothing(
 def test_a_rehearsal_that_fails_is_said_and_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.py"
     page.write_text("import marimo\napp = marimo.App()\n@app.cell\ndef _():\n    1 / 0\n    return\n")
-    rehearse(["hosting.py", "run", str(page)])
-    rehearse(["hosting.py", "--help"])
+    warm_up(["hosting.py", "run", str(page)])
+    warm_up(["hosting.py", "--help"])
     assert "was not rehearsed: division by zero" in capsys.readouterr().err
 
 

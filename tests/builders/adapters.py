@@ -11,7 +11,7 @@ from torch import Tensor
 from ws.healing.target_modules import targeted
 from ws.models.adapters.adapter import Adapter
 from ws.models.adapters.families import new_config
-from ws.models.adapters.peft_layers import Live
+from ws.models.adapters.peft_layers import PeftLayers
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
 
@@ -33,7 +33,7 @@ def weights_hash(lm: LM) -> str:
 def made(lm: LM, family: str = "lora", seed: int = 0, targets: str = "all", size: float = 0.3) -> Adapter:
     """An adapter as PEFT makes it, with random weights in place of the zeros that it starts from."""
     own = private_copy(lm)
-    live = Live(own.model)
+    live = PeftLayers(own.model)
     config = new_config(family, 4, 8, {name: lm.model.get_submodule(name) for name in targeted(lm, targets)})
     live.add("new", config)
     dice = torch.Generator().manual_seed(seed)

@@ -236,8 +236,9 @@ def serving(
 def server_of(url: str) -> psutil.Process:
     """The app's server process, by its port."""
     port = url.rsplit(":", 1)[1]
-    return next(p for p in psutil.process_iter(["cmdline"]) if {port, "ws.app.server.main"} <= set(p.info["cmdline"]
-    or []))
+    return next(
+        p for p in psutil.process_iter(["cmdline"]) if {port, "ws.app.server.main"} <= set(p.info["cmdline"] or [])
+    )
 
 
 def _answers(url: str) -> bool:

@@ -115,9 +115,7 @@ def test_strict_june_is_tinymfv_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guided, "_rollout_natural_or_forced", watch)
     lm, items = random_lm("qwen3", 0), load_items("standard").subset(1)
     rows = [{"id": i.id, "foundation_coarse": i.foundation, **i.texts} for i in items.items]
-    report = tinymfv.evaluate(
-        lm.model, lm.tok, vignettes=rows, max_think_tokens=4, batch_size=1, return_per_row=True
-    )
+    report = tinymfv.evaluate(lm.model, lm.tok, vignettes=rows, max_think_tokens=4, batch_size=1, return_per_row=True)
     words = dict(zip(FOUNDATIONS, WORDS, strict=True))
     theirs = Wording(
         words, lambda text, order: f"{text}\n\n{guided._make_forced_hint([words[f] for f in order])}",

@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.builders.tiny_models import CHATML, GEMMA, tiny_lm
 from tests.builders.vignettes import QUESTIONS, direction, items, scores
 from ws.errors import UserError
-from ws.evaluation import answer_slot as slots
+from ws.evaluation import answer_slot
 from ws.evaluation.answer_slot import ORDERS, Reading, SlotReader
 from ws.evaluation.items import ItemSet, load_items
 from ws.evaluation.readings.dilemmas import (
@@ -38,12 +38,6 @@ from ws.steering.hooks import steered
 
 C = 0.7
 SINGLE = Wording(dict(zip(FOUNDATIONS, "abcdefg", strict=True)), wording_of(tiny_lm()).user)
-
-
-
-
-
-
 
 
 def naive_logps(lm: LM, ids: Sequence[int], c: float, tag: int) -> Tensor:
@@ -94,9 +88,7 @@ def test_scores_are_those_of_a_naive_forward(arch_lm: LM) -> None:
 @pytest.mark.parametrize("think", [0, 5])
 def test_numbers_do_not_depend_on_the_batch(tiny: LM, think: int) -> None:
     reading, v, some = Reading(think=think, samples=2), direction(tiny), ItemSet("some", items(2).items[3:9])
-    read = [
-        read_vignettes(tiny, some, replace(reading, batch_size=b), direction=v, cs=[0.0, C]) for b in (1, 8, 64)
-    ]
+    read = [read_vignettes(tiny, some, replace(reading, batch_size=b), direction=v, cs=[0.0, C]) for b in (1, 8, 64)]
     alone = [read_vignettes(tiny, some, reading, direction=v, cs=[c])[0] for c in (0.0, C)]
     for other in (*read[1:], alone):
         for frame, want in zip(other, read[0], strict=True):
@@ -138,7 +130,7 @@ def think_and_read(lm: LM, reading: Reading, patch: pytest.MonkeyPatch) -> tuple
         drawn.append(tokens.tolist())
         return tokens
 
-    patch.setattr(slots, "choose", watch)
+    patch.setattr(answer_slot, "choose", watch)
     one = ItemSet("one", items().items[:1])
     frame = read_vignettes(lm, one, reading, direction=direction(lm), cs=[C])[0]
     rows = [list(row) for row in zip(*drawn, strict=True)]
@@ -265,8 +257,6 @@ def test_missing_texts_and_long_prompts_are_the_users_error(tiny: LM) -> None:
         read_vignettes(tiny, bare, Reading(conditions=("self_violate",)))
     with pytest.raises(UserError, match="context"):
         read_vignettes(tiny, bare, Reading(think=500))
-
-
 
 
 def test_dilemmas_are_mean_log_probabilities_of_the_sentences(arch_lm: LM) -> None:

@@ -23,100 +23,109 @@ from ws.errors import Cancelled, UserError
 from ws.evaluation.comparison import coh_cost
 from ws.experiment import train_variant
 from ws.experiment.loop import run
-from ws.experiment.train_variant import make_stops, train_stop
+from ws.experiment.train_variant import make_variant, make_variants
 from ws.gating.schemas import ARMS, DRIFT
-from ws.runs import heal_variants as stops
-from ws.runs import reader as runs
+from ws.runs import heal_variants, reader
 from ws.runs.arms import reports_of
-from ws.runs.heal_variants import Ask, estimate, find_stop, stop_gate, stop_key, stops_of
+from ws.runs.heal_variants import VariantSettings, estimate, find_variant, variant_gate, variant_key, variants_of
 
 FILES = {"adapter", "heal.parquet", "heal.json", "healed.parquet", "drift.parquet", "arms.parquet"}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> reader.Run:
     """One run at stub size, to be copied by tests that write."""
     folder = tmp_path_factory.mktemp("stops")
     return run(small_config(folder), out=folder / "out", lm=ending_lm())
 
 
 @pytest.fixture
-def mine(whole: runs.Run, tmp_path: Path) -> runs.Run:
+def mine(whole: reader.Run, tmp_path: Path) -> reader.Run:
     shutil.copytree(whole.path, tmp_path / "runs" / whole.path.name)
-    return runs.open_run(tmp_path / "runs" / whole.path.name)
+    return reader.open_run(tmp_path / "runs" / whole.path.name)
 
 
-def test_the_runs_own_heal_is_a_stop(whole: runs.Run) -> None:
-    own = find_stop(whole, Ask(0.2))
+def test_the_runs_own_heal_is_a_stop(whole: reader.Run) -> None:
+    own = find_variant(whole, VariantSettings(0.2))
     assert own is not None and own.own
     assert_frame_equal(own.curve, whole.frame("heal"))
     assert own.arm.columns == list(ARMS) and own.arm["arm"].to_list() == ["healed"]
     assert_frame_equal(own.arm, whole.arms().filter(pl.col("arm") == "healed"))
     assert own.adapter.digest == whole.get("adapter").digest
     assert own.text.height and "text" in own.text.columns
-    assert stops_of(whole) == [own]
-    assert find_stop(whole, Ask(1.0)) is None
-    assert make_stops(whole, [0.2], ending_lm()) == [own], "nothing is trained for what is there"
+    assert variants_of(whole) == [own]
+    assert find_variant(whole, VariantSettings(1.0)) is None
+    assert make_variants(whole, [0.2], ending_lm()) == [own], "nothing is trained for what is there"
 
 
-def test_a_stop_goes_through_its_folder_and_is_found_again(mine: runs.Run) -> None:
+def test_a_stop_goes_through_its_folder_and_is_found_again(mine: reader.Run) -> None:
     rows: list[dict[str, Any]] = []
-    made = train_stop(mine, Ask(3.0), ending_lm(), tell=rows.append)
+    made = make_variant(mine, VariantSettings(3.0), ending_lm(), tell=rows.append)
     assert made.path.parent == mine.path / "rounds/0/stops"
     assert {p.name for p in made.path.iterdir()} == FILES
     assert [row["phase"] for row in rows if "phase" in row] == list(train_variant.PHASES)
     assert [row["step"] for row in rows if "step" in row] == made.curve["step"].to_list()
     assert made.arm.columns == list(ARMS) and made.drift.schema == pl.Schema(DRIFT)
-    assert made.facts["beta"] == 3.0 and made.ask == Ask(3.0) and len(made.cost) == 3
-    stops._read.cache_clear()
-    again = find_stop(mine, Ask(3.0))
+    assert made.facts["beta"] == 3.0 and made.ask == VariantSettings(3.0) and len(made.cost) == 3
+    heal_variants._read.cache_clear()
+    again = find_variant(mine, VariantSettings(3.0))
     assert again is not None and again is not made
     for name in ("curve", "arm", "drift", "text"):
         assert_frame_equal(getattr(again, name), getattr(made, name))
-    assert [stop.ask.beta for stop in stops_of(mine)] == [0.2, 3.0]
+    assert [stop.ask.beta for stop in variants_of(mine)] == [0.2, 3.0]
     assert list(estimate(mine)) == list(train_variant.PHASES)
     assert all(seconds > 0 for seconds in estimate(mine).values())
     before = rows.copy()
-    train_stop(mine, Ask(3.0), ending_lm(), tell=rows.append)
+    make_variant(mine, VariantSettings(3.0), ending_lm(), tell=rows.append)
     assert rows == before, "a stored stop is not trained again"
 
 
-def test_a_stop_is_what_a_run_of_that_beta_would_be(mine: runs.Run, tmp_path: Path) -> None:
+def test_a_stop_is_what_a_run_of_that_beta_would_be(mine: reader.Run, tmp_path: Path) -> None:
     config = dataclasses.replace(mine.config, heal=dataclasses.replace(mine.config.heal, beta=2.0))
     direct = run(config, out=tmp_path / "direct", lm=ending_lm())
-    made = train_stop(mine, Ask(2.0), ending_lm())
+    made = make_variant(mine, VariantSettings(2.0), ending_lm())
     assert made.adapter.digest == direct.get("adapter").digest
     assert_frame_equal(made.arm, direct.arms().filter(pl.col("arm") == "healed"))
     assert_frame_equal(made.drift, direct.frame("drift"))
     wanted = next(gate for gate in ws.judge(direct) if gate.gate == 3)
-    assert stop_gate(mine, made).outcome == wanted.outcome
+    assert variant_gate(mine, made).outcome == wanted.outcome
 
 
-def test_beta_matters_and_so_does_the_threshold(mine: runs.Run) -> None:
-    keys = {stop_key(mine, ask) for ask in (Ask(0.0), Ask(1.0), Ask(1.0, 50.0), Ask(1.0, 60.0))}
+def test_beta_matters_and_so_does_the_threshold(mine: reader.Run) -> None:
+    keys = {
+        variant_key(mine, ask)
+        for ask in (VariantSettings(0.0), VariantSettings(1.0), VariantSettings(1.0, 50.0), VariantSettings(1.0, 60.0))
+    }
     assert len(keys) == 4
-    assert stop_key(mine, Ask(1.0)) == stop_key(mine, Ask(1.0, mine.limits()["tail_ppl"]))
+    assert variant_key(mine, VariantSettings(1.0)) == variant_key(mine, VariantSettings(1.0, mine.limits()["tail_ppl"]))
     other = json.loads((mine.path / "status.json").read_text())
     other["stages"]["0/data"]["key"] = "another"
     (mine.path / "status.json").write_text(json.dumps(other))
-    assert stop_key(runs.open_run(mine.path), Ask(1.0)) not in keys, "other data, another stop"
+    assert variant_key(reader.open_run(mine.path), VariantSettings(1.0)) not in keys, "other data, another stop"
 
 
 @pytest.mark.parametrize(
-    "ask", [Ask(-1.0), Ask(float("nan")), Ask(float("inf")), Ask(1.0, 0.0), Ask(1.0, float("nan"))]
+    "ask",
+    [
+        VariantSettings(-1.0),
+        VariantSettings(float("nan")),
+        VariantSettings(float("inf")),
+        VariantSettings(1.0, 0.0),
+        VariantSettings(1.0, float("nan")),
+    ],
 )
-def test_hostile_settings_are_refused(whole: runs.Run, ask: Ask) -> None:
+def test_hostile_settings_are_refused(whole: reader.Run, ask: VariantSettings) -> None:
     with pytest.raises(UserError, match="finite beta"):
-        train_stop(whole, ask, ending_lm())
+        make_variant(whole, ask, ending_lm())
 
 
-def test_starvation_is_the_users_and_stores_nothing(mine: runs.Run) -> None:
+def test_starvation_is_the_users_and_stores_nothing(mine: reader.Run) -> None:
     with pytest.raises(UserError, match="completions pass"):
-        train_stop(mine, Ask(1.0, 1e-9), ending_lm())
+        make_variant(mine, VariantSettings(1.0, 1e-9), ending_lm())
     assert not list(mine.path.glob("rounds/0/stops/*/*"))
 
 
-def test_cancel_leaves_nothing(mine: runs.Run) -> None:
+def test_cancel_leaves_nothing(mine: reader.Run) -> None:
     for when in ({"step": 0}, {"phase": "report"}, {"phase": "drift"}):
         cancel = threading.Event()
 
@@ -125,12 +134,12 @@ def test_cancel_leaves_nothing(mine: runs.Run) -> None:
                 cancel.set()
 
         with pytest.raises(Cancelled):
-            train_stop(mine, Ask(1.0), ending_lm(), tell=tell, cancel=cancel)
-    assert find_stop(mine, Ask(1.0)) is None
+            make_variant(mine, VariantSettings(1.0), ending_lm(), tell=tell, cancel=cancel)
+    assert find_variant(mine, VariantSettings(1.0)) is None
     assert not list(mine.path.rglob(".tmp-*"))
 
 
-def test_interrupted_at_any_file_nothing_half_is_left(mine: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_at_any_file_nothing_half_is_left(mine: reader.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     real_save, real_compute, once = train_variant.save, train_variant._compute, []
 
     def compute(*args: Any) -> dict[str, Any]:
@@ -147,14 +156,14 @@ def test_interrupted_at_any_file_nothing_half_is_left(mine: runs.Run, monkeypatc
 
         monkeypatch.setattr(train_variant, "save", save)
         with pytest.raises(KeyboardInterrupt):
-            train_stop(mine, Ask(1.0), ending_lm())
-        assert find_stop(mine, Ask(1.0)) is None
+            make_variant(mine, VariantSettings(1.0), ending_lm())
+        assert find_variant(mine, VariantSettings(1.0)) is None
         assert not list(mine.path.glob("rounds/0/stops/*"))
     monkeypatch.setattr(train_variant, "save", real_save)
-    assert train_stop(mine, Ask(1.0), ending_lm()).ask == Ask(1.0)
+    assert make_variant(mine, VariantSettings(1.0), ending_lm()).ask == VariantSettings(1.0)
 
 
-def test_a_process_killed_while_it_stores_leaves_nothing_half(mine: runs.Run) -> None:
+def test_a_process_killed_while_it_stores_leaves_nothing_half(mine: reader.Run) -> None:
     code = (
         "import os, sys; from tests.builders.small_runs import ending_lm\n"
         "from ws.experiment import train_variant; from ws.runs.reader import open_run\n"
@@ -164,24 +173,24 @@ def test_a_process_killed_while_it_stores_leaves_nothing_half(mine: runs.Run) ->
         "    if path.name == 'drift.parquet': os.kill(os.getpid(), 9)\n"
         "    real(path, value)\n"
         "train_variant.save = save\n"
-        "train_variant.train_stop(open_run(sys.argv[1]), Ask(1.0), ending_lm())\n"
+        "train_variant.make_variant(open_run(sys.argv[1]), Ask(1.0), ending_lm())\n"
     )
     root = Path(__file__).parents[2]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
     done = subprocess.run([sys.executable, "-c", code, str(mine.path)], env=env, capture_output=True, check=False)
     assert done.returncode == -9, done.stderr.decode()
-    assert find_stop(mine, Ask(1.0)) is None and len(stops_of(mine)) == 1
-    made = train_stop(mine, Ask(1.0), ending_lm())
+    assert find_variant(mine, VariantSettings(1.0)) is None and len(variants_of(mine)) == 1
+    made = make_variant(mine, VariantSettings(1.0), ending_lm())
     assert {p.name for p in made.path.parent.iterdir()} == {made.path.name}, "what the killed writer left is gone"
 
 
-def test_a_run_without_a_heal_says_so(mine: runs.Run) -> None:
+def test_a_run_without_a_heal_says_so(mine: reader.Run) -> None:
     (mine.path / "rounds/0/heal.json").unlink()
     with pytest.raises(UserError, match="no heal"):
-        find_stop(runs.open_run(mine.path), Ask(1.0))
+        find_variant(reader.open_run(mine.path), VariantSettings(1.0))
 
 
-def test_the_cost_of_a_shift_has_an_interval(whole: runs.Run) -> None:
+def test_the_cost_of_a_shift_has_an_interval(whole: reader.Run) -> None:
     reports = {arm.arm: arm.report for arm in reports_of(whole.frame("eval"))}
     cost = coh_cost(reports["base"], reports["healed"])
     shift = whole.arms().filter(pl.col("arm") == "healed")["d_target"][0]

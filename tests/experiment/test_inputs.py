@@ -22,7 +22,7 @@ from ws.experiment import loop
 from ws.experiment.inputs import check_inputs
 from ws.experiment.loop import run
 from ws.healing.config import HealConfig
-from ws.models import lm as models
+from ws.models import lm
 from ws.runs.config import DataConfig, DoseConfig, EvalConfig, RunConfig, from_dict, to_dict
 from ws.runs.recipes import mini_quick
 
@@ -36,7 +36,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    for module, name in ((models, "load_model"), (loop, "load_configured")):
+    for module, name in ((lm, "load_model"), (loop, "load_configured")):
         monkeypatch.setattr(module, name, loaded)
 
 

@@ -42,8 +42,7 @@ from ws.gating.schemas import ARMS
 from ws.intervals import share_ratios
 from ws.models.architecture import fingerprint_of
 from ws.reporting.terminal import print_run
-from ws.runs import reader as runs
-from ws.runs import writer as recording
+from ws.runs import reader, writer
 from ws.runs.config import ControlConfig, RunConfig
 from ws.runs.ledger import read_results
 from ws.runs.round_tables import rounds_frame
@@ -66,17 +65,17 @@ def config(folder: Path) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def whole(folder: Path, config: RunConfig) -> runs.Run:
+def whole(folder: Path, config: RunConfig) -> reader.Run:
     """One uninterrupted run, shared by the tests that only read."""
     return run(config, out=folder / "out", lm=ending_lm())
 
 
-def numbers(done: runs.Run) -> dict[str, Any]:
+def numbers(done: reader.Run) -> dict[str, Any]:
     """Everything final but the clock and the place."""
     return {k: v for k, v in done.summary.items() if k not in ("run", "seconds")}
 
 
-def test_a_run_leaves_the_folder_of_the_contract(whole: runs.Run, folder: Path) -> None:
+def test_a_run_leaves_the_folder_of_the_contract(whole: reader.Run, folder: Path) -> None:
     inside = {str(p.relative_to(whole.path)) for p in whole.path.rglob("*")}
     files = ("direction.safetensors", "completions.parquet", "adapter", "heal.parquet", "eval.parquet", "gates.json")
     assert {"config.json", "env.json", "status.json", *[f"rounds/0/{name}" for name in files]} <= inside
@@ -88,7 +87,7 @@ def test_a_run_leaves_the_folder_of_the_contract(whole: runs.Run, folder: Path) 
     assert {"versions", "threads", "commit", "argv", "device", "dtype", "fingerprint"} <= set(whole.env)
 
 
-def test_the_summary_is_the_contracts(whole: runs.Run) -> None:
+def test_the_summary_is_the_contracts(whole: reader.Run) -> None:
     summary = json.loads(json.dumps(whole.summary, allow_nan=False))
     assert {"run", "seconds", "seeds", "rounds", "steer", "heal", "gates"} <= set(summary)
     entry = summary["rounds"][0]
@@ -100,14 +99,14 @@ def test_the_summary_is_the_contracts(whole: runs.Run) -> None:
     assert summary["gates"] == entry["gates"]
 
 
-def test_judge_recomputes_what_was_stored(whole: runs.Run) -> None:
+def test_judge_recomputes_what_was_stored(whole: reader.Run) -> None:
     assert ws.judge(whole) == whole.gates()
     whole.note(1, "reads like noise")
     assert whole.gates()[1].note == "reads like noise"
     assert ws.judge(whole)[1].note == "reads like noise"
 
 
-def test_the_same_call_returns_a_finished_run(whole: runs.Run, config: RunConfig, folder: Path) -> None:
+def test_the_same_call_returns_a_finished_run(whole: reader.Run, config: RunConfig, folder: Path) -> None:
     computed: list[str] = []
     again = run(config, lambda e: computed.append(e.stage), out=folder / "out", lm=ending_lm())
     assert again.path == whole.path
@@ -116,9 +115,9 @@ def test_the_same_call_returns_a_finished_run(whole: runs.Run, config: RunConfig
 
 
 def test_killed_in_every_stage_it_ends_with_the_same_numbers(
-    whole: runs.Run, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: reader.Run, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, stopped = recording.save, []
+    real, stopped = writer.save, []
 
     def save(path: Path, value: Any) -> None:
         """Stop in front of the last file of a stage, once for each: its first files are written, its record is not."""
@@ -127,11 +126,11 @@ def test_killed_in_every_stage_it_ends_with_the_same_numbers(
             raise KeyboardInterrupt
         real(path, value)
 
-    monkeypatch.setattr(recording, "save", save)
+    monkeypatch.setattr(writer, "save", save)
     for _ in LAST_FILES:
         with pytest.raises(KeyboardInterrupt):
             run(config, out=tmp_path, lm=ending_lm())
-        assert runs.open_run(runs.newest_run(tmp_path)).status["state"] == "interrupted"
+        assert reader.open_run(reader.newest_run(tmp_path)).status["state"] == "interrupted"
     done = run(config, out=tmp_path, lm=ending_lm())
     assert stopped == list(LAST_FILES)
     assert len(list((tmp_path / "runs").glob("2*"))) == 1
@@ -141,7 +140,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_numbers(
     assert_frame_equal(done.frame("heal").drop("seconds"), whole.frame("heal").drop("seconds"))
 
 
-def test_a_process_killed_dead_is_resumed_by_another(whole: runs.Run, config: RunConfig, tmp_path: Path) -> None:
+def test_a_process_killed_dead_is_resumed_by_another(whole: reader.Run, config: RunConfig, tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from tests.builders.small_runs import *\n"
         "from ws.runs import writer as recording; from ws.experiment.loop import run\n"
@@ -157,11 +156,11 @@ def test_a_process_killed_dead_is_resumed_by_another(whole: runs.Run, config: Ru
     command = [sys.executable, "-c", code, str(Path(config.axis).parent), str(tmp_path)]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, check=False)
     assert done.returncode == -9, done.stderr.decode()
-    assert runs.open_run(runs.newest_run(tmp_path)).status["state"] == "running"
+    assert reader.open_run(reader.newest_run(tmp_path)).status["state"] == "running"
     assert numbers(run(config, out=tmp_path, lm=ending_lm())) == numbers(whole)
 
 
-def test_a_truncated_file_is_recomputed_to_the_same_numbers(whole: runs.Run, config: RunConfig, folder: Path) -> None:
+def test_a_truncated_file_is_recomputed_to_the_same_numbers(whole: reader.Run, config: RunConfig, folder: Path) -> None:
     before, said = numbers(whole), list[Event]()
     place = whole.path / "rounds/0/completions.parquet"
     place.write_bytes(place.read_bytes()[:100])
@@ -175,7 +174,7 @@ def test_a_truncated_file_is_recomputed_to_the_same_numbers(whole: runs.Run, con
 
 
 def test_a_full_disk_stops_cleanly_and_resumes(
-    whole: runs.Run, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: reader.Run, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = storing.os.fsync
 
@@ -192,12 +191,12 @@ def test_a_full_disk_stops_cleanly_and_resumes(
     assert numbers(run(config, out=tmp_path, lm=ending_lm())) == numbers(whole)
 
 
-def test_two_runs_of_one_folder(config: RunConfig, whole: runs.Run, folder: Path) -> None:
+def test_two_runs_of_one_folder(config: RunConfig, whole: reader.Run, folder: Path) -> None:
     with storing.folder_lock(whole.path), pytest.raises(UserError, match="Another process"):
         run(config, out=folder / "out", lm=ending_lm())
 
 
-def test_only_what_depends_on_beta_is_computed_again(whole: runs.Run, config: RunConfig, folder: Path) -> None:
+def test_only_what_depends_on_beta_is_computed_again(whole: reader.Run, config: RunConfig, folder: Path) -> None:
     said: list[Event] = []
     other = dataclasses.replace(config, heal=dataclasses.replace(config.heal, beta=5.0))
     done = run(other, said.append, out=folder / "out", lm=ending_lm())
@@ -207,7 +206,7 @@ def test_only_what_depends_on_beta_is_computed_again(whole: runs.Run, config: Ru
     assert done.get("heal.json")["beta"] == 5.0
 
 
-def test_plain_training_is_the_same_rows_or_the_unsteered_models(whole: runs.Run, config: RunConfig) -> None:
+def test_plain_training_is_the_same_rows_or_the_unsteered_models(whole: reader.Run, config: RunConfig) -> None:
     sft, sft_base, healed = (whole.get(name) for name in ("adapter.sft", "adapter.sft_base", "adapter"))
     assert (sft.meta["beta"], sft_base.meta["beta"], healed.meta["beta"]) == (0.0, 0.0, pytest.approx(0.2))
     assert sft.meta["rows"] == sft_base.meta["rows"] == healed.meta["rows"]
@@ -230,9 +229,7 @@ def test_the_unsteered_rows_are_the_models_own_and_as_many(config: RunConfig) ->
 def test_controls_can_be_switched_off_and_a_heal_without_barrier_is_its_own(config: RunConfig, tmp_path: Path) -> None:
     both = dataclasses.replace(config.evaluation, self_violate=True)
     bare = dataclasses.replace(config, controls=ControlConfig(engineered=False, sft_base=False), evaluation=both)
-    done = run(
-        dataclasses.replace(bare, heal=dataclasses.replace(config.heal, beta=0.0)), out=tmp_path, lm=ending_lm()
-    )
+    done = run(dataclasses.replace(bare, heal=dataclasses.replace(config.heal, beta=0.0)), out=tmp_path, lm=ending_lm())
     assert set(done.frame("arms")["arm"]) == {
         "base", "steer", "healed", "healed_persona", "persona", "anti_persona", "random"
     }  # fmt: skip
@@ -252,7 +249,7 @@ def test_starvation_is_judged_stored_and_said(folder: Path, config: RunConfig, t
     strict = dataclasses.replace(config, data=dataclasses.replace(config.data, tail_ppl=1.0))
     with pytest.raises(UserError, match=r"0 of 16 completions pass, 4 are needed"):
         run(strict, out=tmp_path, lm=ending_lm())
-    failed = runs.open_run(runs.newest_run(tmp_path))
+    failed = reader.open_run(reader.newest_run(tmp_path))
     assert failed.status["state"] == "failed"
     assert [gate.gate for gate in failed.gates()] == [0, 1, 2]
     assert failed.gates()[2].outcome in ("starvation", "no passing dose")
@@ -269,7 +266,7 @@ def test_no_coherent_dose_is_an_error_with_the_probes(
     monkeypatch.setattr("ws.evaluation.report.Report.coherence", fine)
     with pytest.raises(UserError, match=r"coherence by c: 0\.5: 0\.00, 1: 0\.00"):
         run(strict, out=tmp_path, lm=ending_lm(), new=True)
-    assert [gate.gate for gate in runs.open_run(runs.newest_run(tmp_path)).gates()] == [0, 1]
+    assert [gate.gate for gate in reader.open_run(reader.newest_run(tmp_path)).gates()] == [0, 1]
 
 
 def test_rounds_stack_and_seeds_repeat_the_heal(
@@ -306,7 +303,7 @@ def test_the_loop_stops_at_the_floor_and_delivers_the_best_round(
     assert done.best == 0
 
 
-def test_cancel_stops_between_steps_and_resumes(whole: runs.Run, config: RunConfig, tmp_path: Path) -> None:
+def test_cancel_stops_between_steps_and_resumes(whole: reader.Run, config: RunConfig, tmp_path: Path) -> None:
     stop = threading.Event()
 
     def listen(event: Event) -> None:
@@ -315,11 +312,11 @@ def test_cancel_stops_between_steps_and_resumes(whole: runs.Run, config: RunConf
 
     with pytest.raises(Cancelled):
         run(config, listen, out=tmp_path, lm=ending_lm(), cancel=stop)
-    assert runs.open_run(runs.newest_run(tmp_path)).status["state"] == "interrupted"
+    assert reader.open_run(reader.newest_run(tmp_path)).status["state"] == "interrupted"
     assert numbers(run(config, out=tmp_path, lm=ending_lm())) == numbers(whole)
 
 
-def test_threads_are_put_back(config: RunConfig, whole: runs.Run, folder: Path) -> None:
+def test_threads_are_put_back(config: RunConfig, whole: reader.Run, folder: Path) -> None:
     before = torch.get_num_threads()
     with pytest.raises(UserError):
         run(dataclasses.replace(config, threads=2, axis="nowhere"), out=folder / "out", lm=ending_lm())
@@ -327,7 +324,7 @@ def test_threads_are_put_back(config: RunConfig, whole: runs.Run, folder: Path) 
     assert whole.env["threads"] == 1
 
 
-def test_the_model_is_left_as_it_was(config: RunConfig, whole: runs.Run) -> None:
+def test_the_model_is_left_as_it_was(config: RunConfig, whole: reader.Run) -> None:
     assert fingerprint_of(ending_lm().model) == ending_lm().fingerprint == whole.env["fingerprint"]
 
 
@@ -435,7 +432,7 @@ def test_the_interval_of_a_searched_knee_holds_the_planted_crossing(texts: int, 
     assert held / 150 >= 0.91, "95 % intervals"
 
 
-def test_a_run_stores_and_prints_where_coherence_falls(whole: runs.Run) -> None:
+def test_a_run_stores_and_prints_where_coherence_falls(whole: reader.Run) -> None:
     stored = whole.get("knee.json")["crossing"]
     at = crossing(probes_of(whole.frame("dose")), whole.config.dose.coherence)
     assert stored == [x if math.isfinite(x) else None for x in (at.value, at.low, at.high)]

@@ -24,7 +24,7 @@ from ws.filtering.limits import reasons, tail_limit
 from ws.gating import Gate, Trait, judge_filter, judge_heal, judge_instrument, judge_loop, judge_steer
 from ws.gating.schemas import ROUNDS
 from ws.generation.completions import SCHEMA
-from ws.intervals import num
+from ws.intervals import as_float
 from ws.models.adapters.adapter import Adapter
 from ws.models.lm import LM
 from ws.models.recipe import MINI
@@ -123,7 +123,7 @@ class Lab:
         frame = self.table(arms)
         kept = {a.arm: retain(self.base, a.report, [self.at(c)], [c] * data.height) for a in arms[2:]}
         for name in ("value", "low", "high"):
-            found = [num(getattr(kept[arm], name)) if arm in kept else math.nan for arm in frame["arm"]]
+            found = [as_float(getattr(kept[arm], name)) if arm in kept else math.nan for arm in frame["arm"]]
             column = "retain" if name == "value" else f"retain_{name}"
             frame = frame.with_columns(pl.Series(column, found, pl.Float64).fill_nan(None))
         beta = ws.HealConfig(**config).resolved(self.lm).beta or 0.0
@@ -333,7 +333,7 @@ def test_a_barrier_that_changes_nothing_just_trades(lab: Lab) -> None:
     """Data beyond the knee, unfiltered: beta 0 loses coherence, and a barrier without weight loses as much."""
     gate, arms = lab.healed(lab.texts(ERRATIC).head(48), ERRATIC, plain=True, beta=1e-9)
     plain, healed = (arms.filter(pl.col("arm") == name).row(0, named=True) for name in ("sft", "healed"))
-    assert num(lab.base.coherence) - plain["coherence"] > 0.03, "there is something to win"
+    assert as_float(lab.base.coherence) - plain["coherence"] > 0.03, "there is something to win"
     assert abs(plain["coherence"] - healed["coherence"]) < 0.05
     assert check(gate, "just trades") == (True, True), gate
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import ws
-from ws.gating.facts import one
+from ws.gating.facts import row_of
 from ws.models.lm import LM
 from ws.reporting.terminal import print_run
 from ws.runs.reader import Run
@@ -37,7 +37,7 @@ def test_the_quick_recipe_steers_and_its_controls_do_not(quick: Run) -> None:
 
 @pytest.mark.slow
 def test_the_quick_recipe_filters_and_heals(quick: Run) -> None:
-    healed = one(quick.arms(), "healed")
+    healed = row_of(quick.arms(), "healed")
     assert healed["d_target_low"] > 0.3 and healed["retain"] >= 0.5 and healed["coherence"] >= 0.9
     assert [gate.gate for gate in quick.gates()] == [0, 1, 2, 3]
     assert quick.gates()[0].colour != "red" and quick.gates()[1].colour != "red" and quick.gates()[3].outcome == "heal"

@@ -63,7 +63,7 @@ def test_two_workers_compute_what_one_process_does(alone: Run, tmp_path: Path) -
 
 
 def test_a_finished_run_is_found_again_without_workers(alone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ws.experiment.loop.Crew", lambda *_: pytest.fail("workers were started for nothing"))
+    monkeypatch.setattr("ws.experiment.loop.WorkerPool", lambda *_: pytest.fail("workers were started for nothing"))
     assert run(CONFIG, out=alone.path.parent.parent, workers=2).path == alone.path
 
 

@@ -28,7 +28,7 @@ from ws.gating import (
     verdict,
 )
 from ws.gating.advice import ADVICE
-from ws.gating.evidence import WITNESSES, Clue
+from ws.gating.evidence import EVIDENCE, EvidenceQuery
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.gate import near_end, seed_caveat
 from ws.gating.instrument import headroom_text
@@ -39,8 +39,6 @@ from ws.reporting.leaderboard import MIN_SEEDS
 
 def gate1(arms: list[dict[str, Any]], g: pl.DataFrame | None = None, seeds: int = 3) -> Gate:
     return judge_steer(grid() if g is None else g, arms_frame(arms), TRAIT, seeds=seeds)
-
-
 
 
 # Gate 1
@@ -274,10 +272,6 @@ def test_a_table_without_base_is_unpaired() -> None:
 # Gate 2
 
 
-
-
-
-
 def test_filter_works() -> None:
     gate = judge_filter(texts(FALLING), grid(), seeds=3)
     assert (gate.outcome, gate.colour) == ("works", "green")
@@ -332,10 +326,6 @@ def test_unscored_completions_are_refused() -> None:
 
 
 # Gate 3
-
-
-
-
 
 
 def gate3(arms: list[dict[str, Any]], c: pl.DataFrame | None = None, beta: float = 0.3, seeds: int = 3) -> Gate:
@@ -405,8 +395,6 @@ def test_seed_noise_stands_beside() -> None:
     assert "single seed" in gate3(heal(), seeds=1).caveats
 
 
-
-
 def with_drift(drift: pl.DataFrame | None, steered: float = 0.9, **changes: Any) -> Gate:
     """Gate 3 of a heal at beta 0.3 whose steered arm had this coherence."""
     arms = [row | {"coherence": steered} if row["arm"] == "steer" else row for row in heal(**changes)]
@@ -458,8 +446,6 @@ def test_just_trades_is_named_where_no_beta_beats_beta_0() -> None:
 
 
 # Gate 4
-
-
 
 
 THREE: tuple[dict[str, Any], ...] = ({}, {}, {})
@@ -569,7 +555,7 @@ def test_evidence_names_the_samples() -> None:
 
 
 def witnesses(*rows: tuple[str, str, str, float | None, bool]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=WITNESSES, orient="row")
+    return pl.DataFrame(rows, schema=EVIDENCE, orient="row")
 
 
 SEEN = witnesses(
@@ -602,7 +588,7 @@ def test_rows_that_are_not_finite_are_named_and_never_ranked() -> None:
     gate = judge_instrument(arms_frame(steer(nonfinite=1)), TRAIT, witnesses=told)
     assert gate.outcome == "non-finite rows"
     assert "rows of steer: item-nan" in gate.evidence
-    assert "item-nan" not in Clue("row", "steer", "most", "rows").said(told)
+    assert "item-nan" not in EvidenceQuery("row", "steer", "most", "rows").said(told)
 
 
 def test_an_outcome_that_is_read_twice_keeps_its_ids() -> None:

@@ -9,10 +9,9 @@ import polars as pl
 import pytest
 
 from tests.builders.gate_frames import FALLING, TRAIT, arm, bet, curve, grid, heal, loop, steer, swap, texts
-from ws.gating import Gate, judge_filter, judge_heal, judge_instrument, judge_loop, judge_steer
+from ws.gating import Gate, instrument, judge_filter, judge_heal, judge_instrument, judge_loop, judge_steer
 from ws.gating import filter as filter_table
 from ws.gating import heal as heal_table
-from ws.gating import instrument as instrument_table
 from ws.gating import loop as loop_table
 from ws.gating import steer as steer_table
 from ws.gating.foundations import FOUNDATIONS
@@ -163,7 +162,7 @@ PLANTS: dict[int, dict[str, tuple[Callable[[], Gate], set[str]]]] = {
     },
 }  # fmt: skip
 TABLES: dict[int, Any] = {
-    0: instrument_table.TABLE, 1: steer_table.TABLE, 2: filter_table.TABLE, 3: heal_table.TABLE, 4: loop_table.TABLE
+    0: instrument.TABLE, 1: steer_table.TABLE, 2: filter_table.TABLE, 3: heal_table.TABLE, 4: loop_table.TABLE
 }  # fmt: skip
 CASES = [pytest.param(g, name, id=f"{g} {name}") for g, plants in PLANTS.items() for name in plants]
 

@@ -15,7 +15,7 @@ from tests.builders.prompts import TIE, USERS, prompts
 from tests.builders.tiny_models import GEMMA, tiny_lm
 from tests.builders.vision import gemma3_with_vision
 from ws.errors import UserError
-from ws.generation import decode_batch as stepping
+from ws.generation import decode_batch
 from ws.generation.completions import SCHEMA, Prompt, generate
 from ws.generation.decoding import decode, identity
 from ws.generation.rollout import Backtrack, Rollout
@@ -79,8 +79,13 @@ def test_forced_tokens_have_the_same_log_probabilities_in_every_batch(arch_lm: L
     ]
     for copies, size in ((2, 8), (16, 64)):
         many = decode(
-            arch_lm, rows * copies, direction=v, c=doses * copies, forced=[said] * len(rows) * copies,
-            max_new_tokens=12, batch_size=size,
+            arch_lm,
+            rows * copies,
+            direction=v,
+            c=doses * copies,
+            forced=[said] * len(rows) * copies,
+            max_new_tokens=12,
+            batch_size=size,
         )
         for i, row in enumerate(many):
             assert row.token_ids == said
@@ -92,7 +97,7 @@ def test_rows_that_sleep_change_nothing_for_those_awake(
     arch_lm: LM, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches are made smaller at each end (0), now and then, or never (2): the numbers are those of a row alone."""
-    monkeypatch.setattr(stepping, "ASLEEP", share)
+    monkeypatch.setattr(decode_batch, "ASLEEP", share)
     v, rows, end = direction(arch_lm, scale=0.5), prompts(arch_lm), next(iter(arch_lm.eos_ids))
     said = [[65, 70, 33, 90, 71, 64, 99, 40][:n] + [end] for n in (1, 8, 3, 5)]
     together = decode(arch_lm, rows, direction=v, c=0.4, forced=said, max_new_tokens=20)
@@ -337,8 +342,7 @@ def test_text_is_what_the_tokens_say_without_the_end(tiny: LM) -> None:
 
 def test_a_prompts_identity_does_not_change_with_persona_or_form(tiny: LM) -> None:
     arms = [
-        generate(tiny, "Hi", max_new_tokens=4, **kw)
-        for kw in ({}, {"persona": "You are kind."}, {"form": "open"})
+        generate(tiny, "Hi", max_new_tokens=4, **kw) for kw in ({}, {"persona": "You are kind."}, {"form": "open"})
     ] + [generate(tiny, Prompt("Hi", system="You are kind."), max_new_tokens=4)]
     assert len({arm["prompt_id"][0] for arm in arms}) == 1
     assert arms[1].equals(arms[3]) and not arms[0]["logp_steered"].equals(arms[1]["logp_steered"])

@@ -20,10 +20,10 @@ from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
 from ws.healing.baking import bake
 from ws.healing.config import HealConfig
-from ws.healing.dataset import lessons, split
+from ws.healing.dataset import split, training_rows
 from ws.healing.divergences import AGGREGATES, BARRIERS
 from ws.healing.target_modules import TARGETS
-from ws.healing.trainer import Plan, Student
+from ws.healing.trainer import HealPlan, HealTrainer
 from ws.healing.training import CURVE, heal
 from ws.models.adapters.adapter import Adapter
 from ws.models.adapters.attaching import attached
@@ -43,12 +43,14 @@ def kept(n: int = 12, seed: int = 0) -> pl.DataFrame:
     return pl.DataFrame({"prompt": [f"Question {i // 2}{'?' * (i // 2)}" for i in range(n)], "token_ids": ids})
 
 
-def student(lm: LM, config: HealConfig = QUICK, history: list[Any] | None = None, **settings: Any) -> Student:
+def student(lm: LM, config: HealConfig = QUICK, history: list[Any] | None = None, **settings: Any) -> HealTrainer:
     config = dataclasses.replace(config, **settings).resolved(lm)
-    return Student(private_copy(lm), Plan(config, lessons(lm, kept()), [], history or [], 1 if history else 0))
+    return HealTrainer(
+        private_copy(lm), HealPlan(config, training_rows(lm, kept()), [], history or [], 1 if history else 0)
+    )
 
 
-def shaken(one: Student, size: float = 0.3, seed: int = 5) -> Student:
+def shaken(one: HealTrainer, size: float = 0.3, seed: int = 5) -> HealTrainer:
     """With the zeros that an adapter starts from replaced, so that it does something."""
     dice = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -106,7 +108,7 @@ def test_references_are_the_pristine_model(arch_lm: LM) -> None:
 # --- gradients
 
 
-def gradients(one: Student, batch: list[int]) -> list[Tensor]:
+def gradients(one: HealTrainer, batch: list[int]) -> list[Tensor]:
     nll, d = one._losses(batch)
     loss = (nll + one.slope * (d["kl_prev"] - one.tau).relu()).mean()
     return list(torch.autograd.grad(loss, one.trained))
@@ -313,7 +315,7 @@ def test_reference_base_holds_on_to_the_base(tiny: LM) -> None:
 
 def test_the_schedule(tiny: LM) -> None:
     config = HealConfig(lr=1.0, epochs=5, batch=4, warmup=0.1).resolved(tiny)
-    plan = Plan(config, lessons(tiny, kept(80)), [], [], 0)
+    plan = HealPlan(config, training_rows(tiny, kept(80)), [], [], 0)
     rates = [plan.rate(i) for i in range(plan.steps)]
     assert plan.steps == 100 and rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5) and 0 < rates[99] < 0.001
@@ -326,8 +328,8 @@ def test_patience_stops_and_returns_the_best(tiny: LM) -> None:
     assert adapter.meta["stopped"] == "patience" and len(ends) < 12
     assert ends.len() - 1 - ends.arg_min() == 2
     one = student(tiny, config)
-    held = Plan(one.config, one.plan.training, split(lessons(tiny, kept(24)), 0.3, 0)[1], [], 0)
-    checker = Student(private_copy(tiny), held)
+    held = HealPlan(one.config, one.plan.training, split(training_rows(tiny, kept(24)), 0.3, 0)[1], [], 0)
+    checker = HealTrainer(private_copy(tiny), held)
     with torch.no_grad():
         for module, parts in checker.growing._new.items():
             for part, value in parts.items():
@@ -339,7 +341,7 @@ def test_patience_stops_and_returns_the_best(tiny: LM) -> None:
 
 
 def test_split_is_by_prompt(tiny: LM) -> None:
-    rows = lessons(tiny, kept(40))
+    rows = training_rows(tiny, kept(40))
     training, validation = split(rows, 0.25, seed=0)
     assert len(validation) == 10 and len(training) == 30
     assert not {r.prompt for r in training} & {r.prompt for r in validation}
@@ -353,34 +355,36 @@ def test_no_validation_where_all_rows_share_a_prompt(tiny: LM) -> None:
 
 
 def test_rows_are_the_neutral_prompt_and_the_ids_as_generated(tiny: LM) -> None:
-    row = lessons(tiny, kept())[3]
+    row = training_rows(tiny, kept())[3]
     assert list(row.ids[: row.start]) == tiny.prompt_ids("Question 1?", system=tiny.neutral)
     assert list(row.ids[row.start :]) == kept()["token_ids"][3].to_list()
 
 
 def test_a_users_own_frame(tiny: LM) -> None:
     frame = pl.DataFrame({"prompt": ["May I?"], "completion": ["Yes, and thanks."]})
-    row = lessons(tiny, frame)[0]
+    row = training_rows(tiny, frame)[0]
     assert list(row.ids[row.start :]) == [*tiny.encode("Yes, and thanks."), tiny.tok.eos_token_id]
     turns = [{"role": "user", "content": "May I?"}, {"role": "assistant", "content": "No."}]
     turns.append({"role": "user", "content": "Why?"})
-    longer = lessons(tiny, pl.DataFrame({"prompt": [turns], "completion": ["Because."]}))[0]
+    longer = training_rows(tiny, pl.DataFrame({"prompt": [turns], "completion": ["Because."]}))[0]
     assert list(longer.ids[: longer.start]) == tiny.prompt_ids(turns)
     with pytest.raises(UserError, match="neutral system prompt"):
-        lessons(tiny, pl.DataFrame({"prompt": [[{"role": "system", "content": "x"}, *turns]], "completion": ["y"]}))
+        training_rows(
+            tiny, pl.DataFrame({"prompt": [[{"role": "system", "content": "x"}, *turns]], "completion": ["y"]})
+        )
 
 
 def test_rows_that_cannot_be_trained_on(tiny: LM) -> None:
     with pytest.raises(UserError, match=r"starvation: 12 rows kept, a heal needs 30\..*Loosen"):
         heal(tiny, kept())
     with pytest.raises(UserError, match="prompt and completion; this one has answer"):
-        lessons(tiny, pl.DataFrame({"answer": ["x"]}))
+        training_rows(tiny, pl.DataFrame({"answer": ["x"]}))
     for empty in ([], None):
         frame = pl.DataFrame({"prompt": ["a"], "token_ids": [empty]}, schema_overrides={"token_ids": pl.List(pl.Int32)})
         with pytest.raises(UserError, match="empty"):
-            lessons(tiny, frame)
+            training_rows(tiny, frame)
     with pytest.raises(UserError, match="exceeds the context"):
-        lessons(tiny, pl.DataFrame({"prompt": ["a"], "token_ids": [[60] * 600]}))
+        training_rows(tiny, pl.DataFrame({"prompt": ["a"], "token_ids": [[60] * 600]}))
 
 
 def test_prompts_that_report_may_not_train(tiny: LM) -> None:
@@ -513,9 +517,9 @@ def test_a_student_never_trains_under_an_unknown_name(tiny: LM, field: str) -> N
     """Also where a configuration came around its own check, as one that was unpickled does."""
     config = dataclasses.replace(QUICK)
     object.__setattr__(config, field, "js")
-    plan = Plan(config, lessons(tiny, kept()), [], [], 0)
+    plan = HealPlan(config, training_rows(tiny, kept()), [], [], 0)
     with pytest.raises(UserError, match="js"):
-        Student(private_copy(tiny), plan).step(0, [0, 1])
+        HealTrainer(private_copy(tiny), plan).step(0, [0, 1])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ws.models.adapters import attaching
 from ws.models.adapters.adapter import Adapter, checked
 from ws.models.adapters.attaching import attached, stacked_weights
 from ws.models.adapters.families import FAMILIES, new_config, update_square
-from ws.models.adapters.peft_layers import PREFIX, Live
+from ws.models.adapters.peft_layers import PREFIX, PeftLayers
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
 
@@ -68,7 +68,7 @@ def test_attached_equals_peft_itself(arch: str, family: str) -> None:
     tiny = tiny_lm(arch)
     adapter = made(tiny, family)
     own = copy.deepcopy(tiny.model)
-    live = Live(own)
+    live = PeftLayers(own)
     live.add("x", adapter.config, adapter.state)
     live.activate(trained=None)
     with torch.no_grad():
@@ -230,7 +230,7 @@ def test_a_private_copy_shares_weights_and_nothing_else(arch_lm: LM) -> None:
     assert own.blocks[0] in set(own.model.modules()) and own.lock is not arch_lm.lock
     before = logits(arch_lm)
     modules = {name: own.model.get_submodule(name) for name in targeted(arch_lm)}
-    Live(own.model).add("x", new_config("lora", 2, 4, modules))
+    PeftLayers(own.model).add("x", new_config("lora", 2, 4, modules))
     assert torch.equal(logits(arch_lm), before)
 
 

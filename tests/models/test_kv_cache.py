@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tests.builders.tiny_models import tiny_lm
-from ws.models import kv_cache as caching
+from ws.models import kv_cache
 from ws.models.batching import share
 from ws.models.kv_cache import RoomyLayer, fork, new_cache
 from ws.models.lm import LM
@@ -46,7 +46,7 @@ def drawn(rows: int, columns: int, seed: int = 0) -> Tensor:
 @pytest.fixture
 def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """So little that buffers grow several times within a test."""
-    monkeypatch.setattr(caching, "ROOM", 3)
+    monkeypatch.setattr(kv_cache, "ROOM", 3)
 
 
 @pytest.mark.usefixtures("little_room")
@@ -98,7 +98,7 @@ def test_a_step_copies_no_past() -> None:
     cache = new_cache(lm)
     forward(lm, cache, drawn(2, 5))
     places = set()
-    for i in range(caching.ROOM // 2):
+    for i in range(kv_cache.ROOM // 2):
         steps(lm, cache, drawn(2, 1, i))
         assert isinstance(cache.layers[0], RoomyLayer)
         places.add(cache.layers[0].keys.data_ptr())

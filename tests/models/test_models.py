@@ -136,8 +136,6 @@ def test_positions_start_at_the_first_attended_token() -> None:
     assert positions(mask).tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 2, 2]]
 
 
-
-
 @pytest.mark.parametrize("vision_layers", [2, 4])
 def test_blocks_inside_a_multimodal_wrapper(vision_layers: int) -> None:
     lm = gemma3_with_vision(vision_layers)

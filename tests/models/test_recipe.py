@@ -66,9 +66,8 @@ def test_an_entry_reaches_every_default(lm: LM) -> None:
 
 
 def test_an_entry_reaches_the_run_before_the_model_is_loaded(lm: LM, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ws.app.views import page_settings as settings
-    from ws.app.views import stored_runs as stored
-    from ws.experiment import workers as crew
+    from ws.app.views import page_settings, stored_runs
+    from ws.experiment import workers
 
     config = recipe_for("next")
     want = real_default("next")
@@ -77,14 +76,16 @@ def test_an_entry_reaches_the_run_before_the_model_is_loaded(lm: LM, monkeypatch
         evaluation=dataclasses.replace(want.evaluation, think=0),
     )  # fmt: skip
     assert recipe_for("next", "quick") == dataclasses.replace(mini_quick(), model="next"), "another recipe is as it is"
-    monkeypatch.setattr(crew.os, "sched_getaffinity", lambda _: {0, 1})
-    assert crew.workers_for(dataclasses.replace(config, device="cpu", threads=1)) == 2
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1})
+    assert workers.workers_for(dataclasses.replace(config, device="cpu", threads=1)) == 2
     access: Any = SimpleNamespace(max_tokens=32, check_size=lambda **_: None)
-    assert settings.tokens_of(access, "next") == 32 and settings.Subject("next").recipe == RECIPES["next"]
+    assert (
+        page_settings.tokens_of(access, "next") == 32 and page_settings.PageSettings("next").recipe == RECIPES["next"]
+    )
     access.max_tokens = 33
-    assert settings.tokens_of(access, "next") is None
-    assert settings.axis_names("next") == settings.axis_names("some/model")
-    assert stored.opened(None, Path("nowhere"), "next").config.model == "mini", "nothing of its own yet"
+    assert page_settings.tokens_of(access, "next") is None
+    assert page_settings.axis_names("next") == page_settings.axis_names("some/model")
+    assert stored_runs.opened(None, Path("nowhere"), "next").config.model == "mini", "nothing of its own yet"
 
 
 def test_the_modules_that_a_recipe_names_hold_what_is_asked_of_them() -> None:

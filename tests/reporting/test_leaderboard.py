@@ -21,12 +21,19 @@ from ws.evaluation.comparison import compare, summary
 from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, ROUNDS, cut_down
 from ws.experiment.loop import run as whole_run
 from ws.files import read_json, write_json
-from ws.reporting.charts import clicked_arm, gauges_chart, pareto_chart, plane_chart, profile_chart, zigzag_chart
+from ws.reporting.charts import (
+    clicked_arm,
+    loop_plane_chart,
+    pareto_chart,
+    profile_chart,
+    round_metrics_chart,
+    rounds_chart,
+)
 from ws.reporting.charts.tradeoff_planes import _clear_places
 from ws.reporting.leaderboard import MIN_SEEDS, POINTS, arms_table, common_shift, equal_shift, instruments, points_frame
 from ws.reporting.run_diff import headline_diff, settings_diff, verdict_diff
 from ws.reporting.tables import arms_shown, diary_table, equal_shown, rounds_table, verdicts_table
-from ws.runs.heal_variants import SHIPPED, stop_gate, stops_of
+from ws.runs.heal_variants import SHIPPED, variant_gate, variants_of
 from ws.runs.reader import Run, finished_runs, open_run
 from ws.runs.round_tables import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
@@ -361,7 +368,7 @@ def test_a_run_of_one_round_has_steps_too(runs: list[Run]) -> None:
 def test_every_picture_can_be_drawn_with_units_on_its_axes(runs: list[Run]) -> None:
     run = open_run(EXAMPLE_ROUNDS)
     steps = steps_frame(run)
-    charts = [zigzag_chart(steps), plane_chart(steps), gauges_chart(rounds_frame(run), cosines_frame(run)),
+    charts = [rounds_chart(steps), loop_plane_chart(steps), round_metrics_chart(rounds_frame(run), cosines_frame(run)),
               profile_chart(run.arms()), pareto_chart(points_frame(runs))]  # fmt: skip
     for chart in charts:
         spec = json.dumps(chart.to_dict())
@@ -373,11 +380,11 @@ def test_stops_of_the_beta_slider_are_arms_of_their_runs_family() -> None:
     run = open_run(EXAMPLE)
     points = points_frame([run])
     healed = points.filter(pl.col("kind") == "healed").sort("beta")
-    stops = stops_of(run)
+    stops = variants_of(run)
     assert healed["beta"].to_list() == [stop.ask.beta for stop in stops] == sorted(SHIPPED)
     assert healed["family"].n_unique() == 1 and healed["arm"].n_unique() == len(SHIPPED)
     assert healed["d_target"].to_list() == [stop.arm["d_target"].item() for stop in stops]
-    verdicts = [stop_gate(run, stop) for stop in stops]
+    verdicts = [variant_gate(run, stop) for stop in stops]
     assert healed["verdict"].to_list() == [f"{gate.outcome} ({gate.colour})" for gate in verdicts]
     arms = arms_table(points)
     found = equal_shift(arms, shift_steps(arms)[1]).row(0, named=True)

@@ -14,11 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from ws import files as storing
+from ws import files
 from ws.errors import UserError
-from ws.runs import artifacts, ledger
-from ws.runs import reader as runs
-from ws.runs import writer as recording
+from ws.runs import artifacts, ledger, reader, writer
 from ws.runs.config import RunConfig, from_dict, to_dict
 from ws.runs.recipes import mini_full, mini_quick, real_default, recipe_for
 
@@ -34,7 +32,7 @@ class Disk:
         self.said: list[str] = []
 
     def go(self, stages: tuple[str, ...] = ("0/dose", "0/arms"), fail_at: str = "", version: int = 1) -> Path:
-        with recording.open_for_writing(self.out, self.config, IDENTITY, new=self.new, say=self.said.append) as folder:
+        with writer.open_for_writing(self.out, self.config, IDENTITY, new=self.new, say=self.said.append) as folder:
             before = ""
             for name in stages:
                 if name == fail_at:
@@ -109,16 +107,16 @@ def test_a_damaged_record_is_rebuilt(tmp_path: Path, name: str) -> None:
     again = Disk(tmp_path)
     assert again.go() == path
     assert name in again.said[0]
-    assert runs.open_run(path).config == mini_quick()
+    assert reader.open_run(path).config == mini_quick()
 
 
 def test_reading_a_damaged_frame_names_it(tmp_path: Path) -> None:
     path = Disk(tmp_path).go()
     (path / "rounds/0/dose.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match=r"dose\.parquet is damaged"):
-        runs.open_run(path).frame("dose")
+        reader.open_run(path).frame("dose")
     with pytest.raises(UserError, match=r"heal\.parquet is missing"):
-        runs.open_run(path).frame("heal")
+        reader.open_run(path).frame("heal")
 
 
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
@@ -126,28 +124,28 @@ def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
     status = json.loads((path / "status.json").read_text()) | {"format": 99, "version": "9.9"}
     (path / "status.json").write_text(json.dumps(status))
     with pytest.raises(UserError, match=r"ws 9\.9 \(run format 99\)"):
-        runs.open_run(path)
+        reader.open_run(path)
     with pytest.raises(UserError, match="--new"):
         Disk(tmp_path).go()
     config = json.loads((path / "config.json").read_text()) | {"wavelength": 3}
-    (path / "status.json").write_text(json.dumps(status | {"format": runs.FORMAT}))
+    (path / "status.json").write_text(json.dumps(status | {"format": reader.FORMAT}))
     (path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="wavelength"):
-        _ = runs.open_run(path).config
+        _ = reader.open_run(path).config
 
 
 def test_open_run_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run folder"):
-        runs.open_run(tmp_path / "nothing")
+        reader.open_run(tmp_path / "nothing")
     with pytest.raises(UserError, match="is no run"):
-        runs.open_run(tmp_path)
+        reader.open_run(tmp_path)
     with pytest.raises(UserError, match="ws run"):
-        runs.newest_run(tmp_path)
+        reader.newest_run(tmp_path)
 
 
 def test_two_writers_of_one_folder(tmp_path: Path) -> None:
     path = Disk(tmp_path).go()
-    with storing.folder_lock(path), pytest.raises(UserError, match=f"pid {os.getpid()}"):
+    with files.folder_lock(path), pytest.raises(UserError, match=f"pid {os.getpid()}"):
         Disk(tmp_path).go()
     Disk(tmp_path).go()
 
@@ -173,23 +171,23 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "x.json"
-    storing.write_json(file, {"old": 1})
+    files.write_json(file, {"old": 1})
 
     def full(fd: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(storing.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(UserError, match="disk is full"):
-        storing.write_json(file, {"new": 2})
+        files.write_json(file, {"new": 2})
     monkeypatch.undo()
-    assert storing.read_json(file) == {"old": 1}
+    assert files.read_json(file) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_a_full_disk_in_a_stage_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(tmp_path)
     with monkeypatch.context() as patch:
-        real = storing.write_frame
+        real = files.write_frame
         patch.setattr(
             artifacts, "write_frame", lambda path, frame: real(path, frame) if path.stem == "dose" else enospc()
         )
@@ -201,7 +199,7 @@ def test_a_full_disk_in_a_stage_resumes(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def enospc() -> None:
-    storing.write_atomic(Path("never"), lambda tmp: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    files.write_atomic(Path("never"), lambda tmp: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
@@ -212,8 +210,8 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 
         return inside
 
-    storing.write_atomic(tmp_path / "adapter", write("a"))
-    storing.write_atomic(tmp_path / "adapter", write("b"))
+    files.write_atomic(tmp_path / "adapter", write("a"))
+    files.write_atomic(tmp_path / "adapter", write("b"))
     assert [p.name for p in (tmp_path / "adapter").iterdir()] == ["b"]
     assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ws.axes.axis import load_axis
-from ws.experiment.context import Job
+from ws.experiment.context import RunContext
 from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, LEFT_OUT
 from ws.experiment.rounds import Round
 from ws.files import digest
@@ -52,7 +52,7 @@ def played(path: Path, number: int = 0, **changes: Any) -> Keys:
     lm = load_model(config.model)
     keys = [run.status["stages"][f"{k}/heal"]["key"] for k in range(number)]
     identity = {name: run.env[name] for name in IDENTITY}
-    job = Job(lm, load_axis(config.axis).on(lm), config, identity, folder, None, None, keys=keys)
+    job = RunContext(lm, load_axis(config.axis).on(lm), config, identity, folder, None, None, keys=keys)
     round = Round(job, number)
     for method, *arguments in round.calls().values():
         getattr(round, method)(*arguments)

@@ -28,8 +28,6 @@ from ws.steering.schedules import Constant, CosineGate, Exponential, Linear, Win
 USERS = ("Hi", "May a nurse lie about a bill?", "What now, then?")
 
 
-
-
 def batch(lm: LM, left: bool = True) -> tuple[dict[str, Tensor], list[int]]:
     """A padded batch of three prompts, each with three tokens behind the tag, and the column of each tag."""
     rows = [lm.prompt_ids(user) + [65, 66, 67] for user in USERS]
@@ -54,11 +52,9 @@ def difference(lm: LM, layer: int) -> Iterator[tuple[Any, list[Tensor]]]:
         handle.remove()
 
 
-
-
 def clause(where: str, columns: int, tags: list[int]) -> Tensor:
     k = torch.arange(columns)[None] - torch.tensor(tags)[:, None]
-    return {"assistant": k >= 0, "generated": k > 0, "prompt": k < 0, "all": k > -10**6}[where]
+    return {"assistant": k >= 0, "generated": k > 0, "prompt": k < 0, "all": k > -(10**6)}[where]
 
 
 # --- where -----------------------------------------------------------------------------------------------------------

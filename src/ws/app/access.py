@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 
 from ws.errors import UserError
 
-__all__ = ["AppSettings", "is_loopback", ]
+__all__ = [
+    "AppSettings",
+    "is_loopback",
+]
 
 T = TypeVar("T")
 
@@ -148,13 +151,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-
-
-
-
-
-
-
-

@@ -23,32 +23,6 @@ from ws.runs.recipes import recipe_for
 __all__ = ["main"]
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -256,8 +256,16 @@ def judge(args: options.JudgeArgs) -> None:
     path = found.path / "rounds" / str(number) / f"judge-{name}.parquet"
     write_frame(path, judged.with_columns(arm=pl.lit(args.arm), against=pl.lit(args.against)))
     wins = win_share(judged)
-    said = {"arm": args.arm, "against": args.against, "win_share": wins.value, "low": wins.low, "high": wins.high,
-            "pairs": wins.n, "ties": wins.bad, "path": str(path)}
+    said = {
+        "arm": args.arm,
+        "against": args.against,
+        "win_share": wins.value,
+        "low": wins.low,
+        "high": wins.high,
+        "pairs": wins.n,
+        "ties": wins.bad,
+        "path": str(path),
+    }
     _said(args.json, {"run": str(found.path), "round": number, **said})
 
 

@@ -19,7 +19,7 @@ from ws.gating.foundations import FOUNDATIONS
 from ws.generation.sampling import choose, row_keys
 from ws.models.lm import LM
 
-__all__ = ["ORDERS", "READOUTS", "Job", "Reading", "Slot", "SlotReader"]
+__all__ = ["ORDERS", "READOUTS", "Reading", "Slot", "SlotPrompt", "SlotReader"]
 
 READOUTS = ("whole", "first")
 ORDERS = (FOUNDATIONS, FOUNDATIONS[::-1])
@@ -54,8 +54,10 @@ class Reading:
         if self.readout not in READOUTS:
             raise UserError(f"unknown readout {self.readout!r}. Use one of: {', '.join(READOUTS)}.")
         if self.think < 0 or self.samples < 0 or self.batch_size < 1:
-            raise UserError(f"think ({self.think}) and think_samples ({self.samples}) cannot be negative,"
-                            f" batch_size ({self.batch_size}) must be at least 1.")
+            raise UserError(
+                f"think ({self.think}) and think_samples ({self.samples}) cannot be negative,"
+                f" batch_size ({self.batch_size}) must be at least 1."
+            )
 
     @property
     def draws(self) -> int:
@@ -64,7 +66,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Job:
+class SlotPrompt:
     """One prompt: an item's text in one condition (a row) and one order of the options; key: its dice."""
 
     row: int
@@ -101,14 +103,14 @@ class SlotReader:
         self.rows = [(item, condition) for item in items.items for condition in reading.conditions]
         self.jobs = [self._job(row, order, persona) for row in range(len(self.rows)) for order in range(len(ORDERS))]
 
-    def _job(self, row: int, order: int, persona: str | None) -> Job:
+    def _job(self, row: int, order: int, persona: str | None) -> SlotPrompt:
         item, condition = self.rows[row]
         user = self.wording.user(_text(item, condition), ORDERS[order])
         if self.reading.strict_june:
             ids = june_prompt(self.lm, user, persona)
         else:
             ids = self.lm.prompt_ids(user, system=persona, form=self.form) + self.open
-        return Job(row, order, ids, int(digest([item.id, condition, order], 15), 16))
+        return SlotPrompt(row, order, ids, int(digest([item.id, condition, order], 15), 16))
 
     @property
     def barred(self) -> list[int]:
@@ -116,7 +118,13 @@ class SlotReader:
         return sorted({*self.lm.eos_ids, self.lm.encode("</think>")[0]})
 
     def read(
-        self, jobs: Sequence[Job], direction: Any, cs: Sequence[float], *, stale: bool = False, pristine: bool = False
+        self,
+        jobs: Sequence[SlotPrompt],
+        direction: Any,
+        cs: Sequence[float],
+        *,
+        stale: bool = False,
+        pristine: bool = False,
     ) -> Slot:
         """Each prompt once, unsteered; doses and draws on copies. direction None = not steered; stale: of other
         weights.
@@ -133,7 +141,12 @@ class SlotReader:
         return Slot(*(torch.cat(column, 1) for column in zip(*columns, strict=True)))
 
     def _arms(
-        self, prompts: Cached, jobs: Sequence[Job], arms: Sequence[tuple[float, int]], direction: Any, stale: bool
+        self,
+        prompts: Cached,
+        jobs: Sequence[SlotPrompt],
+        arms: Sequence[tuple[float, int]],
+        direction: Any,
+        stale: bool,
     ) -> Slot:
         """The slots of a batch of prompts at some (dose, draw) pairs."""
         rows, device = prompts.fork(), self.lm.device
@@ -170,9 +183,7 @@ class SlotReader:
             last = choose(logits, dice, **settings)[:, None]
         return last
 
-    def _whole(
-        self, rows: Cached, logps: Tensor, direction: Any, doses: Tensor, start: int, stale: bool
-    ) -> Tensor:
+    def _whole(self, rows: Cached, logps: Tensor, direction: Any, doses: Tensor, start: int, stale: bool) -> Tensor:
         """(B, 7) log-probability of each answer: its first token's, with readout "whole" the sum over all of them."""
         first = logps[:, [ids[0] for ids in self.answers]]
         long = [k for k, ids in enumerate(self.answers) if len(ids) > 1]
@@ -220,6 +231,8 @@ def _refuse_collisions(lm: LM, answers: Sequence[Sequence[int]]) -> None:
     seen: dict[int, str] = {}
     for foundation, ids in zip(FOUNDATIONS, answers, strict=True):
         if ids[0] in seen:
-            raise UserError(f"{seen[ids[0]]} and {foundation} begin with the same token ({lm.tok.decode([ids[0]])!r})"
-                            f' for {lm.name}. Use readout="whole".')
+            raise UserError(
+                f"{seen[ids[0]]} and {foundation} begin with the same token ({lm.tok.decode([ids[0]])!r})"
+                f' for {lm.name}. Use readout="whole".'
+            )
         seen[ids[0]] = foundation

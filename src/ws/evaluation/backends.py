@@ -42,7 +42,14 @@ class Backend(Protocol):
     def identity(self, items: ItemSet, reading: Reading) -> dict[str, Any]: ...
 
     def read(
-        self, lm: LM, items: ItemSet, reading: Reading, *, direction: Any, cs: Sequence[float], persona: str | None,
+        self,
+        lm: LM,
+        items: ItemSet,
+        reading: Reading,
+        *,
+        direction: Any,
+        cs: Sequence[float],
+        persona: str | None,
         stale: bool,
     ) -> list[pl.DataFrame]: ...
 
@@ -58,7 +65,14 @@ class Builtin:
         return {"items": items.name, "item_hash": items.hash, "rows": items.counts, "readout": readout}
 
     def read(
-        self, lm: LM, items: ItemSet, reading: Reading, *, direction: Any, cs: Sequence[float], persona: str | None,
+        self,
+        lm: LM,
+        items: ItemSet,
+        reading: Reading,
+        *,
+        direction: Any,
+        cs: Sequence[float],
+        persona: str | None,
         stale: bool,
     ) -> list[pl.DataFrame]:
         # stale directions come with adapters, and with them only
@@ -79,7 +93,14 @@ class External:
         return {"items": f"{self.name} {SET}", "item_hash": _version(self.name), "rows": None, "readout": readout}
 
     def read(
-        self, lm: LM, items: ItemSet, reading: Reading, *, direction: Any, cs: Sequence[float], persona: str | None,
+        self,
+        lm: LM,
+        items: ItemSet,
+        reading: Reading,
+        *,
+        direction: Any,
+        cs: Sequence[float],
+        persona: str | None,
         stale: bool,
     ) -> list[pl.DataFrame]:
         from ws.steering.hooks import steered
@@ -87,8 +108,14 @@ class External:
         module = importlib.import_module(self.name)
         quiet = {"verbose": 0} if self.name == "moralmaps" else {}
         tok = lm.tok if persona is None else _WithPersona(lm.tok, persona)
-        settings = {"name": SET, "conditions": reading.conditions, "max_think_tokens": reading.think, **quiet,
-                    "batch_size": reading.batch_size, "return_per_row": True}
+        settings = {
+            "name": SET,
+            "conditions": reading.conditions,
+            "max_think_tokens": reading.think,
+            **quiet,
+            "batch_size": reading.batch_size,
+            "return_per_row": True,
+        }
         frames = []
         with lm.lock, torch.inference_mode(), _padding_of(lm.tok):
             for c in cs:
@@ -133,13 +160,24 @@ def _frame(report: Mapping[str, Any], reading: Reading) -> pl.DataFrame:
     for record in records.to_dict("records") if hasattr(records, "to_dict") else records:
         p, score = (_by_foundation(record[key], names) for key in ("p", "score"))
         label = SPELLINGS.get(str(record.get("foundation")).casefold())
-        rows.append({
-            "id": str(record["id"]), "foundation": label, "cues": [label] if label else [],
-            "condition": record["condition"], "think": reading.think,
-            **{f"p_{f}": p[f] for f in FOUNDATIONS}, **{f"score_{f}": score[f] for f in FOUNDATIONS},
-            "forward": None, "reverse": None, "p_ans_any": record["pmass_allowed"], "p_prefill": nan, "p_ans_free": nan,
-            "nll_json": record.get("nll_json", nan), "json_valid": nan,
-        })
+        rows.append(
+            {
+                "id": str(record["id"]),
+                "foundation": label,
+                "cues": [label] if label else [],
+                "condition": record["condition"],
+                "think": reading.think,
+                **{f"p_{f}": p[f] for f in FOUNDATIONS},
+                **{f"score_{f}": score[f] for f in FOUNDATIONS},
+                "forward": None,
+                "reverse": None,
+                "p_ans_any": record["pmass_allowed"],
+                "p_prefill": nan,
+                "p_ans_free": nan,
+                "nll_json": record.get("nll_json", nan),
+                "json_valid": nan,
+            }
+        )
     return pl.DataFrame(rows, schema=ROWS)
 
 
@@ -177,6 +215,8 @@ def backend_of(lm: LM, name: str | None, *, whole: bool) -> Backend:
     if not _installed(name):
         raise UserError(f"backend {name!r} is not installed. Install it with: {INSTALL}; or use backend='builtin'.")
     if not lm.recipe.outside or not whole:
-        raise UserError(f"backend {name!r} reads its own set as a whole, and not with the embedded model."
-                        " Use backend='builtin', or leave out items, per_foundation and split.")
+        raise UserError(
+            f"backend {name!r} reads its own set as a whole, and not with the embedded model."
+            " Use backend='builtin', or leave out items, per_foundation and split."
+        )
     return External(name)

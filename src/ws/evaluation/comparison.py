@@ -28,18 +28,52 @@ BESIDE = CONDITIONS[1]
 FURTHER = "reading "
 PARTS = ("text", "capability", "dilemmas", "readings")  # of an identity; None or absent where it was not measured
 FOUNDATION_COLUMNS: dict[str, Any] = {
-    "foundation": pl.String, "intended": pl.Int32, "target": pl.Boolean, "base": pl.Float64, "value": pl.Float64,
-    "d_nats": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-    "d_diag": pl.Float64, "diag_low": pl.Float64, "diag_high": pl.Float64, "d_clr": pl.Float64,
-    "n": pl.Int32, "bad": pl.Int32,
+    "foundation": pl.String,
+    "intended": pl.Int32,
+    "target": pl.Boolean,
+    "base": pl.Float64,
+    "value": pl.Float64,
+    "d_nats": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "d_diag": pl.Float64,
+    "diag_low": pl.Float64,
+    "diag_high": pl.Float64,
+    "d_clr": pl.Float64,
+    "n": pl.Int32,
+    "bad": pl.Int32,
 }
 SCALARS: dict[str, Any] = {
     **dict.fromkeys(
-        ("d_target", "d_target_low", "d_target_high", "d_target_diag",
-         "d_self", "d_self_low", "d_self_high", "coherence_base", "coherence", "coherence_low",
-         "coherence_high", "d_coh", "d_coh_low", "d_coh_high", "d_p_ans_any", "coh_cost", "slope", "headroom",
-         "headroom_down", "headroom_up", "sel_gated", "si_flips"), pl.Float64),
-    "surgical": pl.Boolean, "redistributes": pl.Boolean, "signs_disagree": pl.Boolean,
+        (
+            "d_target",
+            "d_target_low",
+            "d_target_high",
+            "d_target_diag",
+            "d_self",
+            "d_self_low",
+            "d_self_high",
+            "coherence_base",
+            "coherence",
+            "coherence_low",
+            "coherence_high",
+            "d_coh",
+            "d_coh_low",
+            "d_coh_high",
+            "d_p_ans_any",
+            "coh_cost",
+            "slope",
+            "headroom",
+            "headroom_down",
+            "headroom_up",
+            "sel_gated",
+            "si_flips",
+        ),
+        pl.Float64,
+    ),
+    "surgical": pl.Boolean,
+    "redistributes": pl.Boolean,
+    "signs_disagree": pl.Boolean,
 }
 COMPARED: dict[str, Any] = {**FOUNDATION_COLUMNS, **SCALARS}
 """Columns of a comparison: one row per foundation, then figures of the whole comparison, the same in every row. base,
@@ -78,8 +112,12 @@ def compare(
     sign = report.intended.get(report.target, 1)
     coherence = _coherence(base, report, draws, seed)
     scalars: dict[str, Any] = {
-        "d_target": target.value, "d_target_low": target.low, "d_target_high": target.high,
-        "d_target_diag": sign * diag, **_self_shift(base, report, draws, seed), **coherence,
+        "d_target": target.value,
+        "d_target_low": target.low,
+        "d_target_high": target.high,
+        "d_target_diag": sign * diag,
+        **_self_shift(base, report, draws, seed),
+        **coherence,
         **cost(coherence["d_coh"], target.value),
         "d_p_ans_any": report.p_ans_any - base.p_ans_any,
         **dict(zip(("headroom", "headroom_down", "headroom_up"), base.headroom.values(), strict=True)),
@@ -97,8 +135,11 @@ def compare(
 def summary(compared: pl.DataFrame) -> dict[str, Any]:
     """The figures of the whole comparison, and d_<foundation> with _low and _high for every foundation."""
     first = compared.row(0, named=True)
-    shifts = {f"d_{row['foundation']}{end}": row[column] for row in compared.iter_rows(named=True)
-              for end, column in (("", "d_nats"), ("_low", "low"), ("_high", "high"))}
+    shifts = {
+        f"d_{row['foundation']}{end}": row[column]
+        for row in compared.iter_rows(named=True)
+        for end, column in (("", "d_nats"), ("_low", "low"), ("_high", "high"))
+    }
     return {name: first[name] for name in SCALARS} | shifts
 
 
@@ -109,11 +150,20 @@ def _foundation(base: Report, report: Report, f: str, draws: int, seed: int) -> 
     before, after = (r.by_item(pl.col(f"p_{f}").log(), own) for r in (base, report))
     diag = paired_mean(before, after, draws, seed)
     return {
-        "foundation": f, "intended": report.intended.get(f, 0), "target": f == report.target,
-        "base": base.profile[f], "value": report.profile[f],
-        "d_nats": shift.value, "low": shift.low, "high": shift.high,
-        "d_diag": diag.value, "diag_low": diag.low, "diag_high": diag.high,
-        "d_clr": float(np.mean(clr(report)[:, k] - clr(base)[:, k])), "n": shift.n, "bad": shift.bad,
+        "foundation": f,
+        "intended": report.intended.get(f, 0),
+        "target": f == report.target,
+        "base": base.profile[f],
+        "value": report.profile[f],
+        "d_nats": shift.value,
+        "low": shift.low,
+        "high": shift.high,
+        "d_diag": diag.value,
+        "diag_low": diag.low,
+        "diag_high": diag.high,
+        "d_clr": float(np.mean(clr(report)[:, k] - clr(base)[:, k])),
+        "n": shift.n,
+        "bad": shift.bad,
     }
 
 
@@ -192,8 +242,13 @@ def _coherence(base: Report, report: Report, draws: int, seed: int) -> dict[str,
     mine, theirs = report.coherence_draws(draws, seed), base.coherence_draws(draws, seed)
     (low, high), (d_low, d_high) = (np.quantile(x, [0.025, 0.975]).tolist() for x in (mine, mine - theirs))
     return {
-        "coherence_base": base.coherence, "coherence": report.coherence, "coherence_low": low, "coherence_high": high,
-        "d_coh": report.coherence - base.coherence, "d_coh_low": d_low, "d_coh_high": d_high,
+        "coherence_base": base.coherence,
+        "coherence": report.coherence,
+        "coherence_low": low,
+        "coherence_high": high,
+        "d_coh": report.coherence - base.coherence,
+        "d_coh_low": d_low,
+        "d_coh_high": d_high,
     }
 
 

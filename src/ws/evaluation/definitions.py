@@ -29,7 +29,7 @@ DEFINITIONS = {
     "headroom": "base profile of the target, and its distance to 0 and to 1",
     "coh_cost": f"max(0, -d_coh) / abs(d_target): coherence per nat; blank under {DEFAULTS.guard:g} nat",
     "slope": "100 * d_coh / d_target, centinats of coherence per nat; negative = free lunch; "
-             f"blank under {DEFAULTS.guard:g} nat",
+    f"blank under {DEFAULTS.guard:g} nat",
     "surgical": f"abs(d_target) exceeds the shift of every foundation that is not intended ({MAY_MOVE} may co-move)",
     "redistributes": "at least one foundation rises by more than its interval",
     "sel_gated": "(on - 0.1 off) * coh^2, from the +c arm against the -c arm",

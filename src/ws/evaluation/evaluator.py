@@ -1,8 +1,8 @@
 """`evaluate`: everything that is measured of a model under one treatment, several doses at once.
 
-    base = ws.evaluate(lm, axis)                                  # cached in the process by (weights, items, settings)
-    reports = ws.evaluate(lm, axis, direction=v, c=[0, 0.5, 1])   # one report per dose, computed in the same batches
-    healed = ws.evaluate(lm, axis, adapters=[adapter])
+base = ws.evaluate(lm, axis)                                  # cached in the process by (weights, items, settings)
+reports = ws.evaluate(lm, axis, direction=v, c=[0, 0.5, 1])   # one report per dose, computed in the same batches
+healed = ws.evaluate(lm, axis, adapters=[adapter])
 """
 
 from __future__ import annotations
@@ -80,11 +80,14 @@ class _Plan:
         first, hashes = self.readings[0], {name: digest(asked) for name, asked in self.asked.items()}
         further = {name: found for name, found in hashes.items() if name not in STANDING}
         return {
-            "backend": self.backend.name, **self.backend.identity(self.items, first),
-            "conditions": list(first.conditions), "think": first.think,
+            "backend": self.backend.name,
+            **self.backend.identity(self.items, first),
+            "conditions": list(first.conditions),
+            "think": first.think,
             "think_samples": first.samples if first.think else None,
             "text": self.text_settings if self.prompts else None,
-            "capability": hashes.get("exam"), "dilemmas": hashes.get("dilemmas"),
+            "capability": hashes.get("exam"),
+            "dilemmas": hashes.get("dilemmas"),
             **({"readings": further} if further else {}),
         }
 
@@ -148,10 +151,18 @@ def evaluate(
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
     plan = _Plan(
-        axis=axis, items=asked, readings=_readings(lm, reading, think, full, beside), backend=reader,
-        asked=_asked(Request(lm, axis, seed=seed, exam=exam), readings, capability), prompts=tuple(prompts),
-        n=n if temperature != 0 else min(n, 1), temperature=temperature, new_tokens=max_new_tokens,
-        exam=exam, seed=seed, batch_size=batch_size,
+        axis=axis,
+        items=asked,
+        readings=_readings(lm, reading, think, full, beside),
+        backend=reader,
+        asked=_asked(Request(lm, axis, seed=seed, exam=exam), readings, capability),
+        prompts=tuple(prompts),
+        n=n if temperature != 0 else min(n, 1),
+        temperature=temperature,
+        new_tokens=max_new_tokens,
+        exam=exam,
+        seed=seed,
+        batch_size=batch_size,
     )
     reports = _reports(lm, plan, arm)
     return reports[0] if np.ndim(c) == 0 else reports
@@ -243,8 +254,18 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
     """
 
     def write(arm: _Arm, seed: int, heat: float | None = plan.temperature) -> list[pl.DataFrame]:
-        return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, adapters=arm.adapters, seed=seed,
-                         temperature=heat, max_new_tokens=plan.new_tokens, batch_size=2 * plan.batch_size)
+        return free_text(
+            lm,
+            plan.axis,
+            plan.prompts,
+            plan.n,
+            **arm.treatment,
+            adapters=arm.adapters,
+            seed=seed,
+            temperature=heat,
+            max_new_tokens=plan.new_tokens,
+            batch_size=2 * plan.batch_size,
+        )
 
     def of_base() -> tuple[float, pl.DataFrame]:
         limit = limit_of(write(_BASE, plan.seed + LIMIT_SEED, plan.temperature or None)[0])
@@ -260,10 +281,19 @@ def _subject(lm: LM, plan: _Plan, arm: _Arm, c: float) -> dict[str, Any]:
     """What was measured, as plain values."""
     return {
         "base": not arm.adapters and arm.persona is None and not c,
-        "model": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device), "dtype": str(lm.dtype),
-        "threads": torch.get_num_threads(), "axis": plan.axis.name, "target": plan.axis.target,
-        "intended": plan.axis.intended, "c": c, "direction": _named(arm.direction), "persona": arm.persona,
-        "adapters": [_named(adapter) for adapter in arm.adapters], "seed": plan.seed,
+        "model": lm.name,
+        "fingerprint": lm.fingerprint,
+        "device": str(lm.device),
+        "dtype": str(lm.dtype),
+        "threads": torch.get_num_threads(),
+        "axis": plan.axis.name,
+        "target": plan.axis.target,
+        "intended": plan.axis.intended,
+        "c": c,
+        "direction": _named(arm.direction),
+        "persona": arm.persona,
+        "adapters": [_named(adapter) for adapter in arm.adapters],
+        "seed": plan.seed,
         "think_samples": plan.readings[0].samples,
         "thinks": list(dict.fromkeys(reading.think for reading in plan.readings)),
     }

@@ -28,8 +28,13 @@ LIMIT_SEED = 7919  # added to the seed for the sample that gives the limit
 REP = 0.3
 QUANTILE = 0.99
 TEXTS: dict[str, Any] = {
-    **SCHEMA, **SCORES, "readable": pl.Boolean, "base_readable": pl.Boolean,
-    "protects": pl.Boolean, "grammatical": pl.Float64, "slots": pl.Float64,
+    **SCHEMA,
+    **SCORES,
+    "readable": pl.Boolean,
+    "base_readable": pl.Boolean,
+    "protects": pl.Boolean,
+    "grammatical": pl.Float64,
+    "slots": pl.Float64,
 }
 """Columns of a report's free-text frame: completions, scores, whether this row and the base's row of the same dice
 are readable, and the reading of behaviour (null where it was not measured)."""
@@ -44,14 +49,34 @@ def spread(prompts: Sequence[str], texts: int) -> tuple[list[str], int]:
 
 
 def free_text(
-    lm: LM, axis: Axis, prompts: Sequence[str], n: int, *, direction: Any = None, cs: Sequence[float] = (0.0,),
-    adapters: Sequence[Any] = (), persona: str | None = None, seed: int = 0,
-    temperature: float | None = None, max_new_tokens: int | None = None, batch_size: int = 128,
+    lm: LM,
+    axis: Axis,
+    prompts: Sequence[str],
+    n: int,
+    *,
+    direction: Any = None,
+    cs: Sequence[float] = (0.0,),
+    adapters: Sequence[Any] = (),
+    persona: str | None = None,
+    seed: int = 0,
+    temperature: float | None = None,
+    max_new_tokens: int | None = None,
+    batch_size: int = 128,
 ) -> list[pl.DataFrame]:
     """One scored completions frame per dose: n completions of every prompt, all doses decoded together."""
     texts = generate(
-        lm, list(prompts), direction, list(cs), n=n, seed=seed, persona=persona, adapters=adapters,
-        temperature=temperature, max_new_tokens=max_new_tokens, batch_size=batch_size, allow_stale=bool(adapters),
+        lm,
+        list(prompts),
+        direction,
+        list(cs),
+        n=n,
+        seed=seed,
+        persona=persona,
+        adapters=adapters,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        allow_stale=bool(adapters),
     )
     scored = score(lm, texts, axis)
     return [scored.filter(pl.col("c") == c) for c in cs]

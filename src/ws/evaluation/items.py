@@ -66,8 +66,10 @@ class ItemSet:
         """UserError where a plain set (no conflict cues) has no item of a foundation: its profile would be lopsided."""
         missing = [f for f in FOUNDATIONS if f not in self.counts]
         if missing and all(item.cues == (item.foundation,) for item in self.items):
-            raise UserError(f"item set {self.name!r} has no item of {', '.join(missing)} ({len(self.items)} items)."
-                            " Add some of each foundation, or give conflict items their cues.")
+            raise UserError(
+                f"item set {self.name!r} has no item of {', '.join(missing)} ({len(self.items)} items)."
+                " Add some of each foundation, or give conflict items their cues."
+            )
 
     def subset(self, per_foundation: int | None) -> ItemSet:
         """The same number of items of every foundation, chosen by the hash of their ids: never a head slice.
@@ -80,8 +82,10 @@ class ItemSet:
             raise UserError(f"per_foundation must be at least 1 (got {per_foundation}).")
         short = [f"{f} has {n}" for f, n in self.counts.items() if n < per_foundation]
         if short:
-            raise UserError(f"item set {self.name!r} has too few items for per_foundation={per_foundation}:"
-                            f" {', '.join(short)}. Use at most {min(self.counts.values())}, or None for all.")
+            raise UserError(
+                f"item set {self.name!r} has too few items for per_foundation={per_foundation}:"
+                f" {', '.join(short)}. Use at most {min(self.counts.values())}, or None for all."
+            )
         return self._chosen(lambda ranked: ranked[:per_foundation], f"{self.name}/{per_foundation}")
 
     def split(self, split: str) -> ItemSet:
@@ -132,8 +136,10 @@ def check_items(source: str | Path, recipe: ModelRecipe = OTHER) -> None:
     """UserError for a name that no shipped set of this model has. A path is not looked at: its file may have moved."""
     known = shipped_items(recipe.words)
     if not is_items_path(source) and source not in ("default", *known):
-        raise UserError(f"no item set is called {source!r} for this model.{near(str(source), known)}"
-                        f" Shipped: {', '.join(known) or 'none'}; or give the path of a .jsonl file.")
+        raise UserError(
+            f"no item set is called {source!r} for this model.{near(str(source), known)}"
+            f" Shipped: {', '.join(known) or 'none'}; or give the path of a .jsonl file."
+        )
 
 
 def shipped_items(words: str = "any") -> list[str]:
@@ -176,7 +182,7 @@ def _build(rows: Sequence[tuple[str, Any]], name: str) -> ItemSet:
 
 def _item(row: object, where: str) -> Item:
     if not isinstance(row, dict):
-        raise UserError(f"{where}: a row is an object (got {str(row)[:60]!r}). Write {{\"id\": ..., ...}}.")
+        raise UserError(f'{where}: a row is an object (got {str(row)[:60]!r}). Write {{"id": ..., ...}}.')
     for key in ("id", "foundation"):
         if not isinstance(row.get(key), str) or not row[key].strip():
             raise UserError(f"{where}: {key} must be a text (got {row.get(key)!r}).")
@@ -189,6 +195,8 @@ def _item(row: object, where: str) -> Item:
     texts = {c: row[c] for c in CONDITIONS if row.get(c) is not None}
     bad = [c for c, text in texts.items() if not isinstance(text, str) or not text.strip()]
     if bad or not texts:
-        raise UserError(f"{where}: {(bad or ['other_violate'])[0]} must be a text that is not empty"
-                        f" (got {texts.get(bad[0]) if bad else None!r}).")
+        raise UserError(
+            f"{where}: {(bad or ['other_violate'])[0]} must be a text that is not empty"
+            f" (got {texts.get(bad[0]) if bad else None!r})."
+        )
     return Item(row["id"], row["foundation"], texts, tuple(cues))

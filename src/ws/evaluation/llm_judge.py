@@ -30,11 +30,22 @@ if TYPE_CHECKING:
 __all__ = ["JUDGED", "Endpoint", "judge_pairs", "question_for", "win_share"]
 
 PAIRS: dict[str, Any] = {
-    "prompt_id": pl.String, "sample": pl.Int32, "prompt": pl.String, "a": pl.String, "b": pl.String,
+    "prompt_id": pl.String,
+    "sample": pl.Int32,
+    "prompt": pl.String,
+    "a": pl.String,
+    "b": pl.String,
 }
 JUDGED: dict[str, Any] = {
-    **PAIRS, "asked_ab": pl.String, "answer_ab": pl.String, "choice_ab": pl.String,
-    "asked_ba": pl.String, "answer_ba": pl.String, "choice_ba": pl.String, "verdict": pl.String, "settings": pl.String,
+    **PAIRS,
+    "asked_ab": pl.String,
+    "answer_ab": pl.String,
+    "choice_ab": pl.String,
+    "asked_ba": pl.String,
+    "answer_ba": pl.String,
+    "choice_ba": pl.String,
+    "verdict": pl.String,
+    "settings": pl.String,
 }
 """Columns of a judged frame. a, b: the two texts; asked_ab: the judge's prompt with a first, asked_ba with b first;
 answer: raw, choice: "a", "b" or "tie" read from it; verdict: the choice of both orders, "tie" where they disagree;
@@ -82,10 +93,6 @@ def question_for(persona: str) -> str:
     return f'Which of the two replies fits this description of its writer better? "{persona}"'
 
 
-
-
-
-
 def judge_pairs(endpoint: Endpoint, pairs: pl.DataFrame, question: str) -> pl.DataFrame:
     """The pairs (columns PAIRS) with the judge's answers in both orders, columns JUDGED.
 
@@ -113,21 +120,29 @@ def _read(answer: str) -> str:
     spoken = answer.rsplit("</think>", 1)[-1].strip().casefold()
     found = re.fullmatch(r"\W*(?:reply[ _]?)?(1|2|tie)\W*", spoken)
     if found is None:
-        raise UserError(f"the judge answered {answer[:200]!r} in place of 1, 2 or tie."
-                        " Use a stronger judge, or raise max_tokens if the answer is cut off.")
+        raise UserError(
+            f"the judge answered {answer[:200]!r} in place of 1, 2 or tie."
+            " Use a stronger judge, or raise max_tokens if the answer is cut off."
+        )
     return found[1]
 
 
 def _ask(endpoint: Endpoint, content: str) -> str:
     """The raw text of one answer, temperature 0."""
-    body = {"model": endpoint.model, "messages": [{"role": "user", "content": content}],
-            "temperature": 0, "max_tokens": endpoint.max_tokens}
+    body = {
+        "model": endpoint.model,
+        "messages": [{"role": "user", "content": content}],
+        "temperature": 0,
+        "max_tokens": endpoint.max_tokens,
+    }
     reply = _post(endpoint, json.dumps(body).encode())
     try:
         answer = json.loads(reply)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"the judge at {endpoint.url} sent {reply[:200]!r}, which is no chat completion."
-                        " Check that the url is the base of an OpenAI-compatible API, often /v1.") from error
+        raise UserError(
+            f"the judge at {endpoint.url} sent {reply[:200]!r}, which is no chat completion."
+            " Check that the url is the base of an OpenAI-compatible API, often /v1."
+        ) from error
     if not isinstance(answer, str):
         raise UserError(f"the judge's message has no text (content {answer!r}). Raise max_tokens if it only thought.")
     return answer
@@ -143,12 +158,16 @@ def _post(endpoint: Endpoint, body: bytes) -> str:
             return str(reply.read().decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         said = error.read().decode("utf-8", "replace")[:200]
-        raise UserError(f"the judge at {endpoint.url} refused with HTTP {error.code}: {said!r}."
-                        f" Check the model's name and the key in ${endpoint.key}, or try again later.") from error
+        raise UserError(
+            f"the judge at {endpoint.url} refused with HTTP {error.code}: {said!r}."
+            f" Check the model's name and the key in ${endpoint.key}, or try again later."
+        ) from error
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         if "timed out" in str(error):
-            raise UserError(f"the judge at {endpoint.url} gave no answer in {endpoint.timeout:g} s."
-                            " Raise the timeout, or use a faster judge.") from error
+            raise UserError(
+                f"the judge at {endpoint.url} gave no answer in {endpoint.timeout:g} s."
+                " Raise the timeout, or use a faster judge."
+            ) from error
         raise UserError(f"the judge at {endpoint.url} cannot be reached ({error}). Check the url.") from error
 
 

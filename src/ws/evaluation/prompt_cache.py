@@ -54,8 +54,11 @@ class Cached:
         before = self.mask.sum(1, keepdim=True)
         self.mask = torch.cat([self.mask, attended], 1)
         output = self.lm.body(
-            input_ids=ids, attention_mask=self.mask, position_ids=(before + attended.cumsum(1) - 1).clamp(min=0),
-            past_key_values=self.cache, use_cache=True,
+            input_ids=ids,
+            attention_mask=self.mask,
+            position_ids=(before + attended.cumsum(1) - 1).clamp(min=0),
+            past_key_values=self.cache,
+            use_cache=True,
         )
         assert output.last_hidden_state is not None
         return output.last_hidden_state

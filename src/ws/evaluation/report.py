@@ -255,13 +255,27 @@ class Report:
         b, (coh_low, coh_high) = self.behaviour, self.coherence_interval
         found = {
             **{f"{name}_{f}": getattr(self, name)[f] for name in ("profile", "nats", "nats_diag") for f in FOUNDATIONS},
-            "p_ans_any": self.p_ans_any, "p_ans_free": self.p_ans_free, "json_is_valid": self.json_is_valid,
-            "ppx_json": self.ppx_json, "order_gap": self.order_gap, "n_rows": self.rows.height, "n_bad": self.n_bad,
-            "coh_text": self.coh_text, "coh_text_base": self.coh_text_base, "n_text": self.text.height,
-            "coherence": self.coherence, "coherence_low": coh_low, "coherence_high": coh_high,
+            "p_ans_any": self.p_ans_any,
+            "p_ans_free": self.p_ans_free,
+            "json_is_valid": self.json_is_valid,
+            "ppx_json": self.ppx_json,
+            "order_gap": self.order_gap,
+            "n_rows": self.rows.height,
+            "n_bad": self.n_bad,
+            "coh_text": self.coh_text,
+            "coh_text_base": self.coh_text_base,
+            "n_text": self.text.height,
+            "coherence": self.coherence,
+            "coherence_low": coh_low,
+            "coherence_high": coh_high,
             **figures_of("exam", self.exam),
-            "protect": b.protect.value, "protect_low": b.protect.low, "protect_high": b.protect.high,
-            "protect_log_odds": b.log_odds, "unreadable": b.unreadable, "grammatical": b.grammatical, "slots": b.slots,
+            "protect": b.protect.value,
+            "protect_low": b.protect.low,
+            "protect_high": b.protect.high,
+            "protect_log_odds": b.log_odds,
+            "unreadable": b.unreadable,
+            "grammatical": b.grammatical,
+            "slots": b.slots,
             **figures_of("dilemmas", self.dilemmas),
         }
         clash = sorted(set(found) & set(self.further))
@@ -272,8 +286,14 @@ class Report:
     def to_frame(self) -> pl.DataFrame:
         """One row: every scalar of `summary`, identity and subject as JSON, and the frames as lists of structs."""
         numbers = {name: [float(value)] for name, value in self.summary().items()}
-        plain = pl.DataFrame({"c": [self.c], "identity": [json.dumps(self.identity, sort_keys=True)],
-                              "subject": [json.dumps(self.subject, sort_keys=True)], **numbers})
+        plain = pl.DataFrame(
+            {
+                "c": [self.c],
+                "identity": [json.dumps(self.identity, sort_keys=True)],
+                "subject": [json.dumps(self.subject, sort_keys=True)],
+                **numbers,
+            }
+        )
         names = dict.fromkeys([*STANDING, *self.parts])
         frames = {"per_row": self.per_row, "text": self.text, **{_cell(name): self.frame(name) for name in names}}
         nested = [frame.select(pl.struct(pl.all()).implode().alias(name)) for name, frame in frames.items()]
@@ -286,8 +306,10 @@ class Report:
         UserError for another number of rows.
         """
         if frame.height != 1 or not {"identity", "subject"} <= set(frame.columns):
-            raise UserError(f"a report is one row with identity and subject (got {frame.height} rows,"
-                            f" columns {frame.columns[:6]}). Filter the frame to one report.")
+            raise UserError(
+                f"a report is one row with identity and subject (got {frame.height} rows,"
+                f" columns {frame.columns[:6]}). Filter the frame to one report."
+            )
         kept = [name for name in READINGS if _holds(frame, _cell(name))]
         parts = {name: _nested(frame, _cell(name), reading(name).COLUMNS) for name in kept}
         identity, subject = (json.loads(frame[name][0]) for name in ("identity", "subject"))

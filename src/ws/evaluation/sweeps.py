@@ -1,7 +1,7 @@
 """Dilemmas over personas and doses: one table keyed by (persona, c, question), and what each persona's sweep says.
 
-    table = read_sweep(lm, axis.questions, {"neutral": None, "care": axis.positive[0]}, direction=v, cs=[-1, 0, 1])
-    sweep_figures(table)          # per persona: T, dd_delta, spread, monotone
+table = read_sweep(lm, axis.questions, {"neutral": None, "care": axis.positive[0]}, direction=v, cs=[-1, 0, 1])
+sweep_figures(table)          # per persona: T, dd_delta, spread, monotone
 """
 
 from __future__ import annotations
@@ -32,8 +32,15 @@ __all__ = ["FIGURES", "SWEEP", "read_sweep", "sweep_figures"]
 
 SWEEP: dict[str, Any] = {"persona": pl.String, "c": pl.Float64, **COLUMNS}
 FIGURES: dict[str, Any] = {
-    "persona": pl.String, "n": pl.Int32, "doses": pl.List(pl.Float64), "means": pl.List(pl.Float64), "T": pl.Float64,
-    "gain": pl.Float64, "dd_delta": pl.Float64, "spread": pl.Float64, "monotone": pl.Boolean,
+    "persona": pl.String,
+    "n": pl.Int32,
+    "doses": pl.List(pl.Float64),
+    "means": pl.List(pl.Float64),
+    "T": pl.Float64,
+    "gain": pl.Float64,
+    "dd_delta": pl.Float64,
+    "spread": pl.Float64,
+    "monotone": pl.Boolean,
     "frac_low_pmass": pl.Float64,
 }
 """One row per persona. n: questions; means: mean logratio per dose, nats per token. T: over c = -1, 0, 1. dd_delta: c =
@@ -42,16 +49,24 @@ frac_low_pmass: over all rows. What lacks its doses is NaN."""
 
 
 def read_sweep(
-    lm: LM, questions: Sequence[Question], personas: Mapping[str, str | None], *, direction: Any = None,
-    cs: Sequence[float] = (0.0,), stale: bool = False, batch_size: int = 64,
+    lm: LM,
+    questions: Sequence[Question],
+    personas: Mapping[str, str | None],
+    *,
+    direction: Any = None,
+    cs: Sequence[float] = (0.0,),
+    stale: bool = False,
+    batch_size: int = 64,
 ) -> pl.DataFrame:
     """One row per persona, dose and question, columns SWEEP. personas: name -> system prompt, None = the neutral one.
 
     UserError without personas, questions or doses, and where two rows would have one key.
     """
     if not personas or not questions or not len(cs):
-        raise UserError(f"a sweep needs personas ({len(personas)}), questions ({len(questions)}) and doses ({len(cs)});"
-                        " one of them is empty. Name at least one of each.")
+        raise UserError(
+            f"a sweep needs personas ({len(personas)}), questions ({len(questions)}) and doses ({len(cs)});"
+            " one of them is empty. Name at least one of each."
+        )
     for what, keys in (("doses", list(cs)), ("questions", [q.text for q in questions])):
         if len(set(keys)) < len(keys):
             raise UserError(f"the {what} of a sweep repeat ({keys!r:.120}). Name each of them once.")
@@ -79,9 +94,14 @@ def _figures(name: str, part: pl.DataFrame, d_nll: float) -> dict[str, Any]:
         t = t_statistic(doses, np.stack([by_dose[c]["logratio"].to_numpy() for c in doses], 1))
     both = max((c for c in by_dose if c > 0 and -c in by_dose), default=None)
     return {
-        "persona": name, "n": part["question"].n_unique(), "doses": list(by_dose), "means": means,
-        "T": t, "gain": gain(t, d_nll),
+        "persona": name,
+        "n": part["question"].n_unique(),
+        "doses": list(by_dose),
+        "means": means,
+        "T": t,
+        "gain": gain(t, d_nll),
         "dd_delta": mean_shift(by_dose[0.0], by_dose[1.0]) if {0.0, 1.0} <= set(by_dose) else math.nan,
         "spread": math.nan if both is None else mean_shift(by_dose[-both], by_dose[both]),
-        "monotone": monotone(means), "frac_low_pmass": frac_low_pmass(part),
+        "monotone": monotone(means),
+        "frac_low_pmass": frac_low_pmass(part),
     }

@@ -1,6 +1,6 @@
 """Tasks of lm-eval by name, for real models: an optional outside reading of capability, never mixed with our own.
 
-    run_tasks(lm, ["arc_easy"], adapters=[adapter], limit=200)      # needs: pip install -e '.[lm-eval]'
+run_tasks(lm, ["arc_easy"], adapters=[adapter], limit=200)      # needs: pip install -e '.[lm-eval]'
 """
 
 from __future__ import annotations
@@ -20,14 +20,24 @@ from ws.steering.hooks import steered
 __all__ = ["TASKS", "run_tasks"]
 
 TASKS: dict[str, Any] = {
-    "task": pl.String, "metric": pl.String, "value": pl.Float64, "stderr": pl.Float64, "n": pl.Int64,
+    "task": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "stderr": pl.Float64,
+    "n": pl.Int64,
 }
 INSTALL = "pip install -e '.[lm-eval]'"
 
 
 def run_tasks(
-    lm: LM, tasks: Sequence[str], *, direction: Any = None, c: float = 1.0, adapters: Sequence[Any] = (),
-    limit: int | None = None, batch_size: int = 8,
+    lm: LM,
+    tasks: Sequence[str],
+    *,
+    direction: Any = None,
+    c: float = 1.0,
+    adapters: Sequence[Any] = (),
+    limit: int | None = None,
+    batch_size: int = 8,
 ) -> pl.DataFrame:
     """One row per task and metric, columns TASKS, under the given treatment, steered at every position.
 
@@ -36,8 +46,10 @@ def run_tasks(
     if importlib.util.find_spec("lm_eval") is None:
         raise UserError(f"lm-eval is not installed. Install it with: {INSTALL}; or leave its tasks out.")
     if not lm.recipe.outside or not tasks:
-        raise UserError(f"lm-eval's tasks are for real models, by name (got {list(tasks)} on {lm.name})."
-                        " The embedded model sits its own exams: evaluate(capability=True).")
+        raise UserError(
+            f"lm-eval's tasks are for real models, by name (got {list(tasks)} on {lm.name})."
+            " The embedded model sits its own exams: evaluate(capability=True)."
+        )
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 

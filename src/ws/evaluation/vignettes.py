@@ -29,11 +29,19 @@ __all__ = ["ROWS", "Reading", "read_vignettes"]
 
 Array = NDArray[np.float64]
 ROWS: dict[str, Any] = {
-    "id": pl.String, "foundation": pl.String, "cues": pl.List(pl.String), "condition": pl.String, "think": pl.Int32,
+    "id": pl.String,
+    "foundation": pl.String,
+    "cues": pl.List(pl.String),
+    "condition": pl.String,
+    "think": pl.Int32,
     **{f"p_{f}": pl.Float64 for f in FOUNDATIONS},
     **{f"score_{f}": pl.Float64 for f in FOUNDATIONS},
-    "forward": pl.List(pl.Float64), "reverse": pl.List(pl.Float64),
-    "p_ans_any": pl.Float64, "p_prefill": pl.Float64, "p_ans_free": pl.Float64, "nll_json": pl.Float64,
+    "forward": pl.List(pl.Float64),
+    "reverse": pl.List(pl.Float64),
+    "p_ans_any": pl.Float64,
+    "p_prefill": pl.Float64,
+    "p_ans_free": pl.Float64,
+    "nll_json": pl.Float64,
     "json_valid": pl.Float64,
 }
 """Columns of a per-row frame. p_f: softmax of the scores. score_f: mean of `forward` and `reverse`, the
@@ -43,8 +51,16 @@ nats. json_valid: share of readings."""
 
 
 def read_vignettes(
-    lm: LM, items: ItemSet, reading: Reading, *, direction: Any = None, cs: Sequence[float] = (0.0,),
-    persona: str | None = None, wording: Wording | None = None, stale: bool = False, pristine: bool = False,
+    lm: LM,
+    items: ItemSet,
+    reading: Reading,
+    *,
+    direction: Any = None,
+    cs: Sequence[float] = (0.0,),
+    persona: str | None = None,
+    wording: Wording | None = None,
+    stale: bool = False,
+    pristine: bool = False,
 ) -> list[pl.DataFrame]:
     """One frame (columns ROWS, in the items' order) per dose in `cs`, all doses in the same batches.
 

@@ -14,11 +14,11 @@ from ws.models.lm import LM
 from ws.runs.config import RunConfig
 from ws.runs.writer import RunFolder
 
-__all__ = ["Job"]
+__all__ = ["RunContext"]
 
 
 @dataclass
-class Job:
+class RunContext:
     """A run in progress: what every round needs, and the adapters so far."""
 
     lm: LM

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from ws.axes.axis import Axis
-from ws.experiment.pipeline import Scene
+from ws.experiment.pipeline import HealPipeline
 from ws.gating.arm_table import ANTI_PERSONA, BASE, PERSONA, PERSONA_ENGINEERED, RANDOM, SFT, SFT_BASE, STEER, STUDENT
 from ws.generation.completions import Prompt, generate
 from ws.models.lm import LM
@@ -100,12 +100,12 @@ ENGINEERED = "{personas} Stay in this role: act on it in everything you say, and
 Tell = Callable[[float, float], object]
 
 
-def _prompted(persona: str, scene: Scene, **more: Any) -> dict[str, Any]:
+def _prompted(persona: str, scene: HealPipeline, **more: Any) -> dict[str, Any]:
     """A persona as the system prompt, on the student of earlier rounds."""
     return {"persona": persona, "adapters": scene.history, **more}
 
 
-UNSTEERED: dict[str, Callable[[Scene], dict[str, Any] | None]] = {
+UNSTEERED: dict[str, Callable[[HealPipeline], dict[str, Any] | None]] = {
     BASE: lambda scene: {},
     STUDENT: lambda scene: {"adapters": scene.history} if scene.history else None,
     PERSONA: lambda scene: _prompted(scene.axis.positive[0], scene),
@@ -119,7 +119,7 @@ line here and one in ws.gating.arm_table. text=False: vignettes only."""
 STANDING = tuple(UNSTEERED)  # controls added to the table go into the key of the stage that measures them
 
 
-def unsteered_arms(scene: Scene, tell: Tell) -> list[Arm]:
+def unsteered_arms(scene: HealPipeline, tell: Tell) -> list[Arm]:
     """The arms of `UNSTEERED`."""
     asked = {name: how for name, treatment in UNSTEERED.items() if (how := treatment(scene)) is not None}
     arms = []
@@ -130,7 +130,7 @@ def unsteered_arms(scene: Scene, tell: Tell) -> list[Arm]:
     return arms
 
 
-def steered_arms(scene: Scene, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
+def steered_arms(scene: HealPipeline, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
     """+c and -c; vignettes only, the doses of the data (for retain)."""
     on: dict[str, Any] = {"adapters": scene.history, "direction": v}
     tell(0, 2)
@@ -149,7 +149,7 @@ def engineered_prompt(axis: Axis) -> str:
     return axis.engineered or ENGINEERED.format(personas=" ".join(axis.positive[:3]))
 
 
-def random_arms(scene: Scene, v: Direction, c: float, tell: Tell) -> list[Arm]:
+def random_arms(scene: HealPipeline, v: Direction, c: float, tell: Tell) -> list[Arm]:
     """Random directions at the KL that the knee had in the dose search, vignettes only."""
     config, lead = scene.config, scene.config.seeds[0]
     draws = random_directions(v, config.dose.random_draws, lead)
@@ -170,7 +170,7 @@ def random_arms(scene: Scene, v: Direction, c: float, tell: Tell) -> list[Arm]:
 BASELINES = (SFT, SFT_BASE)
 
 
-def baselines_of(scene: Scene) -> list[str]:
+def baselines_of(scene: HealPipeline) -> list[str]:
     """The healed controls that the configuration asks for; a heal without a barrier is its own sft."""
     controls = scene.config.controls
     barrier = scene.config.heal.resolved(scene.lm).slope(scene.number) > 0
@@ -178,7 +178,7 @@ def baselines_of(scene: Scene) -> list[str]:
     return [name for name in BASELINES if asked[name]]
 
 
-def plain_rows(scene: Scene, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
+def plain_rows(scene: HealPipeline, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
     """The training rows of a control: those of the heal, or as many at c = 0, spread over the same prompts."""
     if name == SFT:
         return chosen

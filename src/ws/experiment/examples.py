@@ -23,11 +23,11 @@ from typing import Any
 import polars as pl
 
 from ws.experiment.controls import BASELINES
-from ws.experiment.train_variant import make_stops
+from ws.experiment.train_variant import make_variants
 from ws.files import digest, read_json, write_atomic, write_frame, write_json
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.runs.config import RunConfig, from_dict, to_dict
-from ws.runs.heal_variants import SHIPPED, Ask, find_stop
+from ws.runs.heal_variants import SHIPPED, VariantSettings, find_variant
 from ws.runs.reader import FORMAT, Run
 from ws.runs.recipes import mini_quick
 from ws.runs.stages import VERSIONS, files_of
@@ -59,7 +59,7 @@ def make_example(target: Path = EXAMPLE) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         made = _made(recipe(), Path(folder))
         write_atomic(target, lambda place: _trimmed(made, place))
-    make_stops(Run(target))
+    make_variants(Run(target))
     (target / ".lock").unlink(missing_ok=True)
     return target
 
@@ -144,7 +144,7 @@ def stale(path: Path = EXAMPLE, rounds: int = 1) -> list[str]:
     if read_json(path / "config.json") != to_dict(config):
         found.append("another recipe")
     betas = SHIPPED if rounds == 1 else ()
-    return found + [f"no stop at beta {beta:g}" for beta in betas if find_stop(run, Ask(beta)) is None]
+    return found + [f"no stop at beta {beta:g}" for beta in betas if find_variant(run, VariantSettings(beta)) is None]
 
 
 def _now(config: RunConfig) -> dict[str, Any]:

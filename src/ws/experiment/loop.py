@@ -19,12 +19,12 @@ import torch
 
 from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
-from ws.experiment.context import Job
+from ws.experiment.context import RunContext
 from ws.experiment.identity import identity_of, load_configured
 from ws.experiment.inputs import check_inputs
 from ws.experiment.progress import Listener, say
 from ws.experiment.rounds import Round
-from ws.experiment.workers import Crew
+from ws.experiment.workers import WorkerPool
 from ws.files import write_json
 from ws.models.adapters.adapter import Adapter
 from ws.models.lm import LM
@@ -69,7 +69,7 @@ def run(
             out, config, identity, new=new, say=lambda message: say(on_progress, message)
         ) as folder, _closing(folder), _crew(1 if folder.finished else workers, config) as crew:  # fmt: skip
             write_axis(folder, axis)
-            _fill(Job(lm, axis, config, identity, folder, on_progress, cancel), crew, out)
+            _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), crew, out)
     return Run(folder.path)
 
 
@@ -78,12 +78,12 @@ def _check_workers(workers: int) -> None:
         raise UserError(f"workers must be 1 or more (got {workers}).")
 
 
-def _crew(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[Crew | None]:
+def _crew(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[WorkerPool | None]:
     """The workers of a run; nobody for one, who is this process."""
-    return contextlib.nullcontext() if workers == 1 else Crew(workers, config)
+    return contextlib.nullcontext() if workers == 1 else WorkerPool(workers, config)
 
 
-def _fill(job: Job, crew: Crew | None, out: Path) -> None:
+def _fill(job: RunContext, crew: WorkerPool | None, out: Path) -> None:
     """Every round, and what the run says in the end."""
     if not job.lm.has_chat:
         say(job.listen, f"{job.lm.name} has no chat template: personas are written as plain text before the prompt.")
@@ -94,7 +94,8 @@ def _fill(job: Job, crew: Crew | None, out: Path) -> None:
     append_result(out, ledger_row(done, summary))
     job.folder.close("finished", best_round=best_round(summary))
 
-def _play_rounds(job: Job, crew: Crew | None) -> None:
+
+def _play_rounds(job: RunContext, crew: WorkerPool | None) -> None:
     """Round after round until the last, or until a healed model falls under the floor."""
     floor = job.config.dose.coherence
     for number in range(job.config.rounds):
@@ -107,7 +108,7 @@ def _play_rounds(job: Job, crew: Crew | None) -> None:
             return
 
 
-def play_round(round: Round, crew: Crew | None = None) -> tuple[Adapter, float]:
+def play_round(round: Round, crew: WorkerPool | None = None) -> tuple[Adapter, float]:
     """All stages of a round: the adapter of the leading seed and its coherence. crew: processes that share the stages.
 
     UserError where no dose is coherent or too little is kept; what was measured until then is judged and stored.
@@ -122,7 +123,7 @@ def play_round(round: Round, crew: Crew | None = None) -> tuple[Adapter, float]:
     return round.read("adapter"), round.healed_coherence()
 
 
-def _play_stages(round: Round, crew: Crew | None) -> None:
+def _play_stages(round: Round, crew: WorkerPool | None) -> None:
     """The stages up to the table: one after the other, or among the crew."""
     if crew is not None:
         crew.play(round)

@@ -28,10 +28,10 @@ from ws.runs.arms import Arm
 from ws.runs.config import RunConfig
 from ws.steering.direction import Direction
 
-__all__ = ["Scene", "spread_rows"]
+__all__ = ["HealPipeline", "spread_rows"]
 
 
-class Scene:
+class HealPipeline:
     """See the head of this file. number: of the round, 0 is the first; history: the adapters of the rounds before."""
 
     def __init__(

@@ -11,7 +11,7 @@ import polars as pl
 
 from ws.errors import UserError
 from ws.evaluation.report import Report
-from ws.experiment.context import Job
+from ws.experiment.context import RunContext
 from ws.experiment.controls import (
     STANDING,
     UNSTEERED,
@@ -22,7 +22,7 @@ from ws.experiment.controls import (
     unsteered_arms,
 )
 from ws.experiment.dose_search import find_knee
-from ws.experiment.pipeline import Scene
+from ws.experiment.pipeline import HealPipeline
 from ws.experiment.progress import Reporter
 from ws.filtering.limits import tail_limit
 from ws.filtering.scores import score
@@ -31,7 +31,7 @@ from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER
 from ws.gating.knee import crossing, probes_of
 from ws.generation.completions import Prompt, generate
 from ws.healing.training import Progress
-from ws.intervals import clean, num
+from ws.intervals import as_float, finite_or_none
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain
 from ws.runs.artifacts import load
@@ -47,10 +47,10 @@ __all__ = ["Call", "Round"]
 Call = tuple[Any, ...]  # the name of a method of Round, and its arguments
 
 
-class Round(Scene):
+class Round(HealPipeline):
     """Stages of one round, in the order of `calls`. Values are read back from disk: a resumed round sees them again."""
 
-    def __init__(self, job: Job, number: int) -> None:
+    def __init__(self, job: RunContext, number: int) -> None:
         super().__init__(job.lm, job.axis, job.config, number, job.history, job.cancel)
         self.job = job
 
@@ -164,7 +164,7 @@ class Round(Scene):
             "c": c,
             "base": base.coherence,
             "probes": list(probes.items()),
-            "crossing": [clean(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
+            "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
             "tail_ppl": tail_limit(base.text) if limit is None else limit,
         }
         return table, pl.concat(texts), knee
@@ -309,7 +309,7 @@ class Round(Scene):
     def healed_coherence(self) -> float:
         """Coherence of the leading seed's healed model; NaN without free text."""
         healed = self.read("arms.parquet").filter(pl.col("arm") == HEALED)
-        return num(healed["coherence"][0])
+        return as_float(healed["coherence"][0])
 
     def read(self, file: str) -> Any:
         return load(self.job.folder.path / "rounds" / str(self.number) / file)

@@ -15,7 +15,7 @@ from ws.axes.axis import load_axis
 from ws.errors import Cancelled
 from ws.evaluation.comparison import coh_cost
 from ws.experiment.identity import load_configured
-from ws.experiment.pipeline import Scene
+from ws.experiment.pipeline import HealPipeline
 from ws.files import folder_lock, sweep_temporaries, write_atomic
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.models.lm import LM
@@ -24,19 +24,19 @@ from ws.runs.artifacts import save
 from ws.runs.heal_variants import (
     PHASES,
     SHIPPED,
-    Ask,
-    Stop,
+    HealVariant,
+    VariantSettings,
     _read,
     _stamp,
-    find_stop,
+    find_variant,
     folder_of,
     limits_of,
     own_heal,
-    stop_key,
+    variant_key,
 )
 from ws.runs.reader import Run
 
-__all__ = ["make_stops", "train_stop"]
+__all__ = ["make_variant", "make_variants"]
 
 
 Tell = Callable[[dict[str, Any]], None]
@@ -45,25 +45,25 @@ Tell = Callable[[dict[str, Any]], None]
 Values = dict[str, Any]  # what a stop's files hold, by name
 
 
-def train_stop(
+def make_variant(
     run: Run,
-    ask: Ask,
+    ask: VariantSettings,
     lm: LM | None = None,
     *,
     round: int = 0,
     tell: Tell = lambda row: None,
     cancel: threading.Event | None = None,
-) -> Stop:
+) -> HealVariant:
     """The stop of these settings: found, or trained, reported and stored now.
 
     tell gets the curve's rows, and {"phase": ...} before each part. UserError: starvation, another model. Cancelled:
     between two steps, nothing is stored.
     """
-    found = find_stop(run, ask, round)
+    found = find_variant(run, ask, round)
     if found is not None:
         return found
-    began, path = time.perf_counter(), folder_of(run, round) / stop_key(run, ask, round)
-    values = _compute(_scene(run, ask, lm, round, cancel), run, ask, round, tell)
+    began, path = time.perf_counter(), folder_of(run, round) / variant_key(run, ask, round)
+    values = _compute(_pipeline(run, ask, lm, round, cancel), run, ask, round, tell)
     _check(cancel)
     values["heal.json"] |= {"stop": dataclasses.asdict(ask), "seconds": time.perf_counter() - began}
     with folder_lock(run.path, wait=True):
@@ -72,24 +72,26 @@ def train_stop(
     return _read(path, _stamp(path / "heal.json"))
 
 
-def make_stops(
+def make_variants(
     run: Run, betas: Sequence[float] = SHIPPED, lm: LM | None = None, *, round: int = 0, tell: Tell = lambda row: None
-) -> list[Stop]:
+) -> list[HealVariant]:
     """The stops of these betas beside the run, trained where they are not stored; the example command's part."""
-    return [train_stop(run, Ask(float(beta)), lm, round=round, tell=tell) for beta in betas]
+    return [make_variant(run, VariantSettings(float(beta)), lm, round=round, tell=tell) for beta in betas]
 
 
-def _scene(run: Run, ask: Ask, lm: LM | None, round: int, cancel: threading.Event | None) -> Scene:
+def _pipeline(
+    run: Run, ask: VariantSettings, lm: LM | None, round: int, cancel: threading.Event | None
+) -> HealPipeline:
     """The scene of the run's round with this beta; the adapters of the rounds before are on underneath."""
     config = run.config
     lm = lm or load_configured(config)
     heal = dataclasses.replace(own_heal(run, round), beta=float(ask.beta))
     axis = load_axis(run.path / "axis.json").on(lm)
     history = [run.get("adapter", i) for i in range(round)]
-    return Scene(lm, axis, dataclasses.replace(config, heal=heal), round, history, cancel)
+    return HealPipeline(lm, axis, dataclasses.replace(config, heal=heal), round, history, cancel)
 
 
-def _compute(scene: Scene, run: Run, ask: Ask, round: int, tell: Tell) -> Values:
+def _compute(scene: HealPipeline, run: Run, ask: VariantSettings, round: int, tell: Tell) -> Values:
     """Train, report, read the drift: the values of a stop's files by name."""
     limits = limits_of(run, ask, round)
     _phase(scene, tell, 0)
@@ -104,7 +106,7 @@ def _compute(scene: Scene, run: Run, ask: Ask, round: int, tell: Tell) -> Values
     return files | {"healed.parquet": reports_frame([arm]), "drift.parquet": drift, "arms.parquet": table}
 
 
-def _phase(scene: Scene, tell: Tell, i: int) -> None:
+def _phase(scene: HealPipeline, tell: Tell, i: int) -> None:
     _check(scene.cancel)
     tell({"phase": PHASES[i]})
 

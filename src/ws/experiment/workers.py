@@ -1,6 +1,6 @@
 """Stages side by side: processes with the same model that work on one run, stage by stage.
 
-    with Crew(2, config) as crew:   # they begin to load the model
+    with WorkerPool(2, config) as crew:   # they begin to load the model
         crew.play(round)            # every stage of the round; the numbers are those of one process
 
 A worker reads and writes the files of its stage. The record is written by the process that holds the run's lock, which
@@ -29,7 +29,7 @@ import torch
 from ws.axes.axis import Axis, load_axis
 from ws.errors import UserError
 from ws.evaluation.base_cache import share_bases
-from ws.experiment.context import Job
+from ws.experiment.context import RunContext
 from ws.experiment.identity import identity_of, load_configured
 from ws.experiment.progress import Event, Listener
 from ws.experiment.rounds import Call, Round
@@ -39,7 +39,7 @@ from ws.runs.artifacts import load
 from ws.runs.config import RunConfig
 from ws.runs.writer import RunFolder
 
-__all__ = ["Crew", "workers_for"]
+__all__ = ["WorkerPool", "workers_for"]
 
 MOST = 4  # of the stages of a round with one seed, no more than four can run side by side
 TICK = 0.1  # seconds between two looks at progress and at the wish to stop
@@ -53,7 +53,7 @@ def workers_for(config: RunConfig) -> int:
     return min(MOST, cores) if on_cpu and small else 1
 
 
-class Crew:
+class WorkerPool:
     """The workers of a run. They start to load the model when they are made."""
 
     def __init__(self, workers: int, config: RunConfig) -> None:
@@ -64,12 +64,12 @@ class Crew:
         self.bases = TemporaryDirectory(prefix="ws-bases-")  # what one worker measured of the base serves the others
         given = config, self.events, end, Path(self.bases.name)
         self.pool = ProcessPoolExecutor(workers, context, _begin, given)
-        with _deaf():
+        with _ignoring_sigint():
             for _ in range(workers):
                 self.pool.submit(_load)  # what goes wrong in there goes wrong again in the first stage, which says it
         end.close()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,7 +84,7 @@ class Crew:
         A UserError lets the stages that run beside it end before it is raised.
         """
         waiting, running, failed = round.calls(), dict[Future[dict[str, Any]], str](), None
-        with _whole():
+        with _worker_death_as_error():
             while waiting or running:
                 self._hand_out(round, waiting, running)
                 for done in self._next(running, round.job):
@@ -103,12 +103,12 @@ class Crew:
         ready = [name for name in waiting if not busy & set(round.after(name))]
         for name in ready[: self.workers - len(running)]:
             given = round.job.identity, folder.path, folder.status, folder.reuse_from, round.number, waiting.pop(name)
-            with _deaf():
+            with _ignoring_sigint():
                 running[self.pool.submit(_perform, *given)] = name
         names = ", ".join(f"{round.number}/{name}" for name in running.values())
         folder.write_status(state="running", stage=names)
 
-    def _next(self, running: dict[Future[dict[str, Any]], str], job: Job) -> list[Future[dict[str, Any]]]:
+    def _next(self, running: dict[Future[dict[str, Any]], str], job: RunContext) -> list[Future[dict[str, Any]]]:
         """The stages that end next; until then events are passed on. Cancelled when the run was told to stop."""
         while True:
             ended = wait(running, TICK, FIRST_COMPLETED).done
@@ -125,7 +125,7 @@ def _tell(listen: Listener | None, event: Event) -> None:
 
 
 @contextmanager
-def _whole() -> Iterator[None]:
+def _worker_death_as_error() -> Iterator[None]:
     """A worker that is gone, as an error that says what to do."""
     try:
         yield
@@ -137,7 +137,7 @@ def _whole() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _ignoring_sigint() -> Iterator[None]:
     """Processes that are started in here do not hear Ctrl-C, also not while they start: their end is the pipe's."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -192,7 +192,7 @@ def _check(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         )
 
 
-class _Hand(RunFolder):
+class _WorkerFolder(RunFolder):
     """A worker's side of the run's folder: files are written, the record only in memory."""
 
     def write_status(self, **changes: Any) -> None:
@@ -208,11 +208,11 @@ def _perform(
     torch.set_num_threads(identity["threads"])
     _check(identity_of(lm, axis, config), identity)
     before = dict(status["stages"])
-    folder = _Hand(path, status, lambda message: events.put(Event(number, "", 0, 0, message)))
+    folder = _WorkerFolder(path, status, lambda message: events.put(Event(number, "", 0, 0, message)))
     folder.reuse_from = others
     history = [load(path / "rounds" / str(k) / "adapter") for k in range(number)]
     keys = [folder.key(f"{k}/heal") for k in range(number)]
-    job = Job(lm, axis, config, identity, folder, events.put, None, history=history, keys=keys)
+    job = RunContext(lm, axis, config, identity, folder, events.put, None, history=history, keys=keys)
     method, *arguments = call
     getattr(Round(job, number), method)(*arguments)
     return {name: record for name, record in folder.status["stages"].items() if before.get(name) != record}

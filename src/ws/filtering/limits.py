@@ -47,12 +47,6 @@ class Limits(TypedDict, total=False):
     """kept at or above, nats per token: base-like text at a high dose; default None"""
 
 
-
-
-
-
-
-
 def _numeric(limits: Limits) -> tuple[float | None, float | None, float | None]:
     """tail_ppl, rep and distinct3 with their defaults."""
     return limits.get("tail_ppl"), limits.get("rep", 0.3), limits.get("distinct3")
@@ -89,19 +83,35 @@ def reasons(df: pl.DataFrame, **limits: Unpack[Limits]) -> pl.DataFrame:
 
 
 def keep(
-    df: pl.DataFrame, tail_ppl: float | None = None, rep: float | None = 0.3, narrates: bool = False,
-    refuses: bool = False, finished: bool = False, min_keep: int | None = None, *,
-    distinct3: float | None = None, bite: float | None = None,
+    df: pl.DataFrame,
+    tail_ppl: float | None = None,
+    rep: float | None = 0.3,
+    narrates: bool = False,
+    refuses: bool = False,
+    finished: bool = False,
+    min_keep: int | None = None,
+    *,
+    distinct3: float | None = None,
+    bite: float | None = None,
 ) -> pl.DataFrame:
     """The rows that meet the limits (see `Limits`), columns unchanged. UserError where fewer than min_keep are left."""
-    limits: Limits = {"tail_ppl": tail_ppl, "rep": rep, "narrates": narrates, "refuses": refuses, "finished": finished,
-                      "distinct3": distinct3, "bite": bite}
+    limits: Limits = {
+        "tail_ppl": tail_ppl,
+        "rep": rep,
+        "narrates": narrates,
+        "refuses": refuses,
+        "finished": finished,
+        "distinct3": distinct3,
+        "bite": bite,
+    }
     dropped = reasons(df, **limits)["dropped"]
     kept = df.filter(dropped.is_null())
     if min_keep is not None and kept.height < min_keep:
         counts = ", ".join(f"{n} {name}" for name, n in dropped.drop_nulls().value_counts(sort=True).rows()) or "none"
-        raise UserError(f"{kept.height} of {df.height} completions pass, {min_keep} are needed (dropped: {counts})."
-                        " Lower the dose, generate more samples, or loosen the limit that drops most.")
+        raise UserError(
+            f"{kept.height} of {df.height} completions pass, {min_keep} are needed (dropped: {counts})."
+            " Lower the dose, generate more samples, or loosen the limit that drops most."
+        )
     return kept
 
 
@@ -181,5 +191,3 @@ def _separate(value: pl.Series, truth: pl.Series, sign: int) -> dict[str, Any]:
         best = max(best, (f1, sign * limit, precision, recall), key=lambda b: b[0])
     named = dict(zip(("f1", "threshold", "precision", "recall"), map(float, best), strict=True))
     return {"score": value.name, "n": len(good), "n_good": int(good.sum()), "auc": auc(signed, good), **named}
-
-

@@ -77,8 +77,13 @@ def _any(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 SCORES: dict[str, Any] = {
-    "n_tokens": pl.Int32, "tail_ppl": pl.Float64, "rep": pl.Float64, "distinct3": pl.Float64, "bite": pl.Float64,
-    "narrates": pl.Boolean, "refuses": pl.Boolean,
+    "n_tokens": pl.Int32,
+    "tail_ppl": pl.Float64,
+    "rep": pl.Float64,
+    "distinct3": pl.Float64,
+    "bite": pl.Float64,
+    "narrates": pl.Boolean,
+    "refuses": pl.Boolean,
 }
 
 
@@ -118,12 +123,16 @@ def _same_lengths(df: pl.DataFrame) -> None:
     lengths = df.select(pl.col("token_ids", "logp_steered", "logp_base").list.len().fill_null(0))
     odd = [row for row in lengths.iter_rows() if any(k not in (0, row[0]) for k in row[1:])]
     if odd:
-        raise UserError(f"token ids and log-probabilities differ in length in {len(odd)} rows (lengths {odd[0]})."
-                        " Generate them again: a completion's ids are never re-encoded.")
+        raise UserError(
+            f"token ids and log-probabilities differ in length in {len(odd)} rows (lengths {odd[0]})."
+            " Generate them again: a completion's ids are never re-encoded."
+        )
 
 
 def _need(df: pl.DataFrame, columns: Sequence[str]) -> None:
     missing = [c for c in columns if c not in df.columns]
     if missing:
-        raise UserError(f"the frame lacks {', '.join(missing)} (it has {', '.join(df.columns) or 'no columns'})."
-                        " Make it with ws.generate, then add scores with ws.score.")
+        raise UserError(
+            f"the frame lacks {', '.join(missing)} (it has {', '.join(df.columns) or 'no columns'})."
+            " Make it with ws.generate, then add scores with ws.score."
+        )

@@ -23,7 +23,3 @@ __all__ = [
     "ARMS", "Gate", "Row", "Thresholds", "Trait",
     "judge_filter", "judge_heal", "judge_instrument", "judge_loop", "judge_steer", "verdict",
 ]  # fmt: skip
-
-
-
-

@@ -19,13 +19,13 @@ NAMED = 3  # ids per clue: enough to look, few enough to read
 # kind: row (value: nats of the target as intended, against base), sample (value: tail_ppl), exam (no value; rows that
 # base answered), order (value: gap between the option orders), list (value: p_ans_any). bad: not finite, not readable,
 # wrong, over or under nothing.
-WITNESSES: dict[str, pl.DataType | type[pl.DataType]] = {
+EVIDENCE: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "kind": pl.String, "id": pl.String, "value": pl.Float64, "bad": pl.Boolean,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Clue:
+class EvidenceQuery:
     """What to show of a frame of witnesses: of one kind and arm, the greatest or least values, the bad or the good."""
 
     kind: str
@@ -34,7 +34,7 @@ class Clue:
     title: str
 
     def said(self, witnesses: pl.DataFrame) -> str:
-        """"; title: id value, id value"; "" where there are none. A sample's value is named: it is no shift."""
+        """ "; title: id value, id value"; "" where there are none. A sample's value is named: it is no shift."""
         rows = witnesses.filter(pl.col("kind") == self.kind, pl.col("arm") == self.arm)
         if self.which in ("bad", "good"):
             rows = rows.filter(pl.col("bad") == (self.which == "bad"))
@@ -46,26 +46,26 @@ class Clue:
         return f"; {self.title}: {', '.join(named)}" if named else ""
 
 
-def moved(arm: str) -> tuple[Clue, ...]:
+def moved(arm: str) -> tuple[EvidenceQuery, ...]:
     """The rows in which the target moved most and least, as intended."""
-    return Clue("row", arm, "most", "rows that moved most"), Clue("row", arm, "least", "least")
+    return EvidenceQuery("row", arm, "most", "rows that moved most"), EvidenceQuery("row", arm, "least", "least")
 
 
-def readable(arm: str) -> tuple[Clue, ...]:
+def readable(arm: str) -> tuple[EvidenceQuery, ...]:
     """Samples of the arm that read well, smoothest first."""
-    return (Clue("sample", arm, "good", "samples"),)
+    return (EvidenceQuery("sample", arm, "good", "samples"),)
 
 
-def babble(arm: str) -> tuple[Clue, ...]:
+def babble(arm: str) -> tuple[EvidenceQuery, ...]:
     """Samples of the arm that do not read well, worst first."""
-    return (Clue("sample", arm, "bad", "broken samples"),)
+    return (EvidenceQuery("sample", arm, "bad", "broken samples"),)
 
 
-def lost(arm: str) -> tuple[Clue, ...]:
+def lost(arm: str) -> tuple[EvidenceQuery, ...]:
     """Exam questions that base answered and the arm did not."""
-    return (Clue("exam", arm, "bad", "lost answers"),)
+    return (EvidenceQuery("exam", arm, "bad", "lost answers"),)
 
 
-def unfinite(*arms: str) -> tuple[Clue, ...]:
+def unfinite(*arms: str) -> tuple[EvidenceQuery, ...]:
     """Rows without a finite reading."""
-    return tuple(Clue("row", arm, "bad", f"rows of {arm}") for arm in arms)
+    return tuple(EvidenceQuery("row", arm, "bad", f"rows of {arm}") for arm in arms)

@@ -16,7 +16,7 @@ from ws.gating.gate import Finding, Row, near_end
 from ws.gating.knee import crossing, crossing_text, probes_of
 from ws.gating.schemas import Trait, further_figures
 from ws.gating.thresholds import Thresholds
-from ws.intervals import num, span, span_of
+from ws.intervals import as_float, interval_of, with_interval
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SteerFacts:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        return one(self.arms, BASE)
+        return row_of(self.arms, BASE)
 
     @cached_property
     def steer(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class SteerFacts:
 
     def ends(self, row: dict[str, Any]) -> tuple[float, float]:
         """The interval of what an arm adds to the start, nats; the start's own interval is left out."""
-        return num(row["d_target_low"]) - self.start, num(row["d_target_high"]) - self.start
+        return as_float(row["d_target_low"]) - self.start, as_float(row["d_target_high"]) - self.start
 
     @cached_property
     def shift(self) -> float:
@@ -59,11 +59,11 @@ class SteerFacts:
 
     @cached_property
     def coherence(self) -> float:
-        return num(self.steer["coherence"])
+        return as_float(self.steer["coherence"])
 
     @cached_property
     def d_coh(self) -> float:
-        return self.coherence - num(self.base["coherence"])
+        return self.coherence - as_float(self.base["coherence"])
 
     @cached_property
     def knee_text(self) -> str:
@@ -77,24 +77,22 @@ class SteerFacts:
     def target_text(self) -> str:
         s = self.steer
         from_student = f", from {self.start:.2f} of the rounds before" if self.start else ""
-        return f"d_target {span_of(s, 'd_target')} nat at c = {num(s['c']):.3g}{from_student}"
+        return f"d_target {interval_of(s, 'd_target')} nat at c = {as_float(s['c']):.3g}{from_student}"
 
     @property
     def coherence_text(self) -> str:
         s = self.steer
         return (
-            f"coherence {span_of(s, 'coherence')} "
-            f"(p_ans_any {num(s['p_ans_any']):.2f}, coh_text {num(s['coh_text']):.2f})"
+            f"coherence {interval_of(s, 'coherence')} "
+            f"(p_ans_any {as_float(s['p_ans_any']):.2f}, coh_text {as_float(s['coh_text']):.2f})"
         )
-
-
 
 
 def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
     """Whether a share fell by more than chance: each value lies outside the other's interval."""
     low = was.get(f"{name}_low")
-    under = low is None or num(now[name]) < num(low)
-    return num(now[f"{name}_high"]) < num(was[name]) and under
+    under = low is None or as_float(now[name]) < as_float(low)
+    return as_float(now[f"{name}_high"]) < as_float(was[name]) and under
 
 
 def further_rows(
@@ -117,16 +115,16 @@ def fell_further(names: Sequence[str], now: dict[str, Any], was: dict[str, Any],
 
 def further_text(row: dict[str, Any], name: str) -> str:
     """A figure with its interval, where it has one."""
-    return span(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
+    return with_interval(row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
 
 
 def start_of(arms: pl.DataFrame) -> float:
     """Nats of the target that the rounds before put into the weights, where this round starts; 0 in the first."""
-    student = one(arms, STUDENT)["d_target"]
-    return 0.0 if student is None else num(student)
+    student = row_of(arms, STUDENT)["d_target"]
+    return 0.0 if student is None else as_float(student)
 
 
-def one(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
+def row_of(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
     """The arm's single row, or its columns as None when it was not run."""
     rows = arms.filter(pl.col("arm") == arm)
     return rows.row(0, named=True) if rows.height else dict.fromkeys(arms.columns)
@@ -139,10 +137,10 @@ def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:
 
 def self_caveat(row: dict[str, Any]) -> list[str]:
     """A line where the target moves the other way once the asker is the one who does it, beyond its interval."""
-    own = near_end(num(row.get("d_self_low")), num(row.get("d_self_high")))
-    if math.isnan(own) or own * num(row["d_target"]) >= 0:
+    own = near_end(as_float(row.get("d_self_low")), as_float(row.get("d_self_high")))
+    if math.isnan(own) or own * as_float(row["d_target"]) >= 0:
         return []
-    return [f"self_violate disagrees in sign: d_self {span_of(row, 'd_self')} nat"]
+    return [f"self_violate disagrees in sign: d_self {interval_of(row, 'd_self')} nat"]
 
 
 def surgical_of(row: dict[str, Any], trait: Trait) -> bool | None:

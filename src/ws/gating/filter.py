@@ -15,7 +15,7 @@ from ws.gating.arm_table import STEER
 from ws.gating.gate import Finding, Gate, Row, decide, seed_caveat, worst
 from ws.gating.schemas import TEXTS
 from ws.gating.thresholds import Thresholds
-from ws.intervals import clean, num, wilson
+from ws.intervals import as_float, finite_or_none, wilson
 
 SHOULD = "kept share falls and tail_ppl rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
 NARRATES = re.compile(
@@ -107,9 +107,9 @@ def _base_like(f: FilterFacts) -> Finding:
     if not f.kept.height or f.kept["bite"].is_null().all():
         return None, "nothing kept, or bite not measured"
     strongest = f.data.filter(pl.col("c") == pl.col("c").max())
-    share, untouched = num(strongest["dropped"].is_null().mean()), f.by_dose.filter(pl.col("c") == 0)["share"]
-    own = num(untouched[0]) if untouched.len() else 1.0
-    bite = num(f.kept["bite"].median())
+    share, untouched = as_float(strongest["dropped"].is_null().mean()), f.by_dose.filter(pl.col("c") == 0)["share"]
+    own = as_float(untouched[0]) if untouched.len() else 1.0
+    bite = as_float(f.kept["bite"].median())
     text = (
         f"median bite of kept text {bite:.3f} nat per token; {share:.2f} survive at the strongest data dose, "
         f"{own:.2f} of base's own text"
@@ -157,8 +157,8 @@ def _mid_collapse(f: FilterFacts) -> Finding:
     if dropped.height < f.limits.few:
         return None, "fewer than five texts were dropped for their tail"
     mean = dropped.select((-pl.col("logp_base").list.mean()).exp().alias("ppl"))["ppl"]
-    limit = num(dropped["tail_ppl"].min())
-    share = num((mean < limit).mean())
+    limit = as_float(dropped["tail_ppl"].min())
+    share = as_float((mean < limit).mean())
     text = f"{share:.0%} of the texts dropped for their tail have a mean perplexity under {limit:.1f}"
     return share >= f.limits.mid_collapse, text
 
@@ -167,7 +167,7 @@ def _leak(f: FilterFacts, column: str, pattern: re.Pattern[str]) -> Finding:
     if not f.kept.height:
         return None, "nothing kept"
     hits = f.kept.filter(pl.col(column) | pl.col("text").map_elements(lambda t: bool(pattern.search(t)), pl.Boolean))
-    share, all_share = hits.height / f.kept.height, num(f.data[column].mean())
+    share, all_share = hits.height / f.kept.height, as_float(f.data[column].mean())
     return (
         share > f.limits.leak,
         f"{hits.height} of {f.kept.height} kept texts ({share:.1%}); {all_share:.1%} before the filter{_ids(hits)}",
@@ -194,8 +194,8 @@ def _confounds(f: FilterFacts) -> Finding:
     base = f.texts.filter(pl.col("c") == 0)
     if not base.height or not f.kept.height:
         return None, "no base texts beside the kept ones"
-    was, now = num(base["n_tokens"].mean()), num(f.kept["n_tokens"].mean())
-    ended = num(f.kept["finished"].mean()) - num(base["finished"].mean())
+    was, now = as_float(base["n_tokens"].mean()), as_float(f.kept["n_tokens"].mean())
+    ended = as_float(f.kept["finished"].mean()) - as_float(base["finished"].mean())
     text = f"kept texts are {now:.0f} tokens long, base's {was:.0f}; share that ended by itself {ended:+.2f}"
     return abs(now / max(was, 1e-9) - 1) > f.limits.confound, text
 
@@ -255,9 +255,9 @@ def judge_filter(
         also=[row.outcome for row in seen if row is not primary],
         checks=checks,
         colour=colour,
-        value=clean(share),
-        low=clean(low),
-        high=clean(high),
+        value=finite_or_none(share),
+        low=finite_or_none(low),
+        high=finite_or_none(high),
         should=SHOULD,
         next=ADVICE[2][primary.outcome],
         caveats=seed_caveat(seeds, f.limits),

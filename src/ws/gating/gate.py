@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import polars as pl
 
-from ws.gating.evidence import Clue
+from ws.gating.evidence import EvidenceQuery
 from ws.gating.thresholds import Thresholds
 
 Check = tuple[str, bool, bool, str]  # outcome, measured, seen, evidence
@@ -67,7 +67,7 @@ class Row(Generic[F]):
     """the gate is red when this is seen, whatever the figures say"""
     yellow: bool = False
     """the gate is at best yellow when this is seen"""
-    shows: tuple[Clue, ...] = ()
+    shows: tuple[EvidenceQuery, ...] = ()
     """rows and samples to name when this is seen"""
 
     def read(self, facts: F, witnesses: pl.DataFrame | None) -> Finding:
@@ -126,12 +126,6 @@ def worst(colour: str, rows: Sequence[Row[F]]) -> str:
     if any(row.red for row in rows):
         return "red"
     return "yellow" if colour == "green" and any(row.yellow for row in rows) else colour
-
-
-
-
-
-
 
 
 def seed_caveat(seeds: int, limits: Thresholds) -> list[str]:

@@ -13,16 +13,15 @@ import polars as pl
 from ws.gating.advice import ADVICE
 from ws.gating.arm_table import BASE, HEALED, SEEDS, SFT, STEER
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
-from ws.gating.facts import fell_beyond, further_rows, off_target, one, self_caveat, start_of, surgical_of
+from ws.gating.facts import fell_beyond, further_rows, off_target, row_of, self_caveat, start_of, surgical_of
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
 from ws.gating.schemas import Trait
 from ws.gating.thresholds import DEFAULTS, Thresholds
-from ws.intervals import clean, num, span, span_of
+from ws.intervals import as_float, finite_or_none, interval_of, with_interval
 
 SHOULD = (
-    f"retain near 1, coherence >= {DEFAULTS.coherent:g} and nearer base's than the steered model's, "
-    "samples on-trait"
+    f"retain near 1, coherence >= {DEFAULTS.coherent:g} and nearer base's than the steered model's, samples on-trait"
 )
 
 
@@ -42,42 +41,42 @@ class HealFacts:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        return one(self.arms, BASE)
+        return row_of(self.arms, BASE)
 
     @cached_property
     def steer(self) -> dict[str, Any]:
-        return one(self.arms.filter(pl.col("chosen") | (pl.col("arm") != STEER)), STEER)
+        return row_of(self.arms.filter(pl.col("chosen") | (pl.col("arm") != STEER)), STEER)
 
     @cached_property
     def healed(self) -> dict[str, Any]:
-        return one(self.arms, HEALED)
+        return row_of(self.arms, HEALED)
 
     @cached_property
     def shift(self) -> float:
-        return near_end(num(self.healed["d_target_low"]), num(self.healed["d_target_high"]))
+        return near_end(as_float(self.healed["d_target_low"]), as_float(self.healed["d_target_high"]))
 
     @cached_property
     def gained(self) -> float:
         """How far the target moved from the student that was trained, nats; before the first heal that is the base."""
-        return num(self.healed["d_target"]) - start_of(self.arms)
+        return as_float(self.healed["d_target"]) - start_of(self.arms)
 
     @cached_property
     def coherence(self) -> float:
-        return num(self.healed["coherence"])
+        return as_float(self.healed["coherence"])
 
     @property
     def coherence_text(self) -> str:
         h = self.healed
         return (
-            f"coherence {num(self.base['coherence']):.2f} base, {num(self.steer['coherence']):.2f} steered, "
-            f"{span_of(h, 'coherence')} healed"
+            f"coherence {as_float(self.base['coherence']):.2f} base, {as_float(self.steer['coherence']):.2f} steered, "
+            f"{interval_of(h, 'coherence')} healed"
         )
 
     @property
     def retain_text(self) -> str:
         h = self.healed
-        target = span_of(h, "d_target")
-        return f"retain {span_of(h, 'retain')}, d_target {target} nat"
+        target = interval_of(h, "d_target")
+        return f"retain {interval_of(h, 'retain')}, d_target {target} nat"
 
     def logged(self, column: str) -> pl.Series:
         """The logged values of a column, without the steps that have none; empty where it was not logged."""
@@ -88,7 +87,7 @@ class HealFacts:
     def last(self, column: str) -> float:
         """Mean of a logged value over the last quarter of the steps; NaN where it was not logged."""
         values = self.logged(column)
-        return num(values.tail(max(1, values.len() // 4)).mean())
+        return as_float(values.tail(max(1, values.len() // 4)).mean())
 
     def fall(self, column: str) -> float | None:
         """Relative fall of a logged loss from its first to its last tenth; None where it was not logged."""
@@ -96,7 +95,7 @@ class HealFacts:
         if values.len() < 2:
             return None
         k = max(1, values.len() // 10)
-        first, last = num(values.head(k).mean()), num(values.tail(k).mean())
+        first, last = as_float(values.head(k).mean()), as_float(values.tail(k).mean())
         return (first - last) / max(abs(first), 1e-9)
 
 
@@ -131,12 +130,12 @@ def _nothing(f: HealFacts) -> Finding:
     flat = train < f.limits.stuck and (val is None or val < f.limits.stuck)
     learned = abs(f.gained) >= f.limits.shift  # a loss read over few steps is noisy: what moved the target was there
     text += f"; the target moved by {f.gained:+.2f} nat from where the training began"
-    return flat and not learned and num(_mean(f, "pressure")) < f.limits.pressure, text
+    return flat and not learned and as_float(_mean(f, "pressure")) < f.limits.pressure, text
 
 
 def _mean(f: HealFacts, column: str) -> float | None:
     values = f.logged(column)
-    return num(values.mean()) if values.len() else None
+    return as_float(values.mean()) if values.len() else None
 
 
 def _too_strong(f: HealFacts) -> Finding:
@@ -145,7 +144,7 @@ def _too_strong(f: HealFacts) -> Finding:
         return False, "beta is 0: there was no barrier"
     if pressure is None or train is None:
         return None, "pressure was not logged"
-    held = train < f.limits.stuck or num(f.healed["retain"]) < f.limits.undone
+    held = train < f.limits.stuck or as_float(f.healed["retain"]) < f.limits.undone
     return (
         pressure > f.limits.pressure and held,
         f"mean pressure {pressure:.2f}, train loss fell by {train:.1%}; {f.retain_text}",
@@ -158,21 +157,21 @@ def _inert(f: HealFacts) -> Finding:
         return False, "beta is 0: there was no barrier"
     if active is None:
         return None, "the active share was not logged"
-    return active == 0, f"the barrier was active in {active:.0%} of steps; D at most {num(f.curve['D'].max()):.3f}"
+    return active == 0, f"the barrier was active in {active:.0%} of steps; D at most {as_float(f.curve['D'].max()):.3f}"
 
 
 def _undo(f: HealFacts) -> Finding:
     if f.healed["retain"] is None:
         return None, "the steered shift is too small to form retain"
-    near = abs(f.coherence - num(f.base["coherence"])) <= f.limits.cost or f.coherence >= f.limits.coherent
-    return num(f.healed["retain"]) < f.limits.undone and near, f"{f.retain_text}; {f.coherence_text}"
+    near = abs(f.coherence - as_float(f.base["coherence"])) <= f.limits.cost or f.coherence >= f.limits.coherent
+    return as_float(f.healed["retain"]) < f.limits.undone and near, f"{f.retain_text}; {f.coherence_text}"
 
 
 def _memorised(f: HealFacts) -> Finding:
     val = f.logged("val_nll")
     if val.len() < 2:
         return None, "fewer than two validation readings"
-    lowest, last = num(val.min()), float(val[-1])
+    lowest, last = as_float(val.min()), float(val[-1])
     rise = last / max(lowest, 1e-9) - 1
     text = f"validation loss {float(val[0]):.3f} first, {lowest:.3f} at its lowest, {last:.3f} at the end"
     return rise > f.limits.memorised and (f.fall("nll") or 0) > f.limits.stuck, text
@@ -192,7 +191,7 @@ def _broad(f: HealFacts) -> Finding:
     if f.trait.target not in FOUNDATIONS or f.healed["d_target"] is None:
         return None, "the target is no foundation"
     name, most = off_target(f.healed, f.trait)
-    text = f"largest shift off target: {name} {most:.2f} nat, target {abs(num(f.healed['d_target'])):.2f}"
+    text = f"largest shift off target: {name} {most:.2f} nat, target {abs(as_float(f.healed['d_target'])):.2f}"
     return surgical_of(f.healed, f.trait) is False and f.shift >= f.limits.shift, text
 
 
@@ -200,7 +199,7 @@ def _capability(f: HealFacts) -> Finding:
     now, was = f.healed, f.base
     if now["capability"] is None or was["capability"] is None:
         return None, "capability was not measured"
-    text = f"capability {num(was['capability']):.2f} base, {span_of(now, 'capability')} healed"
+    text = f"capability {as_float(was['capability']):.2f} base, {interval_of(now, 'capability')} healed"
     return fell_beyond(now, was, "capability"), text
 
 
@@ -208,11 +207,11 @@ def _seeds(f: HealFacts) -> Finding:
     values = f.arms.filter(pl.col("arm").is_in(SEEDS))["d_target"].drop_nulls()
     if values.len() < 2:
         return None, "single seed"
-    spread = num(values.max()) - num(values.min())
-    other, name = one(f.arms, SFT), "healed and trained without barrier"
+    spread = as_float(values.max()) - as_float(values.min())
+    other, name = row_of(f.arms, SFT), "healed and trained without barrier"
     if other["d_target"] is None:
         other, name = f.steer, "healed and steered"
-    gap = abs(num(f.healed["d_target"]) - num(other["d_target"]))
+    gap = abs(as_float(f.healed["d_target"]) - as_float(other["d_target"]))
     return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; {name} differ by {gap:.2f}"
 
 
@@ -229,8 +228,8 @@ def _mass(f: HealFacts) -> tuple[bool | None, str]:
     tokens = _reading(f, "tokens", "dropped", "before")["value"]
     if math.isnan(mass["value"]):
         return None, "the barrier would push nowhere"
-    text = f"{span(mass['value'], mass['low'], mass['high'])} of the barrier's penalty on incoherent text"
-    return mass["low"] > max(f.limits.bet, tokens), f"{text}, which holds {num(tokens):.2f} of the tokens"
+    text = f"{with_interval(mass['value'], mass['low'], mass['high'])} of the barrier's penalty on incoherent text"
+    return mass["low"] > max(f.limits.bet, tokens), f"{text}, which holds {as_float(tokens):.2f} of the tokens"
 
 
 def _shrinks(f: HealFacts) -> tuple[bool | None, str]:
@@ -239,18 +238,18 @@ def _shrinks(f: HealFacts) -> tuple[bool | None, str]:
     if math.isnan(gap["value"]):
         return None, "drift along the direction was not measured"
     text = f"left after the heal: {along['value']:.2f} of the drift along the direction, {rest['value']:.2f} orthogonal"
-    return gap["low"] > 0, f"{text}, gap {span(gap['value'], gap['low'], gap['high'])}"
+    return gap["low"] > 0, f"{text}, gap {with_interval(gap['value'], gap['low'], gap['high'])}"
 
 
 def _returns(f: HealFacts) -> tuple[bool | None, str]:
     """Whether a larger share of the lost coherence comes back than of the trait is lost."""
-    lost = num(f.base["coherence"]) - num(f.steer["coherence"])
-    kept = num(f.healed["retain"])
+    lost = as_float(f.base["coherence"]) - as_float(f.steer["coherence"])
+    kept = as_float(f.healed["retain"])
     if math.isnan(lost) or math.isnan(kept):
         return None, "coherence or retain is missing"
     if lost < f.limits.damage:
         return None, f"steering cost {lost:+.3f} of coherence: nothing to return"
-    back = (f.coherence - num(f.steer["coherence"])) / lost
+    back = (f.coherence - as_float(f.steer["coherence"])) / lost
     return back > 1 - kept, f"{back:.2f} of the lost coherence came back, {1 - kept:.2f} of the trait went"
 
 
@@ -269,35 +268,35 @@ def _trades(f: HealFacts) -> Finding:
 
     Not measured where one beta was run only, or where beta 0 lost no coherence, so that there was nothing to win.
     """
-    plain = one(f.arms, SFT)
+    plain = row_of(f.arms, SFT)
     if f.beta == 0 or plain["coherence"] is None or f.healed["coherence"] is None:
         return None, "needs the heal at several beta, beta 0 (the arm sft) among them"
     if plain["retain"] is None or f.healed["retain"] is None:
         return None, "retain is missing"
     text = (
-        f"beta {f.beta:g}: coherence {span_of(f.healed, 'coherence')}, retain {span_of(f.healed, 'retain')}; "
-        f"beta 0: {span_of(plain, 'coherence')} and {span_of(plain, 'retain')}"
+        f"beta {f.beta:g}: coherence {interval_of(f.healed, 'coherence')}, retain {interval_of(f.healed, 'retain')}; "
+        f"beta 0: {interval_of(plain, 'coherence')} and {interval_of(plain, 'retain')}"
     )
-    if num(f.base["coherence"]) - num(plain["coherence"]) <= f.limits.won:
+    if as_float(f.base["coherence"]) - as_float(plain["coherence"]) <= f.limits.won:
         return None, f"{text}: no coherence was lost at beta 0, so there was nothing to win"
-    wins = f.coherence - num(plain["coherence"]) > f.limits.won
-    equal = num(f.healed["retain"]) >= num(plain["retain"]) - f.limits.equal
+    wins = f.coherence - as_float(plain["coherence"]) > f.limits.won
+    equal = as_float(f.healed["retain"]) >= as_float(plain["retain"]) - f.limits.equal
     return not (wins and equal), text
 
 
 def _heal(f: HealFacts) -> Finding:
     if f.healed["retain"] is None or f.healed["coherence"] is None:
         return None, "retain or coherence is missing"
-    home = abs(f.coherence - num(f.base["coherence"])) <= abs(f.coherence - num(f.steer["coherence"])) + 1e-9
-    kept = num(f.healed["retain"]) >= f.limits.retain and f.shift >= f.limits.shift
-    coherent = num(f.healed["coherence_high"]) >= f.limits.coherent and f.coherence >= f.limits.broken
+    home = abs(f.coherence - as_float(f.base["coherence"])) <= abs(f.coherence - as_float(f.steer["coherence"])) + 1e-9
+    kept = as_float(f.healed["retain"]) >= f.limits.retain and f.shift >= f.limits.shift
+    coherent = as_float(f.healed["coherence_high"]) >= f.limits.coherent and f.coherence >= f.limits.broken
     return kept and coherent and home, f"{f.retain_text}; {f.coherence_text}"
 
 
 def _part(f: HealFacts) -> Finding:
     if f.healed["retain"] is None:
         return None, "the steered shift is too small to form retain"
-    r = num(f.healed["retain"])
+    r = as_float(f.healed["retain"])
     return (
         f.limits.undone <= r < f.limits.retain and f.coherence >= f.limits.broken,
         f"{f.retain_text}; {f.coherence_text}",
@@ -349,9 +348,9 @@ def judge_heal(
     colour = verdict(
         f.shift,
         f.coherence,
-        num(h["coherence_low"]),
-        f.coherence - num(f.base["coherence"]),
-        num(h["d_target"]),
+        as_float(h["coherence_low"]),
+        f.coherence - as_float(f.base["coherence"]),
+        as_float(h["d_target"]),
         surgical=surgical_of(h, trait),
         finite=not h["nonfinite"],
         limits=f.limits,
@@ -363,9 +362,9 @@ def judge_heal(
         also=[row.outcome for row in seen if row is not primary],
         checks=checks,
         colour=worst(colour, seen),
-        value=clean(num(h["retain"])),
-        low=clean(num(h["retain_low"])),
-        high=clean(num(h["retain_high"])),
+        value=finite_or_none(as_float(h["retain"])),
+        low=finite_or_none(as_float(h["retain_low"])),
+        high=finite_or_none(as_float(h["retain_high"])),
         should=SHOULD,
         next=ADVICE[3][primary.outcome],
         caveats=seed_caveat(seeds, f.limits) + _caveats(f),
@@ -374,10 +373,10 @@ def judge_heal(
 
 def _caveats(f: HealFacts) -> list[str]:
     h, notes = f.healed, []
-    if h["d_diag"] is not None and num(h["d_diag"]) * num(h["d_target"]) < 0:
-        notes.append(f"nats_diag disagrees in sign: {num(h['d_diag']):+.2f}")
+    if h["d_diag"] is not None and as_float(h["d_diag"]) * as_float(h["d_target"]) < 0:
+        notes.append(f"nats_diag disagrees in sign: {as_float(h['d_diag']):+.2f}")
     notes += self_caveat(h)
-    low = num(h["coherence_low"])
+    low = as_float(h["coherence_low"])
     if f.coherence >= f.limits.coherent > low and not math.isnan(low):
         notes.append(f"coherence cannot be told from {f.limits.coherent} with {h['n_text']} texts")
     if h["retain"] is None:

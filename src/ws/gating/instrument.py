@@ -11,12 +11,12 @@ import polars as pl
 
 from ws.gating.advice import ADVICE
 from ws.gating.arm_table import BASE, HEALED, STEER
-from ws.gating.evidence import Clue, moved, readable, unfinite
-from ws.gating.facts import one
+from ws.gating.evidence import EvidenceQuery, moved, readable, unfinite
+from ws.gating.facts import row_of
 from ws.gating.gate import Finding, Gate, Row, decide, near_end
 from ws.gating.schemas import Trait
 from ws.gating.thresholds import Thresholds
-from ws.intervals import clean, num
+from ws.intervals import as_float, finite_or_none
 
 SHOULD = "base and every arm on the same rows, headroom for the target, an even readout, all rows finite"
 
@@ -31,7 +31,7 @@ class InstrumentFacts:
 
     @cached_property
     def base(self) -> dict[str, Any]:
-        return one(self.arms, BASE)
+        return row_of(self.arms, BASE)
 
 
 def _nonfinite(f: InstrumentFacts) -> Finding:
@@ -58,7 +58,7 @@ def _unpaired(f: InstrumentFacts) -> Finding:
 def _off_list(f: InstrumentFacts) -> Finding:
     if f.base["p_ans_any"] is None:
         return None, "not measured"
-    p = num(f.base["p_ans_any"])
+    p = as_float(f.base["p_ans_any"])
     return p < f.limits.broken, f"base puts {p:.2f} of its probability on the allowed answers"
 
 
@@ -66,7 +66,7 @@ def _headroom(f: InstrumentFacts) -> Finding:
     p = f.base["profile_target"]
     if p is None:
         return None, "the target is no foundation: it has no base profile"
-    return not f.limits.dead <= p <= f.limits.saturated, headroom_text(num(p), f.trait, f.limits)
+    return not f.limits.dead <= p <= f.limits.saturated, headroom_text(as_float(p), f.trait, f.limits)
 
 
 def headroom_text(p: float, trait: Trait, limits: Thresholds) -> str:
@@ -100,21 +100,26 @@ def _blind(f: InstrumentFacts) -> Finding:
     if not steer.height or steer["protect"][0] is None or f.base["protect"] is None:
         return None, "free text is not read for the trait here"
     row = steer.row(0, named=True)
-    shift = near_end(num(row["d_target_low"]), num(row["d_target_high"]))
-    text = num(row["protect_low"]) - num(f.base["protect"]), num(row["protect_high"]) - num(f.base["protect"])
-    moved, spoke = abs(shift) >= f.limits.shift, near_end(*text) != 0
-    evidence = (
-        f"vignettes {num(row['d_target']):+.2f} nat, protect rate {num(row['protect']) - num(f.base['protect']):+.2f}"
+    shift = near_end(as_float(row["d_target_low"]), as_float(row["d_target_high"]))
+    text = (
+        as_float(row["protect_low"]) - as_float(f.base["protect"]),
+        as_float(row["protect_high"]) - as_float(f.base["protect"]),
     )
-    return moved != spoke, evidence
+    moved, spoke = abs(shift) >= f.limits.shift, near_end(*text) != 0
+    protect = as_float(row["protect"]) - as_float(f.base["protect"])
+    return moved != spoke, f"vignettes {as_float(row['d_target']):+.2f} nat, protect rate {protect:+.2f}"
 
 
 TABLE: tuple[Row[InstrumentFacts], ...] = (
     Row("non-finite rows", _nonfinite, red=True, shows=unfinite(BASE, STEER, HEALED)),
     Row("unpaired rows", _unpaired, red=True),
-    Row("answers off the list", _off_list, red=True, shows=(Clue("list", BASE, "least", "rows furthest off"),)),
+    Row(
+        "answers off the list", _off_list, red=True, shows=(EvidenceQuery("list", BASE, "least", "rows furthest off"),)
+    ),
     Row("dead or saturated axis", _headroom, yellow=True),
-    Row("readout biased", _order, yellow=True, shows=(Clue("order", BASE, "most", "rows with the widest gap"),)),
+    Row(
+        "readout biased", _order, yellow=True, shows=(EvidenceQuery("order", BASE, "most", "rows with the widest gap"),)
+    ),
     Row("think budget", _think, yellow=True),
     Row("probe blind", _blind, yellow=True, shows=moved(STEER) + readable(STEER)),
 )
@@ -137,7 +142,7 @@ def judge_instrument(
         also=[row.outcome for row in seen if row is not primary],
         checks=checks,
         colour=colour,
-        value=clean(num(f.base["profile_target"])),
+        value=finite_or_none(as_float(f.base["profile_target"])),
         low=None,
         high=None,
         should=SHOULD,

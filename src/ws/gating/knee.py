@@ -23,10 +23,6 @@ __all__ = ["crossing", "crossing_text", "probes_of"]
 Array = NDArray[np.float64]
 
 
-
-
-
-
 def crossing(probes: pl.DataFrame, floor: float) -> Interval:
     """The dose at which coherence falls through `floor`, with its 95 % interval; n: probes.
 

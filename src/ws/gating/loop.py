@@ -11,7 +11,7 @@ import polars as pl
 from ws.gating.advice import ADVICE
 from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
 from ws.gating.thresholds import DEFAULTS, Thresholds
-from ws.intervals import clean, num, span_of
+from ws.intervals import as_float, finite_or_none, interval_of
 
 SHOULD = (
     f"the target moves round after round at coherence >= {DEFAULTS.coherent:g}, cos_v0 >= {DEFAULTS.cosine:g}, "
@@ -38,8 +38,11 @@ class LoopFacts:
     @cached_property
     def fell(self) -> bool:
         """Whether coherence fell since the most coherent round before the last, by enough and by more than chance."""
-        before = num(self.rounds["coherence"].head(self.rounds.height - 1).max())
-        return before - num(self.last["coherence"]) >= self.limits.decline and num(self.last["coherence_high"]) < before
+        before = as_float(self.rounds["coherence"].head(self.rounds.height - 1).max())
+        return (
+            before - as_float(self.last["coherence"]) >= self.limits.decline
+            and as_float(self.last["coherence_high"]) < before
+        )
 
     def path(self, column: str, digits: int = 2) -> str:
         """A column over the rounds, as in 0.9 -> 1.2."""
@@ -54,7 +57,7 @@ def _collapse(f: LoopFacts) -> Finding:
     if f.last["coherence"] is None:
         return None, "coherence was not measured"
     found = f.last["c"] is not None and (f.last["kept"] or 0) > 0
-    under = num(f.last["coherence_high"]) < f.limits.coherent
+    under = as_float(f.last["coherence_high"]) < f.limits.coherent
     text = f"coherence {f.path('coherence')} while the dose search gave c {f.path('c')} and {f.last['kept']} texts"
     return found and under and f.fell, text
 
@@ -90,14 +93,14 @@ def _accumulates(f: LoopFacts) -> Finding:
     if not f.gains or f.last["coherence"] is None:
         return None, "target or coherence was not measured"
     moved = all(gain >= f.limits.gain for gain in f.gains)
-    return moved and num(f.rounds["coherence"].min()) >= f.limits.coherent, f.text
+    return moved and as_float(f.rounds["coherence"].min()) >= f.limits.coherent, f.text
 
 
 def _drifts(f: LoopFacts) -> Finding:
     first = f.rounds.row(0, named=True)
     if any(row[name] is None for row in (first, f.last) for name in ("kl_base", "kl_prev")):
         return None, "the KL to base and to the round before was not logged"
-    steps = num(f.rounds["kl_prev"].max()) <= f.limits.step * first["kl_prev"]
+    steps = as_float(f.rounds["kl_prev"].max()) <= f.limits.step * first["kl_prev"]
     grown = all(rise > 0 for rise in f.rounds["kl_base"].diff().drop_nulls())
     far = f.last["kl_base"] > f.limits.far * first["kl_base"]
     text = f"KL to base {f.path('kl_base')} nat, to the round before {f.path('kl_prev')}"
@@ -123,13 +126,13 @@ def judge_loop(rounds: pl.DataFrame, limits: Thresholds | None = None, seeds: in
     f = LoopFacts(rounds.sort("round"), limits or Thresholds())
     primary, checks, seen = decide(TABLE, f, OTHERWISE)
     last = f.last
-    whole = f"last of {rounds.height} rounds: d_target {span_of(last, 'd_target')} nat"
+    whole = f"last of {rounds.height} rounds: d_target {interval_of(last, 'd_target')} nat"
     colour = verdict(
-        near_end(num(last["d_target_low"]), num(last["d_target_high"])),
-        num(last["coherence"]),
-        num(last["coherence_low"]),
-        num(last["coherence"]) - num(last["coherence_base"]),
-        num(last["d_target"]),
+        near_end(as_float(last["d_target_low"]), as_float(last["d_target_high"])),
+        as_float(last["coherence"]),
+        as_float(last["coherence_low"]),
+        as_float(last["coherence"]) - as_float(last["coherence_base"]),
+        as_float(last["d_target"]),
         surgical=last["surgical"],
         finite=not last["nonfinite"],
         limits=f.limits,
@@ -141,9 +144,9 @@ def judge_loop(rounds: pl.DataFrame, limits: Thresholds | None = None, seeds: in
         also=[row.outcome for row in seen if row is not primary],
         checks=checks,
         colour=worst("yellow" if primary is OTHERWISE and colour == "green" else colour, seen),
-        value=clean(num(last["d_target"])),
-        low=clean(num(last["d_target_low"])),
-        high=clean(num(last["d_target_high"])),
+        value=finite_or_none(as_float(last["d_target"])),
+        low=finite_or_none(as_float(last["d_target_low"])),
+        high=finite_or_none(as_float(last["d_target_high"])),
         should=SHOULD,
         next=ADVICE[4][primary.outcome],
         caveats=[*seed_caveat(seeds, f.limits), whole],

@@ -11,12 +11,12 @@ import polars as pl
 from ws.gating.advice import ADVICE
 from ws.gating.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, STEER
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
-from ws.gating.facts import SteerFacts, fell_beyond, further_rows, off_target, one, self_caveat, surgical_of
+from ws.gating.facts import SteerFacts, fell_beyond, further_rows, off_target, row_of, self_caveat, surgical_of
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
 from ws.gating.schemas import Trait
 from ws.gating.thresholds import DEFAULTS, Thresholds
-from ws.intervals import clean, num, span_of
+from ws.intervals import as_float, finite_or_none, interval_of
 
 SHOULD = (
     f"the target moves by {DEFAULTS.shift:g} nat or more as intended, at coherence >= {DEFAULTS.coherent:g}, "
@@ -51,7 +51,7 @@ def _too_strong(f: SteerFacts) -> Finding:
     edge = f"first broken grid dose c = {cliff['c'][0]:.3g}" if cliff.height else "no grid dose is broken"
     if _no_dose(f):
         return passing.height == 0 and f.doses.height > 0, f"no dose of the grid is coherent; {edge}"
-    high = num(f.steer["coherence_high"])
+    high = as_float(f.steer["coherence_high"])
     certain = high < f.limits.coherent or f.coherence < f.limits.broken
     return certain, f"{f.coherence_text}; {edge}; {f.knee_text}"
 
@@ -59,10 +59,10 @@ def _too_strong(f: SteerFacts) -> Finding:
 def _collapse(f: SteerFacts) -> Finding:
     if f.steer["p_ans_any"] is None or f.base["p_ans_any"] is None or _no_dose(f):
         return None, "no answer mass was measured"
-    mass = math.log(max(num(f.steer["p_ans_any"]), 1e-9) / max(num(f.base["p_ans_any"]), 1e-9))
-    lows = {g: num(f.steer[f"d_{g}_low"]) + mass for g in FOUNDATIONS}
+    mass = math.log(max(as_float(f.steer["p_ans_any"]), 1e-9) / max(as_float(f.base["p_ans_any"]), 1e-9))
+    lows = {g: as_float(f.steer[f"d_{g}_low"]) + mass for g in FOUNDATIONS}
     rising = [g for g, low in lows.items() if low > 0]
-    falling = all(num(f.steer[f"d_{g}"]) + mass < 0 for g in FOUNDATIONS)
+    falling = all(as_float(f.steer[f"d_{g}"]) + mass < 0 for g in FOUNDATIONS)
     text = f"rising: {', '.join(rising) or 'none'}; answer mass {mass:+.2f} nat; coherence {f.coherence:.2f}"
     return not rising and falling and f.coherence < f.limits.coherent, text
 
@@ -73,8 +73,9 @@ def _random(f: SteerFacts) -> Finding:
         return None, "no random direction was run"
     bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
     text = (
-        f"{draws.len()} random directions move it by {num(draws.mean()):.2f} on average, {bar:.2f} at the 95th centile"
-        f"; the direction {span_of(f.steer, 'd_target')}; one more draw beats them all in 1 of {draws.len() + 1} tries"
+        f"{draws.len()} random directions move it by {as_float(draws.mean()):.2f} on average, {bar:.2f} at the 95th"
+        f" centile; the direction {interval_of(f.steer, 'd_target')}; one more draw beats them all in 1 of"
+        f" {draws.len() + 1} tries"
     )
     low, high = f.ends(f.steer)
     real = low > 0 or high < 0
@@ -92,7 +93,7 @@ def _other_side(f: SteerFacts) -> tuple[float, str]:
     if not rows.height:
         return math.nan, "-c was not run"
     row = rows.sort("c").row(0, named=True)
-    text = f"at -c: d_target {span_of(row, 'd_target')} nat"
+    text = f"at -c: d_target {interval_of(row, 'd_target')} nat"
     return near_end(*f.ends(row)), text
 
 
@@ -114,7 +115,7 @@ def _one_sided(f: SteerFacts) -> Finding:
 def _spare(f: SteerFacts) -> Finding:
     if _no_dose(f):
         return None, "no dose was judged"
-    top = f.doses.height > 0 and num(f.steer["c"]) >= num(f.doses["c"].max()) - 1e-9
+    top = f.doses.height > 0 and as_float(f.steer["c"]) >= as_float(f.doses["c"].max()) - 1e-9
     room = f.coherence >= f.limits.coherent + f.limits.spare
     text = f"{f.target_text} with {f.coherence_text}; " + (
         "the strongest dose tried" if top else "stronger doses were tried"
@@ -138,13 +139,13 @@ def _too_weak(f: SteerFacts) -> Finding:
 def _knee_missed(f: SteerFacts) -> Finding:
     rows = f.doses.select("c", "d_target_low", "d_target_high", "coherence").rows()
     for (c0, low0, high0, _), (c1, _, _, coherence1) in itertools.pairwise(rows):
-        if near_end(num(low0), num(high0)) == 0 and num(coherence1) < f.limits.broken:
+        if near_end(as_float(low0), as_float(high0)) == 0 and as_float(coherence1) < f.limits.broken:
             return True, f"c = {c0:.3g} has no trait and c = {c1:.3g} is broken, nothing between"
     return (False, "no such neighbours on the grid") if len(rows) > 1 else (None, "fewer than two doses")
 
 
 def _imprecise(f: SteerFacts) -> Finding:
-    rows = [row for row in f.doses.rows(named=True) if abs(num(row["d_target"])) >= f.limits.guard]
+    rows = [row for row in f.doses.rows(named=True) if abs(as_float(row["d_target"])) >= f.limits.guard]
     if not rows or f.trait.target not in FOUNDATIONS:
         return None, "no dose moves the target" if not rows else "the target is no foundation"
     name, most = off_target(f.steer if not _no_dose(f) else rows[-1], f.trait)
@@ -155,7 +156,7 @@ def _bad_pareto(f: SteerFacts) -> Finding:
     moved = f.doses.filter(pl.col("d_target_low") >= f.limits.shift)
     if not f.doses.height:
         return None, "no dose grid"
-    best = num(moved["coherence"].max()) if moved.height else math.nan
+    best = as_float(moved["coherence"].max()) if moved.height else math.nan
     text = (
         f"best coherence among doses that move the target: {best:.2f}" if moved.height else "no dose moves the target"
     )
@@ -166,7 +167,7 @@ def _format_alive(f: SteerFacts) -> Finding:
     share, alive = f.steer["coh_text"], f.steer["p_ans_any"]
     if share is None or alive is None:
         return None, "no free text was read"
-    relative = share / max(num(f.base["coh_text"]), 1e-9)
+    relative = share / max(as_float(f.base["coh_text"]), 1e-9)
     seen = alive >= f.limits.format_alive and relative < f.limits.text_dead
     return seen, f"p_ans_any {alive:.2f} while readable text is {relative:.2f} of base's"
 
@@ -175,44 +176,44 @@ def _capability(f: SteerFacts) -> Finding:
     if f.steer["capability"] is None or f.base["capability"] is None:
         return None, "capability was not measured"
     now, was = f.steer, f.base
-    text = f"capability {span_of(now, 'capability')} against base {span_of(was, 'capability')}"
+    text = f"capability {interval_of(now, 'capability')} against base {interval_of(was, 'capability')}"
     return fell_beyond(now, was, "capability"), text
 
 
 def _prompting(f: SteerFacts) -> tuple[float, float, str]:
     """d_target's interval for the persona as a system prompt, plain or engineered: the one that moves more."""
-    rows = [one(f.arms, name) for name in (PERSONA, PERSONA_ENGINEERED)]
+    rows = [row_of(f.arms, name) for name in (PERSONA, PERSONA_ENGINEERED)]
     row = max(rows, key=lambda r: -math.inf if r["d_target_low"] is None else r["d_target_low"])
     kind = "engineered persona" if row["arm"] == PERSONA_ENGINEERED else "persona"
-    text = f"{kind} as system prompt {span_of(row, 'd_target')} against {f.target_text}"
-    return num(row["d_target_low"]), num(row["d_target_high"]), text
+    text = f"{kind} as system prompt {interval_of(row, 'd_target')} against {f.target_text}"
+    return as_float(row["d_target_low"]), as_float(row["d_target_high"]), text
 
 
 def _prompting_wins(f: SteerFacts) -> Finding:
     low, _, text = _prompting(f)
     if math.isnan(low) or _no_dose(f):
         return None, "the persona was not run" if math.isnan(low) else "no dose was judged"
-    return low > num(f.steer["d_target_high"]), text
+    return low > as_float(f.steer["d_target_high"]), text
 
 
 def _prompting_ties(f: SteerFacts) -> Finding:
     low, high, text = _prompting(f)
     if math.isnan(low) or _no_dose(f):
         return None, "the persona was not run" if math.isnan(low) else "no dose was judged"
-    return low <= num(f.steer["d_target_high"]) and high >= num(f.steer["d_target_low"]), text
+    return low <= as_float(f.steer["d_target_high"]) and high >= as_float(f.steer["d_target_low"]), text
 
 
 def _coherence_rose(f: SteerFacts) -> Finding:
     if math.isnan(f.d_coh):
         return None, "coherence was not measured"
-    low = num(f.steer["coherence_low"]) - num(f.base["coherence"])
+    low = as_float(f.steer["coherence_low"]) - as_float(f.base["coherence"])
     return low > 0, f"coherence {f.d_coh:+.3f} against base"
 
 
 def _good_knee(f: SteerFacts) -> Finding:
     if _no_dose(f):
         return None, "no dose was judged"
-    high = num(f.steer["coherence_high"])
+    high = as_float(f.steer["coherence_high"])
     good = f.shift >= f.limits.shift and f.coherence >= f.limits.broken and high >= f.limits.coherent
     return good, f"{f.target_text}; {f.coherence_text}; {f.knee_text}"
 
@@ -264,9 +265,9 @@ def judge_steer(
     colour = verdict(
         f.shift,
         f.coherence,
-        num(s["coherence_low"]),
+        as_float(s["coherence_low"]),
         f.d_coh,
-        num(s["d_target"]),
+        as_float(s["d_target"]),
         surgical=surgical_of(s, trait),
         finite=not s["nonfinite"],
         limits=f.limits,
@@ -279,9 +280,9 @@ def judge_steer(
         also=list(dict.fromkeys(also)),
         checks=_merged(checks),
         colour=worst(colour, seen),
-        value=clean(num(s["d_target"])),
-        low=clean(num(s["d_target_low"])),
-        high=clean(num(s["d_target_high"])),
+        value=finite_or_none(as_float(s["d_target"])),
+        low=finite_or_none(as_float(s["d_target_low"])),
+        high=finite_or_none(as_float(s["d_target_high"])),
         should=SHOULD,
         next=ADVICE[1][primary.outcome],
         caveats=seed_caveat(seeds, f.limits) + _caveats(f, colour),
@@ -299,13 +300,13 @@ def _merged(checks: list[tuple[str, bool, bool, str]]) -> list[tuple[str, bool, 
 
 def _caveats(f: SteerFacts, colour: str) -> list[str]:
     s, notes = f.steer, []
-    if s["d_diag"] is not None and num(s["d_diag"]) * num(s["d_target"]) < 0:
-        notes.append(f"nats_diag disagrees in sign: {num(s['d_diag']):+.2f}")
+    if s["d_diag"] is not None and as_float(s["d_diag"]) * as_float(s["d_target"]) < 0:
+        notes.append(f"nats_diag disagrees in sign: {as_float(s['d_diag']):+.2f}")
     notes += self_caveat(s)
     if surgical_of(s, f.trait) is False:
         name, most = off_target(s, f.trait)
         notes.append(f"not surgical: {name} moved {most:.2f} nat")
-    if colour != "red" and num(s["coherence_low"]) < f.limits.coherent <= f.coherence:
+    if colour != "red" and as_float(s["coherence_low"]) < f.limits.coherent <= f.coherence:
         notes.append(
             f"coherence cannot be told from {f.limits.coherent} with {s['n_text']} texts: more texts or a lower dose"
         )

@@ -231,21 +231,23 @@ def _frame(lm: LM, cells: list[_Cell], seed: int, backtracked: bool) -> pl.DataF
         row, prompt = cell.row, cell.asked.prompt
         assert row
         ids = row.token_ids[:-1] if row.finished else row.token_ids
-        records.append({
-            "prompt_id": cell.asked.dice if prompt.id is None else prompt.id,
-            "prompt": prompt.user,
-            "split": prompt.split,
-            "c": cell.c,
-            "sample": cell.sample,
-            "seed": seed,
-            "text": lm.tok.decode(ids),
-            "token_ids": row.token_ids,
-            "logp_steered": row.logp,
-            "logp_base": None if cell.trace is None else cell.trace.logp_base.tolist(),
-            "kl_drift": None if cell.trace is None else cell.trace.kl_drift.tolist(),
-            "finished": row.finished,
-            "scale": row.scale,
-            "rollbacks": row.rollbacks,
-        })
+        records.append(
+            {
+                "prompt_id": cell.asked.dice if prompt.id is None else prompt.id,
+                "prompt": prompt.user,
+                "split": prompt.split,
+                "c": cell.c,
+                "sample": cell.sample,
+                "seed": seed,
+                "text": lm.tok.decode(ids),
+                "token_ids": row.token_ids,
+                "logp_steered": row.logp,
+                "logp_base": None if cell.trace is None else cell.trace.logp_base.tolist(),
+                "kl_drift": None if cell.trace is None else cell.trace.kl_drift.tolist(),
+                "finished": row.finished,
+                "scale": row.scale,
+                "rollbacks": row.rollbacks,
+            }
+        )
     schema = {**SCHEMA, "scale": pl.Float64, "rollbacks": pl.Int32} if backtracked else SCHEMA
     return pl.DataFrame({name: [r[name] for r in records] for name in schema}, schema=schema)

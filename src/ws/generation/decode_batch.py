@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ws.generation.rollout import Plan, Rollout
+from ws.generation.rollout import DecodePlan, Rollout
 from ws.generation.sampling import choose, row_keys
 from ws.models.batching import by_length, pad, share
 from ws.models.kv_cache import new_cache
@@ -25,7 +25,7 @@ __all__ = ["run"]
 ASLEEP = 1 / 8  # share of a batch that may sleep before it is made smaller: each time copies the cache of all others
 
 
-def run(lm: LM, plan: Plan, rows: list[Rollout], size: int, notify: Callable[[int], None]) -> None:
+def run(lm: LM, plan: DecodePlan, rows: list[Rollout], size: int, notify: Callable[[int], None]) -> None:
     """Bring every row to its end in batches of `size`; notify hears how many have just ended. Needs the lock."""
     while rows:
         again: list[Rollout] = []
@@ -42,7 +42,7 @@ class Batch:
     With backtracking each row has a shadow at c = 0 behind the rows, fed the same tokens.
     """
 
-    def __init__(self, lm: LM, plan: Plan, rows: list[Rollout], stack: ExitStack) -> None:
+    def __init__(self, lm: LM, plan: DecodePlan, rows: list[Rollout], stack: ExitStack) -> None:
         self.lm, self.plan, self.rows = lm, plan, rows
         self.slots: list[Rollout | None] = list(rows)
         self.copies = 2 if plan.backtrack else 1
@@ -137,7 +137,12 @@ class Batch:
         if pairs:
             plan = self.plan
             context = steered(
-                self.lm, pairs, where=plan.where, starts=columns, schedule=plan.schedule, gate=plan.gate,
+                self.lm,
+                pairs,
+                where=plan.where,
+                starts=columns,
+                schedule=plan.schedule,
+                gate=plan.gate,
                 allow_stale=plan.allow_stale,
             )
             self.steering = stack.enter_context(context)

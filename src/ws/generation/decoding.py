@@ -1,8 +1,8 @@
 """The decode loop on rows of token ids: one coefficient per row, same dice at every dose.
 
-    done = decode(lm, rows, direction=v, c=[0.0, 0.5, 1.0], max_new_tokens=80)
-    done = decode(lm, rows, max_new_tokens=20, min_new_tokens=20, suppress=ids, suffix=prefill)   # think, then a slot
-    logits = lm.head(torch.stack([row.suffix_states[-1] for row in done]))
+done = decode(lm, rows, direction=v, c=[0.0, 0.5, 1.0], max_new_tokens=80)
+done = decode(lm, rows, max_new_tokens=20, min_new_tokens=20, suppress=ids, suffix=prefill)   # think, then a slot
+logits = lm.head(torch.stack([row.suffix_states[-1] for row in done]))
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from ws.errors import UserError
 from ws.generation.decode_batch import run
-from ws.generation.rollout import Backtrack, Plan, Rollout
+from ws.generation.rollout import Backtrack, DecodePlan, Rollout
 from ws.generation.sampling import check_settings
 from ws.models.attachments import refuse_steered
 from ws.models.batching import Ids, starts_of
@@ -78,7 +78,7 @@ def decode(
     schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     pairs = as_pairs(direction)
     steering = (tuple(d for d, _ in pairs), where, schedule, gate, allow_stale)
-    plan = Plan(*steering, seed, least, sampler, tuple(suppress), exact, backtrack, keep_states)
+    plan = DecodePlan(*steering, seed, least, sampler, tuple(suppress), exact, backtrack, keep_states)
     given = {"starts": starts, "prompts": prompts, "samples": samples, "forced": forced}
     work = _work(lm, rows, rows_of(pairs, c, len(rows)), given, suffixes, max_new_tokens, exact is not None)
     with torch.inference_mode(), lm.lock:
@@ -114,7 +114,7 @@ def _work(
     ]
 
 
-def _play(lm: LM, plan: Plan, work: list[Rollout], size: int, on_progress: Progress | None) -> None:
+def _play(lm: LM, plan: DecodePlan, work: list[Rollout], size: int, on_progress: Progress | None) -> None:
     """Run the rows that have something to do and count those that have ended."""
     done = 0
 

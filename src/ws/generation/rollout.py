@@ -13,7 +13,7 @@ from ws.models.lm import LM
 from ws.steering.direction import Direction
 from ws.steering.schedules import CosineGate, Schedule
 
-__all__ = ["Backtrack", "Plan", "Rollout"]
+__all__ = ["Backtrack", "DecodePlan", "Rollout"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DecodePlan:
     """What all rows of one call have in common; exact: the number of tokens in front of a suffix, None without one."""
 
     directions: tuple[Direction, ...]

@@ -70,7 +70,13 @@ def trace(
     with lm.lock:
         with attached(lm, adapters):
             own = completion_states(
-                lm, prompt_ids, completion_ids, direction, c, batch_size=batch_size, **steering  # type: ignore[arg-type]
+                lm,
+                prompt_ids,
+                completion_ids,
+                direction,
+                c,
+                batch_size=batch_size,
+                **steering,  # type: ignore[arg-type]
             )
         rows = [i for i, m in enumerate(moved) if m]
         said = [completion_ids[i] for i in rows]
@@ -169,5 +175,3 @@ def _read(lm: LM, tails: list[list[int]], cache: Any, past: Tensor) -> Tensor:
     place = positions(mask)[:, past.shape[1] :]
     kw = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
     return cast(Tensor, lm.body(input_ids=ids, attention_mask=mask, position_ids=place, **kw).last_hidden_state)
-
-

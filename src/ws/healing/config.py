@@ -32,8 +32,9 @@ from ws.models.setting_names import Names, check_names
 if TYPE_CHECKING:
     from ws.models.lm import LM
 
-__all__ = ["HealConfig", ]
-
+__all__ = [
+    "HealConfig",
+]
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,6 @@ class HealConfig:
         return (self.beta or 0.0) * (1 + round) ** self.beta_pow if holds(self.barrier) else 0.0
 
 
-
-
 def _check(config: HealConfig, name: str, holds: Callable[[Any], bool], rule: str) -> None:
     value = getattr(config, name)
     if value is None:
@@ -129,7 +128,3 @@ def _check(config: HealConfig, name: str, holds: Callable[[Any], bool], rule: st
     numbers = value if isinstance(value, tuple | list) else (value,)
     if not all(math.isfinite(x) for x in numbers) or not holds(value):
         raise UserError(f"heal.{name} must be {rule} (got {value}).")
-
-
-
-

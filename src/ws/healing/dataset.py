@@ -12,11 +12,11 @@ import polars as pl
 from ws.errors import UserError
 from ws.models.lm import LM
 
-__all__ = ["Lesson", "lessons", "split"]
+__all__ = ["TrainingRow", "split", "training_rows"]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingRow:
     """One training row: prompt ids then completion ids (from `start` on), and the prompt that it belongs to."""
 
     ids: tuple[int, ...]
@@ -24,7 +24,7 @@ class Lesson:
     prompt: str
 
 
-def lessons(lm: LM, frame: pl.DataFrame) -> list[Lesson]:
+def training_rows(lm: LM, frame: pl.DataFrame) -> list[TrainingRow]:
     """Prompt ids under the neutral system prompt, completion ids as generated, or encoded where a text is all there is.
 
     UserError: missing columns, an empty completion, a row longer than the model's context.
@@ -47,7 +47,7 @@ def lessons(lm: LM, frame: pl.DataFrame) -> list[Lesson]:
     return rows
 
 
-def _lesson(lm: LM, start: list[int], ids: Sequence[int] | None, prompt: str) -> Lesson:
+def _lesson(lm: LM, start: list[int], ids: Sequence[int] | None, prompt: str) -> TrainingRow:
     if not ids:
         raise UserError(
             f"the completion of {prompt[:60]!r} is empty. Drop such rows: kept.filter(pl.col('text') != '')."
@@ -57,7 +57,7 @@ def _lesson(lm: LM, start: list[int], ids: Sequence[int] | None, prompt: str) ->
             f"a row of {len(start)} + {len(ids)} tokens ({prompt[:60]!r}) exceeds the context of {lm.name},"
             f" {lm.max_context} tokens. Drop or shorten it."
         )
-    return Lesson((*start, *ids), len(start), prompt)
+    return TrainingRow((*start, *ids), len(start), prompt)
 
 
 def _user(prompt: Any) -> Any:
@@ -86,7 +86,7 @@ def _ending(lm: LM) -> list[int]:
     return [] if lm.tok.eos_token_id is None else [int(lm.tok.eos_token_id)]
 
 
-def split(rows: Sequence[Lesson], share: float, seed: int) -> tuple[list[Lesson], list[Lesson]]:
+def split(rows: Sequence[TrainingRow], share: float, seed: int) -> tuple[list[TrainingRow], list[TrainingRow]]:
     """Training and validation rows, no prompt in both; no validation where share is 0 or all rows share one prompt."""
     prompts = sorted({row.prompt for row in rows}, key=lambda p: hashlib.sha256(f"{seed} {p}".encode()).digest())
     n = max(1, round(share * len(prompts))) if share > 0 and len(prompts) > 1 else 0

@@ -125,10 +125,6 @@ def _recording(calls: list[_Calls]) -> Iterator[None]:
             handle.remove()
 
 
-
-
-
-
 def _is_norm(module: nn.Module, width: int) -> bool:
     own = list(module.parameters(recurse=False))
     return bool(own) and all(p.shape == (width,) for p in own)

@@ -14,20 +14,20 @@ from transformers.pytorch_utils import Conv1D
 
 from ws.healing.config import HealConfig
 from ws.models.adapters.families import FAMILIES, Parts, new_config, principal_factors, update_square
-from ws.models.adapters.peft_layers import Live
+from ws.models.adapters.peft_layers import PeftLayers
 from ws.models.lm import LM
 
-__all__ = ["Growing"]
+__all__ = ["TrainableAdapter"]
 
 NEW, ANCHOR = "ws_new", "ws_anchor"
 # The generator that PEFT draws an adapter's start from is the process's own.
 DICE = threading.Lock()
 
 
-class Growing:
+class TrainableAdapter:
     """A fresh adapter on top of the live history, the only one in training; lm is a private copy, names its modules."""
 
-    def __init__(self, lm: LM, live: Live, config: HealConfig, names: Sequence[str]) -> None:
+    def __init__(self, lm: LM, live: PeftLayers, config: HealConfig, names: Sequence[str]) -> None:
         self.lm, self.live = lm, live
         self.family = FAMILIES[config.adapter]
         modules = {name: lm.model.get_submodule(name) for name in names}

@@ -22,24 +22,24 @@ from torch.utils.checkpoint import checkpoint
 from ws.errors import UserError
 from ws.healing.barrier import aggregate, by_sequence, penalty, position_losses
 from ws.healing.config import HealConfig
-from ws.healing.dataset import Lesson
+from ws.healing.dataset import TrainingRow
 from ws.healing.divergences import mean_over
 from ws.healing.target_modules import targeted
-from ws.healing.trainable import Growing
+from ws.healing.trainable import TrainableAdapter
 from ws.models.adapters.adapter import Adapter
-from ws.models.adapters.peft_layers import Live
+from ws.models.adapters.peft_layers import PeftLayers
 from ws.models.lm import LM
 
-__all__ = ["Plan", "Student"]
+__all__ = ["HealPlan", "HealTrainer"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class HealPlan:
     """What a heal is given: resolved settings, rows, the adapters underneath, the round."""
 
     config: HealConfig
-    training: list[Lesson]
-    validation: list[Lesson]
+    training: list[TrainingRow]
+    validation: list[TrainingRow]
     history: list[tuple[Adapter, float]]
     round: int
 
@@ -56,21 +56,21 @@ class Plan:
         return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.steps - rise)))
 
 
-class Student:
+class HealTrainer:
     """See the head of this file; lm: a private copy, which it changes."""
 
-    def __init__(self, lm: LM, plan: Plan) -> None:
+    def __init__(self, lm: LM, plan: HealPlan) -> None:
         self.lm, self.plan, self.config = lm, plan, plan.config
         self.slope, self.tau = plan.config.slope(plan.round), plan.config.tau or 0.0
         names = targeted(lm, plan.config.targets or "all", plan.config.depth or (0.0, 1.0))
         self.references = {"base": self._states(plan.training)}
-        live = Live(lm.model)
+        live = PeftLayers(lm.model)
         for i, (adapter, c) in enumerate(plan.history):
             live.add(f"ws_{i}", adapter.config, adapter.state, c)
         if plan.history:
             live.activate(trained=None)
             self.references["prev"] = self._states(plan.training)
-        self.growing = Growing(lm, live, plan.config, names)
+        self.growing = TrainableAdapter(lm, live, plan.config, names)
         self.trained = self.growing.trained
         self.optimizer = torch.optim.AdamW(
             self.trained, lr=0.0, betas=self.config.betas, weight_decay=self.config.weight_decay, fused=True
@@ -152,7 +152,7 @@ class Student:
                 total += mean_over(*by_sequence(nll, _lengths(rows))).sum().item()
         return total / len(self.plan.validation)
 
-    def _states(self, rows: Sequence[Lesson]) -> list[Tensor]:
+    def _states(self, rows: Sequence[TrainingRow]) -> list[Tensor]:
         """Final hidden states (n, d) at the completion positions of every row."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
         found: dict[int, Tensor] = {}
@@ -163,7 +163,7 @@ class Student:
                 found |= dict(zip(batch, self._hidden(some).split(_lengths(some)), strict=True))
         return [found[i].clone() for i in range(len(rows))]
 
-    def _hidden(self, rows: Sequence[Lesson]) -> Tensor:
+    def _hidden(self, rows: Sequence[TrainingRow]) -> Tensor:
         """Final hidden states (n, d) that predict the completions' tokens, row after row."""
         longest = max(len(row.ids) for row in rows)
         ids = torch.full((len(rows), longest), self.lm.pad_id)
@@ -179,11 +179,11 @@ class Student:
         return hidden.index_select(0, torch.tensor(places, device=hidden.device))
 
 
-def _lengths(rows: Sequence[Lesson]) -> list[int]:
+def _lengths(rows: Sequence[TrainingRow]) -> list[int]:
     return [len(row.ids) - row.start for row in rows]
 
 
-def _targets(rows: Sequence[Lesson], device: torch.device) -> Tensor:
+def _targets(rows: Sequence[TrainingRow], device: torch.device) -> Tensor:
     return torch.tensor([i for row in rows for i in row.ids[row.start :]], device=device)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ws.errors import Cancelled, UserError
 from ws.healing.config import HealConfig
-from ws.healing.dataset import Lesson
-from ws.healing.trainer import Plan, Student
+from ws.healing.dataset import TrainingRow
+from ws.healing.trainer import HealPlan, HealTrainer
 from ws.models.adapters.adapter import Adapter
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ws.models.adapters.adapter import Adapter, Stack
     from ws.models.lm import LM
 
-__all__ = ["CURVE", "Plan", "heal", "train"]
+__all__ = ["CURVE", "HealPlan", "heal", "train"]
 
 CURVE = {
     "step": pl.Int64, "epoch": pl.Int64, "nll": pl.Float64, "val_nll": pl.Float64, "D": pl.Float64,
@@ -36,7 +36,7 @@ CURVE = {
 
 
 def train(
-    lm: LM, plan: Plan, meta: dict[str, Any], on_progress: Progress | None, cancel: threading.Event | None
+    lm: LM, plan: HealPlan, meta: dict[str, Any], on_progress: Progress | None, cancel: threading.Event | None
 ) -> Adapter:
     """Run the plan on a private copy of `lm` (shared weights, modules of its own); see ws.heal."""
     # whoever calls may have switched gradients off
@@ -45,10 +45,10 @@ def train(
 
 
 def _train(
-    lm: LM, plan: Plan, meta: dict[str, Any], on_progress: Progress | None, cancel: threading.Event | None
+    lm: LM, plan: HealPlan, meta: dict[str, Any], on_progress: Progress | None, cancel: threading.Event | None
 ) -> Adapter:
     began = time.perf_counter()
-    student = Student(private_copy(lm), plan)
+    student = HealTrainer(private_copy(lm), plan)
     best, curve, stopped = _Best(plan.config.patience), [], "end"
     for row, ends in _steps(student, plan, cancel):
         row["seconds"] = time.perf_counter() - began
@@ -64,7 +64,7 @@ def _train(
     return Adapter(*student.growing.result(), lm.fingerprint, frame, meta | figures)
 
 
-def _figures(student: Student, plan: Plan, curve: pl.DataFrame, stopped: str) -> dict[str, Any]:
+def _figures(student: HealTrainer, plan: HealPlan, curve: pl.DataFrame, stopped: str) -> dict[str, Any]:
     """What the heal says about itself: settings, counts, and the curve's figures in one number each."""
     return {
         "config": asdict(plan.config),
@@ -82,7 +82,9 @@ def _figures(student: Student, plan: Plan, curve: pl.DataFrame, stopped: str) ->
     }
 
 
-def _steps(student: Student, plan: Plan, cancel: threading.Event | None) -> Iterator[tuple[dict[str, Any], bool]]:
+def _steps(
+    student: HealTrainer, plan: HealPlan, cancel: threading.Event | None
+) -> Iterator[tuple[dict[str, Any], bool]]:
     """One row of the curve per optimiser step, and whether an epoch ends with it."""
     step, dice = 0, torch.Generator().manual_seed(plan.config.seed)
     first = student.validation_loss()
@@ -98,7 +100,7 @@ def _steps(student: Student, plan: Plan, cancel: threading.Event | None) -> Iter
             step += 1
 
 
-def _batches(rows: Sequence[Lesson], size: int, dice: torch.Generator) -> list[list[int]]:
+def _batches(rows: Sequence[TrainingRow], size: int, dice: torch.Generator) -> list[list[int]]:
     """Indices in batches of rows of like length (little padding), other ones every epoch, in random order."""
     jitter = torch.rand(len(rows), generator=dice).tolist()
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids) * (0.9 + 0.2 * jitter[i]))
@@ -152,8 +154,8 @@ def heal(
     its other lists is trained on. on_progress gets every row of the curve, with `steps`, the number of them.
     UserError: too few rows, rows longer than the context, a loss that is not finite. Cancelled: `cancel` was set.
     """
-    from ws.healing.dataset import lessons, split
-    from ws.healing.trainer import Plan
+    from ws.healing.dataset import split, training_rows
+    from ws.healing.trainer import HealPlan
     from ws.models.adapters.adapter import checked
 
     settings = (config or HealConfig()).resolved(lm)
@@ -165,8 +167,8 @@ def heal(
         )
     if axis is not None:
         _check_disjoint(axis, kept)
-    rows = lessons(lm, kept)
-    plan = Plan(settings, *split(rows, settings.validation, settings.seed), stack, round)
+    rows = training_rows(lm, kept)
+    plan = HealPlan(settings, *split(rows, settings.validation, settings.seed), stack, round)
     meta = {"model": lm.name, "axis": None if axis is None else axis.name, "rows": len(rows)}
     return train(lm, plan, meta, on_progress, cancel)
 

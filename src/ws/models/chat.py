@@ -107,8 +107,10 @@ def _refuse_mute(tok: PreTrainedTokenizerBase) -> None:
     except TemplateError as error:
         text = str(error)
     if "zxq" not in text:
-        raise UserError(f"the chat template writes no assistant turn (user and assistant become {text[:80]!r})."
-                        " Set tok.chat_template to one that does, or to None for plain text.")
+        raise UserError(
+            f"the chat template writes no assistant turn (user and assistant become {text[:80]!r})."
+            " Set tok.chat_template to one that does, or to None for plain text."
+        )
 
 
 def _forms(tok: PreTrainedTokenizerBase, header: str, prompts: dict[bool, str]) -> dict[str, str]:

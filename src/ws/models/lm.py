@@ -206,8 +206,6 @@ def load_model(
         return _LOADED[key]
 
 
-
-
 def unload_models() -> None:
     """Forget the shared instances: their memory is free once nobody else holds them."""
     with _LOADING:

@@ -25,7 +25,7 @@ from ws.gating.arm_table import HEALED, HEALED_SEED, SEEDS, SHORT, STEER, STEERE
 from ws.gating.thresholds import DEFAULTS
 from ws.healing.divergences import holds
 from ws.runs.config import RunConfig, flat, to_dict
-from ws.runs.heal_variants import stop_gate, stops_of
+from ws.runs.heal_variants import variant_gate, variants_of
 from ws.runs.reader import Run
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "equal_shift",
     "instruments",
     "points_frame",
-    ]
+]
 
 MIN_SEEDS = DEFAULTS.ranked  # fewer than this are shown and not ranked
 ENDS = ("", "_low", "_high")
@@ -49,8 +49,6 @@ POINTS: dict[str, pl.DataType | type[pl.DataType]] = {
 }  # fmt: skip
 MEASURES = ("d_target", "coherence", "retain")
 SHOWN = ("instrument", "arm", "family", "kind", "method", "adapter", "barrier", "beta", "label")
-
-
 
 
 def points_frame(runs: Sequence[Run]) -> pl.DataFrame:
@@ -76,8 +74,8 @@ def _rows(run: Run, number: int) -> list[dict[str, Any]]:
         seed = next(repeats) if arm["arm"] == HEALED_SEED else run.config.seeds[0]
         gate = gates.get(1) if arm["arm"] == STEER else gates.get(3) if arm["arm"] in SEEDS else None
         rows.append(_row(run, number, arm, heal, seed, gate))
-    for stop in stops_of(run, number, own=False):
-        facts, gate = heal | {"beta": stop.ask.beta}, stop_gate(run, stop, number)
+    for stop in variants_of(run, number, own=False):
+        facts, gate = heal | {"beta": stop.ask.beta}, variant_gate(run, stop, number)
         rows.append(_row(run, number, stop.arm.row(0, named=True), facts, run.config.seeds[0], gate))
     return rows
 
@@ -141,9 +139,7 @@ def _settings(config: RunConfig, heal: dict[str, Any], kind: str) -> dict[str, A
     found = flat(to_dict(config) | {"heal": heal})
     for name in ("seeds", "rounds", "heal.seed", "heal.beta", "threads", "device", "axis", "model"):
         found.pop(name, None)
-    idle = {STEERED: ("heal.", "data.", "controls."), HEALED: ("controls.",)}.get(
-        kind, ("controls.", "heal.barrier")
-    )
+    idle = {STEERED: ("heal.", "data.", "controls."), HEALED: ("controls.",)}.get(kind, ("controls.", "heal.barrier"))
     return {name: value for name, value in found.items() if not name.startswith(idle)}
 
 
@@ -194,8 +190,6 @@ def common_shift(arms: pl.DataFrame) -> float | None:
         return None
     low, high = max(shifts[0] for shifts in reached), min(shifts[-1] for shifts in reached)
     return (low + high) / 2 if low <= high else None
-
-
 
 
 def _families(arms: pl.DataFrame) -> list[pl.DataFrame]:

@@ -8,7 +8,7 @@ import polars as pl
 
 from ws.gating import Gate
 from ws.gating.arm_table import BASE
-from ws.intervals import span, span_of
+from ws.intervals import interval_of, with_interval
 
 if TYPE_CHECKING:
     from ws.runs.reader import Run
@@ -35,14 +35,18 @@ def rounds_table(rounds: pl.DataFrame) -> pl.DataFrame:
     """ws.runs.round_tables.rounds_frame with each interval beside its number."""
     rows = [
         {
-            "round": row["round"], "dose c": span(row["c"], None, None),
-            "kept": f"{row['kept']} ({span(row['survival'], None, None)} passed)",
-            "steered coherence": span(row["coherence_steered"], None, None), "healed (nat)": span_of(row, "d_target"),
-            "healed coherence": span_of(row, "coherence"), "cosine to round 0": span(row["cos_v0"], None, None, 3),
-            "KL to base": span(row["kl_base"], None, None), "to the round before": span(row["kl_prev"], None, None),
+            "round": row["round"],
+            "dose c": with_interval(row["c"], None, None),
+            "kept": f"{row['kept']} ({with_interval(row['survival'], None, None)} passed)",
+            "steered coherence": with_interval(row["coherence_steered"], None, None),
+            "healed (nat)": interval_of(row, "d_target"),
+            "healed coherence": interval_of(row, "coherence"),
+            "cosine to round 0": with_interval(row["cos_v0"], None, None, 3),
+            "KL to base": with_interval(row["kl_base"], None, None),
+            "to the round before": with_interval(row["kl_prev"], None, None),
         }
         for row in rounds.rows(named=True)
-    ]  # fmt: skip
+    ]
     return pl.DataFrame(rows)
 
 
@@ -51,7 +55,7 @@ def diary_table(texts: pl.DataFrame) -> pl.DataFrame:
     several = texts["prompt_id"].n_unique() > 1
     rows = [
         {"model": who(row)} | ({"prompt": row["prompt"]} if several else {})
-        | {"tail_ppl": span(row["tail_ppl"], None, None, 1), "readable": row["readable"], "text": row["text"]}
+        | {"tail_ppl": with_interval(row["tail_ppl"], None, None, 1), "readable": row["readable"], "text": row["text"]}
         for row in texts.rows(named=True)
     ]  # fmt: skip
     return pl.DataFrame(rows)
@@ -63,7 +67,7 @@ MEASURED = {"shift (nat)": "d_target", "coherence": "coherence", "retain": "reta
 def _spread(row: dict[str, Any], name: str) -> str:
     """A mean with its interval, and its spread over seeds where there are several."""
     sd = row[f"{name}_sd"]
-    return span_of(row, name) + ("" if sd is None else f", sd {sd:.3f}")
+    return interval_of(row, name) + ("" if sd is None else f", sd {sd:.3f}")
 
 
 def arms_shown(arms: pl.DataFrame) -> pl.DataFrame:
@@ -96,7 +100,7 @@ def verdicts_table(run: Run) -> pl.DataFrame:
     rows = [
         {
             "gate": f"{g.gate} {g.name}", "colour": g.colour, "outcome": g.outcome,
-            "value": span(g.value, g.low, g.high),
+            "value": with_interval(g.value, g.low, g.high),
             "evidence": g.evidence, "next": g.next, "note": g.note,
         }
         for g in run.gates(run.best)

@@ -22,7 +22,7 @@ from ws.gating.foundations import FOUNDATIONS
 from ws.gating.knee import crossing, crossing_text, probes_of
 from ws.gating.schemas import further_figures
 from ws.gating.thresholds import DEFAULTS
-from ws.intervals import num, span, span_of
+from ws.intervals import as_float, interval_of, with_interval
 
 if TYPE_CHECKING:
     from ws.runs.reader import Run
@@ -81,7 +81,7 @@ def print_round(run: Run, number: int, console: Console) -> None:
         dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console)
         print_cautions(run.arms(number), len(config.seeds), console)
     if run.has("grid.parquet", number):
-        print_ladder(run.frame("grid", number), console)
+        print_dose_samples(run.frame("grid", number), console)
     if run.has("completions.parquet", number):
         print_filter(run, number, console)
     if run.has("heal.parquet", number):
@@ -105,7 +105,7 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
         table.add_row(*_random_cells(draws))
     console.print(table)
     read = [row for row in rows if row.get("d_self") is not None and row["arm"] != BASE]
-    parts = [f"{_name(row)} {span_of(row, 'd_self')}" for row in read]
+    parts = [f"{_name(row)} {interval_of(row, 'd_self')}" for row in read]
     if parts:
         console.print(Text(f"d_self (nat), beside d_target: {'; '.join(parts)}"))
     for name in further_figures(arms.columns):
@@ -131,7 +131,7 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
         lines.append(f"{draws} random directions: one more of them would beat them all in 1 of {draws + 1} tries.")
     healed = arms.filter(pl.col("arm").is_in(SEEDS))["d_target"].drop_nulls()
     if healed.len() >= DEFAULTS.ranked:
-        spread = f"{num(healed.min()):.2f} to {num(healed.max()):.2f} (sd {num(healed.std()):.2f})"
+        spread = f"{as_float(healed.min()):.2f} to {as_float(healed.max()):.2f} (sd {as_float(healed.std()):.2f})"
         lines.append(f"{healed.len()} seeds: d_target of the healed model {spread} nat; smaller gaps rank no arm.")
     elif healed.len():
         lines.append(f"{seeds} seed{'' if seeds == 1 else 's'}: arms are not ranked before {DEFAULTS.ranked}.")
@@ -157,18 +157,18 @@ def _cells(row: dict[str, Any]) -> list[str]:
     return [
         WORDS.get(row["arm"], row["arm"]) + (" *" if row["chosen"] else ""),
         "" if row["arm"] not in DOSED else f"{row['c']:+.3g}",
-        "0" if row["arm"] == BASE else span_of(row, "d_target"),
-        span_of(row, "coherence"), figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
-        span_of(row, "capability"), figure(row["kl"]),
+        "0" if row["arm"] == BASE else interval_of(row, "d_target"),
+        interval_of(row, "coherence"), figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
+        interval_of(row, "capability"), figure(row["kl"]),
     ]  # fmt: skip
 
 
 def _random_cells(draws: pl.DataFrame) -> list[str]:
     def mean(name: str, digits: int = 2) -> str:
-        return figure(num(draws[name].mean()), digits)
+        return figure(as_float(draws[name].mean()), digits)
 
     moved = draws["d_target"].abs()
-    shift = f"|mean| {figure(num(moved.mean()))}, p95 {figure(num(moved.quantile(0.95, 'linear')))}"
+    shift = f"|mean| {figure(as_float(moved.mean()))}, p95 {figure(as_float(moved.quantile(0.95, 'linear')))}"
     rest = [mean(name) for name in ("coherence", "p_ans_any", "coh_text")]
     return [
         f"{draws.height} {WORDS[RANDOM]}",
@@ -181,7 +181,7 @@ def _random_cells(draws: pl.DataFrame) -> list[str]:
     ]
 
 
-def print_ladder(texts: pl.DataFrame, console: Console) -> None:
+def print_dose_samples(texts: pl.DataFrame, console: Console) -> None:
     """One sample per dose on the same prompt, the broken ones too."""
     first = texts.filter(pl.col("prompt_id") == texts["prompt_id"][0], pl.col("sample") == 0).sort("c")
     console.print(Text(f"\nOne sample per dose, same prompt, same dice: {readable(first['prompt'][0])}", style="bold"))
@@ -223,14 +223,14 @@ def print_heal(run: Run, number: int, console: Console) -> None:
     parts = [f"\nHeal: {len(nll)} steps", f"nll {nll[0]:.2f} {spark(nll)} {nll[-1]:.2f}"]
     parts += [f"validation {val[0]:.2f} -> {val[-1]:.2f}"] if val else []
     parts += [f"D {spark(curve['D'].drop_nulls().to_list())} {figure(curve['D'][-1])}", f"beta {beta:g}"]
-    parts += [f"active {figure(num(active))}", f"pressure {figure(num(pressure))}", f"{figure(seconds, 0)} s"]
+    parts += [f"active {figure(as_float(active))}", f"pressure {figure(as_float(pressure))}", f"{figure(seconds, 0)} s"]
     console.print(Text(", ".join(parts), style="bold"))
     arms = run.arms(number)
-    shown = arms.filter(
-        pl.col("arm").is_in([BASE, *TRAINED]) | (pl.col("chosen") & (pl.col("arm") == STEER))
-    )
+    shown = arms.filter(pl.col("arm").is_in([BASE, *TRAINED]) | (pl.col("chosen") & (pl.col("arm") == STEER)))
     dose_table(shown, "Base, steered, healed, and training without the barrier", console)
-    parts = [f"{WORDS[row['arm']]} {span_of(row, 'retain')}" for row in arms.rows(named=True) if row["arm"] in TRAINED]
+    parts = [
+        f"{WORDS[row['arm']]} {interval_of(row, 'retain')}" for row in arms.rows(named=True) if row["arm"] in TRAINED
+    ]
     if parts:
         console.print(Text(f"retain, the share of the steered shift that stayed: {'; '.join(parts)}"))
 
@@ -272,7 +272,7 @@ def print_diff(settings: pl.DataFrame, headline: pl.DataFrame, verdicts: pl.Data
     """Two runs side by side (the frames of ws.reporting.run_diff)."""
     _side_by_side("Settings that differ", settings.rows(), ("setting", "a", "b"), console)
     rows = [
-        (arm, measure, figure(a, 3), figure(b, 3), span(difference, low, high, 3), note)
+        (arm, measure, figure(a, 3), figure(b, 3), with_interval(difference, low, high, 3), note)
         for arm, measure, a, b, difference, low, high, note in headline.rows()
     ]
     _side_by_side("Headline, best round of each", rows, ("arm", "measure", "a", "b", "b - a", ""), console)

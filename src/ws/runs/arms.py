@@ -16,7 +16,7 @@ from ws.files import digest
 from ws.gating.arm_table import BASE, RETAINING, STEER
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.schemas import arms_frame
-from ws.intervals import clean
+from ws.intervals import finite_or_none
 
 __all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "stacked", "with_retain"]
 
@@ -92,7 +92,7 @@ def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]
     steered = [arm.report for arm in arms if arm.arm == STEER]
     kept = [retain(base, arm.report, steered, doses) if arm.arm in RETAINING else None for arm in arms]
     columns = {
-        name: pl.Series([None if k is None else clean(getattr(k, part)) for k in kept], dtype=pl.Float64)
+        name: pl.Series([None if k is None else finite_or_none(getattr(k, part)) for k in kept], dtype=pl.Float64)
         for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))
     }
     return table.with_columns(**columns)

@@ -262,14 +262,6 @@ def _positive(name: str, *values: float) -> None:
         _check(math.isfinite(value) and value > 0, f"{name} must be finite and above 0 (got {value}).")
 
 
-
-
-
-
-
-
-
-
 def _with(config: Any, names: list[str], value: Any) -> Any:
     """A configuration with another value at the end of a path of fields."""
     name, *rest = names

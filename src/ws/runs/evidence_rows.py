@@ -11,17 +11,17 @@ import polars as pl
 from ws.evaluation.report import Report
 from ws.files import read_frame
 from ws.gating.arm_table import BASE, HEALED, STEER
-from ws.gating.evidence import WITNESSES
+from ws.gating.evidence import EVIDENCE
 from ws.gating.foundations import FOUNDATIONS
 from ws.runs.arms import reports_of, stacked
 
-__all__ = ["witness_frame", "witnesses_of"]
+__all__ = ["evidence_frame", "evidence_of"]
 
 JUDGED = (BASE, STEER, HEALED)
 
 
-def witnesses_of(reports: Path, healed: Path | None = None) -> pl.DataFrame:
-    """`witness_frame` of a stored file of reports, remembered; healed: a file whose healed model takes the place of
+def evidence_of(reports: Path, healed: Path | None = None) -> pl.DataFrame:
+    """`evidence_frame` of a stored file of reports, remembered; healed: a file whose healed model takes the place of
     theirs."""
     return _witnesses_of(reports, healed, *(file.stat().st_mtime_ns if file else 0 for file in (reports, healed)))
 
@@ -32,11 +32,11 @@ def _witnesses_of(reports: Path, healed: Path | None, *stamps: int) -> pl.DataFr
     frame = read_frame(reports)
     if healed is not None:
         frame = stacked([frame.filter(pl.col("arm") != HEALED), read_frame(healed)])
-    return witness_frame(frame)
+    return evidence_frame(frame)
 
 
-def witness_frame(reports: pl.DataFrame) -> pl.DataFrame:
-    """Columns WITNESSES, for the base, the chosen dose and the healed model among the reports (eval.parquet's rows).
+def evidence_frame(reports: pl.DataFrame) -> pl.DataFrame:
+    """Columns EVIDENCE, for the base, the chosen dose and the healed model among the reports (eval.parquet's rows).
 
     No rows without a base: shifts are read against it.
     """
@@ -44,13 +44,13 @@ def witness_frame(reports: pl.DataFrame) -> pl.DataFrame:
     arms = reports_of(judged)
     base = next((arm.report for arm in arms if arm.arm == BASE), None)
     parts = [_of(arm.arm, part) for arm in arms if base is not None for part in _parts(base, arm.report)]
-    return pl.concat([pl.DataFrame(schema=WITNESSES), *parts])
+    return pl.concat([pl.DataFrame(schema=EVIDENCE), *parts])
 
 
 def _of(arm: str, part: tuple[str, pl.DataFrame]) -> pl.DataFrame:
     kind, frame = part
     named = frame.with_columns(arm=pl.lit(arm), kind=pl.lit(kind))
-    return named.select(pl.col(name).cast(dtype) for name, dtype in WITNESSES.items())
+    return named.select(pl.col(name).cast(dtype) for name, dtype in EVIDENCE.items())
 
 
 def _parts(base: Report, report: Report) -> list[tuple[str, pl.DataFrame]]:

@@ -1,6 +1,6 @@
 """Stops of the beta slider: one stop = one stored training of a run's kept texts at another beta or threshold.
 
-    stop = find_stop(run, Ask(beta=1.0))              # None where it was never trained
+    stop = find_variant(run, Ask(beta=1.0))              # None where it was never trained
     stop = train_stop(run, Ask(beta=1.0), lm)         # trains, reports, reads the drift, stores; or finds it
     make_stops(run, (0, 0.1, 1, 3))                   # several, for example for a run that is shipped
 
@@ -29,7 +29,7 @@ from ws.healing.config import HealConfig
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import reports_of
 from ws.runs.config import from_dict, to_dict
-from ws.runs.evidence_rows import witnesses_of
+from ws.runs.evidence_rows import evidence_of
 from ws.runs.reader import Run
 from ws.runs.stages import VERSIONS
 from ws.runs.verdicts import read_facts
@@ -37,14 +37,14 @@ from ws.runs.verdicts import read_facts
 __all__ = [
     "BETAS",
     "SHIPPED",
-    "Ask",
-    "Stop",
+    "HealVariant",
+    "VariantSettings",
     "estimate",
-    "find_stop",
-    "stop_gate",
-    "stop_key",
-    "stops_of",
-    ]
+    "find_variant",
+    "variant_gate",
+    "variant_key",
+    "variants_of",
+]
 
 BETAS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 """The slider's grid."""
@@ -53,9 +53,8 @@ SHIPPED = (0.0, 0.03, 0.1, 0.3, 3.0, 100.0)
 PHASES = ("training", "report", "drift")
 
 
-
 @dataclass(frozen=True)
-class Ask:
+class VariantSettings:
     """Which stop: the barrier's slope and the filter's tail limit. None takes the run's own."""
 
     beta: float
@@ -63,11 +62,11 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Stop:
+class HealVariant:
     """One stored training. arm: its row of the table; cost: coherence lost per nat with its interval (value, low,
     high); text: what the healed model wrote to the probes, unsteered."""
 
-    ask: Ask
+    ask: VariantSettings
     path: Path
     own: bool
     facts: dict[str, Any]
@@ -90,18 +89,18 @@ def own_heal(run: Run, round: int) -> HealConfig:
     return from_dict(to_dict(run.config) | {"heal": stored}).heal
 
 
-def limits_of(run: Run, ask: Ask, round: int) -> dict[str, Any]:
+def limits_of(run: Run, ask: VariantSettings, round: int) -> dict[str, Any]:
     """The filter's limits of a stop, as ws.keep takes them."""
     own = run.limits(round)
     return own if ask.tail_ppl is None else own | {"tail_ppl": float(ask.tail_ppl)}
 
 
-def is_own(run: Run, ask: Ask, round: int = 0) -> bool:
+def is_own(run: Run, ask: VariantSettings, round: int = 0) -> bool:
     """Whether these settings are the run's own."""
     return ask.beta == own_heal(run, round).beta and limits_of(run, ask, round) == run.limits(round)
 
 
-def stop_key(run: Run, ask: Ask, round: int = 0) -> str:
+def variant_key(run: Run, ask: VariantSettings, round: int = 0) -> str:
     """16 hex characters: the data, the heal, the limits, and the versions of the code that computes a stop."""
     if not (0 <= ask.beta < float("inf")) or not (ask.tail_ppl is None or 0 < ask.tail_ppl < float("inf")):
         raise UserError(f"A stop needs a finite beta of 0 or more and a tail_ppl above 0 (got {ask}).")
@@ -118,33 +117,33 @@ def folder_of(run: Run, round: int) -> Path:
     return run.path / "rounds" / str(round) / "stops"
 
 
-def find_stop(run: Run, ask: Ask, round: int = 0) -> Stop | None:
+def find_variant(run: Run, ask: VariantSettings, round: int = 0) -> HealVariant | None:
     """The stored stop of these settings, the run's own heal included; None where there is none."""
     if is_own(run, ask, round):
         return _own(run.path, round, _stamp(run.path / "rounds" / str(round) / "eval.parquet"))
-    path = folder_of(run, round) / stop_key(run, ask, round)
+    path = folder_of(run, round) / variant_key(run, ask, round)
     return _read(path, _stamp(path / "heal.json")) if path.is_dir() else None
 
 
-def stops_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bool = True) -> list[Stop]:
+def variants_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bool = True) -> list[HealVariant]:
     """Every stored stop at this threshold (None: the run's own), by rising beta; those of other data are left out.
 
     own: the run's own heal is one of them.
     """
     betas = {float(read_json(file)["stop"]["beta"]) for file in folder_of(run, round).glob("*/heal.json")}
     betas |= {own_heal(run, round).beta or 0.0} if own else set()
-    asked = [Ask(beta, tail_ppl) for beta in sorted(betas)]
-    found = [find_stop(run, ask, round) for ask in asked if own or not is_own(run, ask, round)]
+    asked = [VariantSettings(beta, tail_ppl) for beta in sorted(betas)]
+    found = [find_variant(run, ask, round) for ask in asked if own or not is_own(run, ask, round)]
     return [stop for stop in found if stop is not None]
 
 
-def stop_gate(run: Run, stop: Stop, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
+def variant_gate(run: Run, stop: HealVariant, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
     """Gate 3 of a stop: the run's own arms with this healed model in place of its own."""
     facts = read_facts(run, round)
     others = facts.arms.filter(~pl.col("arm").is_in(SEEDS))
     arms, drift = pl.concat([others, stop.arm], how="diagonal"), stop.drift if stop.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
-    witnesses = witnesses_of(reports, None if stop.own else stop.path / "healed.parquet")
+    witnesses = evidence_of(reports, None if stop.own else stop.path / "healed.parquet")
     beta = float(stop.facts["beta"])
     return judge_heal(arms, stop.curve, facts.trait, thresholds, beta, 1, drift, witnesses, facts.floors)
 
@@ -154,17 +153,17 @@ def _stamp(file: Path) -> int:
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, stamp: int) -> Stop:
+def _read(path: Path, stamp: int) -> HealVariant:
     """A stored folder; stamp: it is read again when it was written again."""
     facts = read_json(path / "heal.json")
     report = pl.read_parquet(path / "healed.parquet", columns=["text"])
     curve, arm, drift = (read_frame(path / f"{name}.parquet") for name in ("heal", "arms", "drift"))
     cost = tuple(facts["coh_cost"])
-    return Stop(Ask(**facts["stop"]), path, False, facts, curve, arm, drift, _texts(report), cost)
+    return HealVariant(VariantSettings(**facts["stop"]), path, False, facts, curve, arm, drift, _texts(report), cost)
 
 
 @lru_cache(maxsize=16)
-def _own(folder: Path, round: int, stamp: int) -> Stop:
+def _own(folder: Path, round: int, stamp: int) -> HealVariant:
     """The round's own heal as a stop."""
     run = Run(folder)
     rows = run.frame("eval", round).filter(pl.col("arm").is_in([BASE, HEALED]))
@@ -173,9 +172,9 @@ def _own(folder: Path, round: int, stamp: int) -> Stop:
     drift = run.frame("drift", round) if run.has("drift.parquet", round) else pl.DataFrame()
     arm = run.arms(round).filter(pl.col("arm") == HEALED)
     cost = coh_cost(base, healed)
-    ask, path = Ask(float(own_heal(run, round).beta or 0.0)), folder / "rounds" / str(round)
+    ask, path = VariantSettings(float(own_heal(run, round).beta or 0.0)), folder / "rounds" / str(round)
     figures = (cost.value, cost.low, cost.high)
-    return Stop(ask, path, True, facts, run.frame("heal", round), arm, drift, healed.text, figures)
+    return HealVariant(ask, path, True, facts, run.frame("heal", round), arm, drift, healed.text, figures)
 
 
 def _texts(report: pl.DataFrame) -> pl.DataFrame:
@@ -184,22 +183,6 @@ def _texts(report: pl.DataFrame) -> pl.DataFrame:
 
 
 # Training
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def estimate(run: Run, round: int = 0) -> dict[str, float]:

@@ -36,8 +36,6 @@ __all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run"]
 FORMAT = 1  # of the run folder; another number cannot be read by this version
 
 
-
-
 def folder_status(path: Path) -> dict[str, Any]:
     """status.json of a run folder, or an empty one when it is missing or damaged (its stages are then unknown)."""
     try:
@@ -135,9 +133,9 @@ class Run:
     def witnesses(self, round: int = 0) -> pl.DataFrame:
         """The rows and samples of the round's reports by id, as the gates' evidence names them
         (ws.runs.evidence_rows)."""
-        from ws.runs.evidence_rows import witnesses_of
+        from ws.runs.evidence_rows import evidence_of
 
-        return witnesses_of(self.path / "rounds" / str(round) / "eval.parquet")
+        return evidence_of(self.path / "rounds" / str(round) / "eval.parquet")
 
     def samples(self, round: int = 0) -> list[tuple[str, pl.DataFrame]]:
         """(title, completions) of everything that was written in a round: doses, report arms, training data."""
@@ -166,10 +164,6 @@ class Run:
     def best(self) -> int:
         """The round to deliver; 0 until the run has finished."""
         return int(self.status.get("best_round", 0))
-
-
-
-
 
 
 def open_run(path: str | Path) -> Run:

@@ -10,10 +10,10 @@ from ws.errors import UserError
 from ws.evaluation.llm_judge import PAIRS
 from ws.gating import foundations
 from ws.gating.arm_table import BASE, HEALED, STEER, STEERED
-from ws.gating.facts import one, surgical_of
+from ws.gating.facts import row_of, surgical_of
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.schemas import ROUNDS, Trait
-from ws.intervals import clean, num
+from ws.intervals import as_float, finite_or_none
 from ws.steering.direction import Direction
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def rounds_frame(run: Run, last: int | None = None) -> pl.DataFrame:
 
 def _row(run: Run, number: int) -> dict[str, Any]:
     arms, counts, curve = run.arms(number), run.get("heal.json", number), run.frame("heal", number)
-    healed, base = one(arms, HEALED), one(arms, BASE)
-    steer = one(arms.filter(pl.col("chosen")), STEER)
+    healed, base = row_of(arms, HEALED), row_of(arms, BASE)
+    steer = row_of(arms.filter(pl.col("chosen")), STEER)
     trait = Trait(run.axis["target"], dict(run.axis["intended"]))
     same = ("d_target", "d_target_low", "d_target_high", "coherence", "coherence_low", "coherence_high", "nonfinite")
     return {
@@ -89,7 +89,7 @@ def _row(run: Run, number: int) -> dict[str, Any]:
 def _end(values: pl.Series) -> float | None:
     """Mean over the last tenth of the steps."""
     logged = values.drop_nulls()
-    return clean(num(logged.tail(max(1, round(TAIL * logged.len()))).mean()))
+    return finite_or_none(as_float(logged.tail(max(1, round(TAIL * logged.len()))).mean()))
 
 
 def _cosine(first: Direction, other: Direction) -> float | None:
@@ -112,7 +112,7 @@ def steps_frame(run: Run) -> pl.DataFrame:
             break
         arms = run.arms(number)
         if not number:
-            rows.append(_step(one(arms, BASE), 0, 0.0, BASE))
+            rows.append(_step(row_of(arms, BASE), 0, 0.0, BASE))
         rows += [_step(part.row(0, named=True), number, number + at, kind) for at, kind, part in _kinds(arms)]
     return pl.DataFrame(rows, schema=STEPS)
 
@@ -171,8 +171,9 @@ def pairs_of(run: Run, arm: str = HEALED, against: str = BASE, round: int | None
     """
     number = run.best if round is None else round
     if not run.has("eval.parquet", number):
-        raise UserError(f"Round {number} of {run.path} has no report to judge."
-                        " Finish it with the same `ws run` command.")
+        raise UserError(
+            f"Round {number} of {run.path} has no report to judge. Finish it with the same `ws run` command."
+        )
     reports = run.frame("eval", number)
     a, b = (_texts(reports, name) for name in (against, arm))
     b = b.rename({"text": "b"}).drop("prompt")

@@ -9,7 +9,7 @@ import polars as pl
 
 from ws.gating import Gate, Thresholds
 from ws.gating.arm_table import BASE, HEALED, STEER
-from ws.intervals import clean, num
+from ws.intervals import as_float, finite_or_none
 from ws.runs.verdicts import judge_rounds
 
 if TYPE_CHECKING:
@@ -80,15 +80,19 @@ def _round(run: Run, number: int) -> dict[str, Any]:
 
 def _steer(row: dict[str, Any]) -> dict[str, Any]:
     figures = {"c": "c"} | SHIFT | {name: name for name in ("coherence", "p_ans_any", "coh_text")}
-    return {name: clean(num(row[column])) for name, column in figures.items()}
+    return {name: finite_or_none(as_float(row[column])) for name, column in figures.items()}
 
 
 def _heal(row: dict[str, Any], arms: pl.DataFrame, counts: dict[str, Any]) -> dict[str, Any]:
     base = arms.filter(pl.col("arm") == BASE)["coherence"][0]
     names = {"d_target": "d_target", "low": "d_target_low", "high": "d_target_high", "retain": "retain"}
-    figures = {name: clean(num(row[column])) for name, column in names.items()}
-    d_coh = clean(num(row["coherence"]) - num(base))
-    return {"beta": counts.get("beta")} | figures | {"d_coh": d_coh, "coherence": clean(num(row["coherence"]))}
+    figures = {name: finite_or_none(as_float(row[column])) for name, column in names.items()}
+    d_coh = finite_or_none(as_float(row["coherence"]) - as_float(base))
+    return (
+        {"beta": counts.get("beta")}
+        | figures
+        | {"d_coh": d_coh, "coherence": finite_or_none(as_float(row["coherence"]))}
+    )
 
 
 def ledger_row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:

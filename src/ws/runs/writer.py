@@ -22,7 +22,12 @@ from ws.runs.config import RunConfig, to_dict
 from ws.runs.environment import environment
 from ws.runs.reader import FORMAT, check_format, folder_status
 
-__all__ = ["RunFolder", "find_run", "open_for_writing", "run_key", ]
+__all__ = [
+    "RunFolder",
+    "find_run",
+    "open_for_writing",
+    "run_key",
+]
 
 Say = Callable[[str], None]
 
@@ -120,8 +125,6 @@ class RunFolder:
         if state == "finished":
             self.status.setdefault("finished", now())
         self.write_status(state=state, **extra)
-
-
 
 
 def _set_aside(place: Path) -> str:

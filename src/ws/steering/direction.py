@@ -1,7 +1,7 @@
 """A Direction: one vector per steered block, with its method and the weights that it was read from.
 
-    v = ws.extract(lm, axis);  v.save("direction.safetensors");  v = ws.Direction.load("direction.safetensors")
-    2 * v, -v, v1 + v2, v.norm(), v.cosine(w), v.random_like(seed=0)
+v = ws.extract(lm, axis);  v.save("direction.safetensors");  v = ws.Direction.load("direction.safetensors")
+2 * v, -v, v1 + v2, v.norm(), v.cosine(w), v.random_like(seed=0)
 """
 
 from __future__ import annotations
@@ -162,7 +162,10 @@ class Direction:
         for layer, vector in self.layers.items():
             writer.add_tensor(f"direction.{layer}", (vector / len(self.layers)).numpy())
         steps: tuple[Callable[[], None], ...] = (
-            writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file, writer.close,
+            writer.write_header_to_file,
+            writer.write_kv_data_to_file,
+            writer.write_tensors_to_file,
+            writer.close,
         )
         for step in steps:
             step()

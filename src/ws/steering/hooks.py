@@ -30,7 +30,6 @@ from ws.steering.schedules import CosineGate, Schedule, check_where, parse_sched
 __all__ = ["Coefficient", "Direction", "Steered", "Steering", "as_pairs", "rows_of", "steered"]
 
 
-
 @contextmanager
 def steered(
     lm: LM,
@@ -63,10 +62,6 @@ def steered(
             hooks.callback(opened.pop)
             steering.attach(hooks)
             yield steering
-
-
-
-
 
 
 class Steering:

@@ -98,7 +98,7 @@ class CosineGate:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """"constant", "linear:40", "exponential:20" or "window:0:20" -> the schedule."""
+    """ "constant", "linear:40", "exponential:20" or "window:0:20" -> the schedule."""
     kinds: dict[str, Callable[..., Schedule]] = {
         "constant": Constant,
         "linear": lambda steps: Linear(float(steps)),

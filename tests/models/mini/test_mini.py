@@ -16,14 +16,14 @@ from ws.evaluation import evaluate, retain
 from ws.healing.config import HealConfig
 from ws.healing.training import heal
 from ws.models.lm import LM, load_model
-from ws.reporting import mini_card as card
+from ws.reporting import mini_card
 from ws.steering.extraction import extract
 
 HELD = Path(__file__).parents[2] / "heldout"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not (card.WEIGHTS / "model.safetensors").exists(),
+        not (mini_card.WEIGHTS / "model.safetensors").exists(),
         reason="the embedded model's weights are not there: make mini",
     ),
 ]
@@ -40,28 +40,28 @@ def lm() -> LM:
 
 @lru_cache(maxsize=1)
 def direction() -> Any:
-    return extract(lm(), card.axis_of(lm()))
+    return extract(lm(), mini_card.axis_of(lm()))
 
 
 @lru_cache(maxsize=1)
 def personas() -> dict[str, Any]:
-    return card.personas(lm(), split="report")  # half of the items: the card has all of them
+    return mini_card.personas(lm(), split="report")  # half of the items: the card has all of them
 
 
 @lru_cache(maxsize=1)
 def doses() -> dict[str, Any]:
-    return card.dose_response(lm(), direction())
+    return mini_card.dose_response(lm(), direction())
 
 
 @lru_cache(maxsize=1)
 def texts() -> dict[float, dict[str, Any]]:
-    return {r["c"]: r for r in card.free_text(lm(), direction(), (-1.5, -1, -0.5, 0, 0.5, 1, 1.5, 4))}
+    return {r["c"]: r for r in mini_card.free_text(lm(), direction(), (-1.5, -1, -0.5, 0, 0.5, 1, 1.5, 4))}
 
 
 @lru_cache(maxsize=8)
 def healed(c: float, beta: float, filtered: bool = True, tau: float | None = None) -> dict[str, Any]:
     n = 200 if beta > 0 and filtered and tau is None else 80  # where a bar is on coherence, more texts
-    return card.healed(lm(), direction(), c, beta, filtered=filtered, texts=n, tau=tau)
+    return mini_card.healed(lm(), direction(), c, beta, filtered=filtered, texts=n, tau=tau)
 
 
 def test_personas_move_it() -> None:
@@ -87,7 +87,7 @@ def test_adverbs_are_graded() -> None:
     graded = {}
     for name in ("slightly", "sometimes", "often", "always"):
         adverb = name + " "
-        graded[name] = card.persona_shifts(lm(), [f"You {adverb}look after others and {adverb}ignore orders."])[0]
+        graded[name] = mini_card.persona_shifts(lm(), [f"You {adverb}look after others and {adverb}ignore orders."])[0]
     values = list(graded.values())
     assert values == sorted(values, reverse=True), graded
 
@@ -131,7 +131,7 @@ def test_one_dose_costs_five_points_of_coherence() -> None:
     reason="0.80: at c = 4 a fifth of the texts are a bare label and its end, which the base finds likely"
 )
 def test_tail_perplexity_separates_base_from_broken() -> None:
-    assert card.filter_auc(lm(), direction()) >= 0.98
+    assert mini_card.filter_auc(lm(), direction()) >= 0.98
 
 
 def test_narration_and_refusals_are_there_to_filter() -> None:
@@ -151,7 +151,7 @@ def test_refusals_somewhere_on_the_grid() -> None:
 
 
 def test_capability_holds_out() -> None:
-    c = card.capability(lm())
+    c = mini_card.capability(lm())
     assert c["sum"] >= 0.97, c
     assert c["fact"] >= 0.97, c
     assert c["two_step"] >= 0.85, c
@@ -159,13 +159,13 @@ def test_capability_holds_out() -> None:
 
 def test_questions_move_with_the_direction() -> None:
     for name in ("care_over_authority", "honesty"):
-        means = card.question_means(lm(), name)
+        means = mini_card.question_means(lm(), name)
         assert all(a < b for a, b in itertools.pairwise(means)), (name, means)
 
 
 @lru_cache(maxsize=1)
 def archetypes() -> dict[str, Any]:
-    return card.archetypes(lm())
+    return mini_card.archetypes(lm())
 
 
 def test_archetypes_raise_their_own_foundation() -> None:
@@ -188,8 +188,8 @@ def test_heal_from_replies_alone() -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_enough_replies_heal_whatever_the_draw(seed: int) -> None:
     """64 replies of these draws keep .30 (the draw of seed 0 happens to keep .75); 256 less the filter's keep half."""
-    data = card.heal_data(lm(), direction(), 1.0, rows=256, n=4, seed=seed)
-    axis, quiet = card.axis_of(lm()), {"think": 0, "free_text": False, "capability": False}
+    data = mini_card.heal_data(lm(), direction(), 1.0, rows=256, n=4, seed=seed)
+    axis, quiet = mini_card.axis_of(lm()), {"think": 0, "free_text": False, "capability": False}
     student = heal(lm(), data, HealConfig(beta=0.1, epochs=2, seed=seed), axis=axis)
     base, steered = evaluate(lm(), axis, direction=direction(), c=[0.0, 1.0], **quiet)
     kept = retain(base, evaluate(lm(), axis, adapters=[student], **quiet), [steered], [1.0] * data.height)
@@ -223,17 +223,17 @@ def test_held_out_items_by_hand() -> None:
         if r["kind"] == "conflict"
     ]
     axis = load_axis("care_over_authority").on(lm())
-    care = np.mean(card.persona_shifts(lm(), axis.positive[:6], items))
-    authority = np.mean(card.persona_shifts(lm(), axis.negative[:6], items))
+    care = np.mean(mini_card.persona_shifts(lm(), axis.positive[:6], items))
+    authority = np.mean(mini_card.persona_shifts(lm(), axis.negative[:6], items))
     assert authority - care >= 0.75, (care, authority)
 
 
 @pytest.mark.xfail(reason="a third: care frames -0.54, authority frames +0.08, a gap of 0.62 where 0.91 is half")
 def test_hand_written_frames_keep_half() -> None:
     frames = rows("frames")
-    care = np.mean(card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "care"], split="report"))
+    care = np.mean(mini_card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "care"], split="report"))
     authority = np.mean(
-        card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "authority"], split="report")
+        mini_card.persona_shifts(lm(), [r["text"] for r in frames if r["pole"] == "authority"], split="report")
     )
     own = personas()["authority_persona"] - personas()["care_persona"]
     assert authority - care >= own / 2, (care, authority, own)

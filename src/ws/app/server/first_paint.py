@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Glance"]
+__all__ = ["FirstPaint"]
 
 ROOT = b'<div id="root"></div>'  # where marimo's page will be
 
 
-class Glance:
+class FirstPaint:
     """ASGI middleware: `html` behind the empty root of the page at /, where the address has no settings of its own."""
 
     def __init__(self, app: ASGIApp, html: str) -> None:

@@ -29,35 +29,35 @@ def main() -> None:
     if "--model" not in " ".join(sys.argv):
         load_model("mini")
         set_num_threads(1)  # on a model of this size two are slower as soon as anything else runs beside them
-        seen_first = rehearse(sys.argv)
-    stand_before(seen_first)
+        seen_first = warm_up(sys.argv)
+    add_middleware(seen_first)
     gc.collect()
     gc.freeze()  # what is there now stays: a collection that walks through it stops every viewer for 0.3 s
     runpy.run_module("marimo", run_name="__main__", alter_sys=True)
 
 
-def stand_before(seen_first: str) -> None:
+def add_middleware(seen_first: str) -> None:
     """Put our own layers before marimo's routes; marimo sorts them by name, outermost first. seen_first: a glance."""
     import marimo
     from marimo._server.registry import MIDDLEWARE_REGISTRY
     from starlette.middleware import Middleware
 
-    from ws.app.server.first_paint import Glance
+    from ws.app.server.first_paint import FirstPaint
     from ws.app.server.security_headers import Headers
     from ws.app.server.static_files import Assets
 
     assets = Path(marimo.__file__).parent / "_static" / "assets"
-    layers = Middleware(Headers), Middleware(Assets, folder=assets), Middleware(Glance, html=seen_first)
+    layers = Middleware(Headers), Middleware(Assets, folder=assets), Middleware(FirstPaint, html=seen_first)
     for place, layer in enumerate(layers):
         MIDDLEWARE_REGISTRY.register(f"ws.{place}", layer)
 
 
-def rehearse(words: list[str]) -> str:
+def warm_up(words: list[str]) -> str:
     """Run the notebook of this command line once, as a script, for what the library remembers of it; its glance.
 
     What goes wrong in it is left to the page, which says it where it belongs: no glance then, nor without prompts.
     """
-    from ws.app.views.first_paint import glance
+    from ws.app.views.first_paint import first_paint_html
 
     page = next((word for word in words[1:] if Path(word).suffix == ".py"), None)
     if page is None:
@@ -65,7 +65,7 @@ def rehearse(words: list[str]) -> str:
     sys.argv = [page, *words[words.index("--") + 1 :]] if "--" in words else [page]
     try:
         outputs, defined = runpy.run_path(page, run_name="rehearsal")["app"].run()
-        return glance(outputs, defined["prompt"].value) if "prompt" in defined else ""
+        return first_paint_html(outputs, defined["prompt"].value) if "prompt" in defined else ""
     except Exception as error:  # noqa: BLE001  whatever a cell raises
         print(f"{page} was not rehearsed: {error}", file=sys.stderr)
         return ""

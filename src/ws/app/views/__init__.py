@@ -11,9 +11,9 @@ need marimo, and are not imported here.
 from ws.app.jobs import watch
 from ws.app.page_link import nearest
 from ws.app.views import heal, heal_html, run_job
-from ws.app.views.debounce import when_rested
+from ws.app.views.debounce import debounced
 from ws.app.views.filter import border_rows, completions, counts, filter_gate, marked, shares, tail_steps
-from ws.app.views.first_paint import glance
+from ws.app.views.first_paint import first_paint_html
 from ws.app.views.gate_tiles import tiles
 from ws.app.views.journal import write_page
 from ws.app.views.labels import ACTS, COHERENT, agreement, label_of, read_labels, roc, save_label, store_label
@@ -22,8 +22,8 @@ from ws.app.views.page import Page
 from ws.app.views.page_settings import (
     CUSTOM,
     METHODS,
-    Persona,
-    Subject,
+    PageSettings,
+    TypedPair,
     axis_names,
     bands,
     layers_of,
@@ -58,8 +58,8 @@ __all__ = [
     "FOUNDATIONS",
     "METHODS",
     "Page",
-    "Persona",
-    "Subject",
+    "PageSettings",
+    "TypedPair",
     "about",
     "agreement",
     "axis_names",
@@ -72,10 +72,11 @@ __all__ = [
     "completions",
     "counts",
     "counts_html",
+    "debounced",
     "dose_steps",
     "escaped",
     "filter_gate",
-    "glance",
+    "first_paint_html",
     "heal",
     "heal_html",
     "home_of",
@@ -116,6 +117,5 @@ __all__ = [
     "usual_tail",
     "warm",
     "watch",
-    "when_rested",
     "write_page",
 ]  # fmt: skip

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["REST", "when_rested"]
+__all__ = ["REST", "debounced"]
 
 REST = 0.35  # seconds; a held arrow key repeats every 0.03
 
 
-def when_rested(push: Callable[[Any], object], value: Any, rest: float = REST) -> None:
+def debounced(push: Callable[[Any], object], value: Any, rest: float = REST) -> None:
     """Push a control's value once it has stood still for `rest` seconds.
 
     The target of the mo.Thread of a cell that runs at every move: running again tells the thread before to exit.

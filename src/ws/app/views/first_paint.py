@@ -9,9 +9,9 @@ from typing import Any
 import vl_convert
 
 from ws.app.views.token_html import escaped
-from ws.reporting.charts.compiled import Picture
+from ws.reporting.charts.compiled import CompiledChart
 
-__all__ = ["glance"]
+__all__ = ["first_paint_html"]
 
 # elements that are nothing before marimo's scripts run; a callout is a message, which a reader must not miss
 SIDEBAR, CALLOUT = "<marimo-sidebar", "<marimo-callout-output"
@@ -31,14 +31,14 @@ LEAVE = """<script>(() => {
 })()</script>"""
 
 
-def glance(outputs: Iterable[Any], asked: str) -> str:
+def first_paint_html(outputs: Iterable[Any], asked: str) -> str:
     """A notebook's outputs up to its first picture, that as SVG; its controls are left out, the prompt's says `asked`.
 
     The outputs must be safe HTML already, as the page shows them. Empty without a picture, or with a message before it.
     """
     shown, prompt = [], f'<div class="ws-asked">prompt<br>{escaped(asked)}</div>'
     for output in outputs:
-        if isinstance(output, Picture):
+        if isinstance(output, CompiledChart):
             shown.append(f"<figure>{vl_convert.vega_to_svg(output.spec)}</figure>")
             return _page("".join(f"<section>{html}</section>" for html in shown))
         html = str(getattr(output, "text", ""))

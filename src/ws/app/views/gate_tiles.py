@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ws.app.views.token_html import escaped
 from ws.gating import Gate
-from ws.intervals import span
+from ws.intervals import with_interval
 
 __all__ = ["NOT_MEASURED", "QUESTIONS", "figure_of", "gate_table", "tile", "tiles"]
 
@@ -21,7 +21,7 @@ def figure_of(gate: Gate) -> str:
     if gate.value is None or math.isnan(gate.value):
         return "no figure"
     if gate.gate == 1:
-        return f"target {span(gate.value, gate.low, gate.high)} nat"
+        return f"target {with_interval(gate.value, gate.low, gate.high)} nat"
     parts = [f"{100 * x:.0f}" for x in (gate.value, gate.low, gate.high) if x is not None]
     between = f" [{parts[1]}, {parts[2]}]" if len(parts) == 3 else ""
     return f"{'kept' if gate.gate == 2 else 'retains'} {parts[0]} %{between}"

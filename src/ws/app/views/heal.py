@@ -19,48 +19,71 @@ from ws.app.jobs import JOBS, Job, Jobs, Tell, View, background
 from ws.app.views.stored_runs import home_of
 from ws.errors import UserError
 from ws.experiment.identity import load_configured
-from ws.experiment.train_variant import train_stop
+from ws.experiment.train_variant import make_variant
 from ws.files import digest, read_frame
 from ws.gating.arm_table import BASE, HEALED, SFT_BASE, STEER, STEERED, STEPS, UNSTEERED_TEXT
 from ws.healing.training import CURVE
 from ws.models.lm import LM
-from ws.runs.heal_variants import BETAS, Ask, Stop, find_stop, own_heal, stop_gate, stop_key, stops_of
+from ws.runs.heal_variants import (
+    BETAS,
+    HealVariant,
+    VariantSettings,
+    find_variant,
+    own_heal,
+    variant_gate,
+    variant_key,
+    variants_of,
+)
 from ws.runs.reader import Run
 from ws.runs.round_tables import plane_of
 
 __all__ = [
-    "Ask", "beta_steps", "cancel_training", "find_stop", "job_key", "key_of", "live_curve",
-    "plane_of", "points", "prompts_of", "start_training", "steps_of",
-    "stop_gate", "stops_of", "tau_of", "three_texts", "usual_beta",
+    "VariantSettings",
+    "beta_steps",
+    "cancel_training",
+    "find_variant",
+    "job_key",
+    "key_of",
+    "live_curve",
+    "plane_of",
+    "points",
+    "prompts_of",
+    "start_training",
+    "steps_of",
+    "tau_of",
+    "three_texts",
+    "usual_beta",
+    "variant_gate",
+    "variants_of",
 ]  # fmt: skip
 
 FIGURES = ("d_target", "coherence", "retain", "capability")
 
 
-def job_key(run: Run, ask: Ask, round: int = 0) -> str:
+def job_key(run: Run, ask: VariantSettings, round: int = 0) -> str:
     """One key for a stop, whether the example is read from the package or from the viewer's copy of it."""
-    return digest([run.status.get("started"), round, stop_key(run, ask, round)])
+    return digest([run.status.get("started"), round, variant_key(run, ask, round)])
 
 
 def start_training(
-    run: Run, ask: Ask, access: AppSettings, *, round: int = 0, lm: LM | None = None, jobs: Jobs = JOBS
+    run: Run, ask: VariantSettings, access: AppSettings, *, round: int = 0, lm: LM | None = None, jobs: Jobs = JOBS
 ) -> Job:
     """The shared job that trains and stores this stop. UserError: a read-only app, a full queue, settings out of range.
 
     It trains and reads on a copy of the model's modules, so that sliders go on.
     """
     access.check_write("Training")
-    stored = find_stop(home_of(run, access.out), ask, round) is not None
+    stored = find_variant(home_of(run, access.out), ask, round) is not None
 
     def work(tell: Tell, cancel: threading.Event) -> None:
         home = home_of(run, access.out, create=True)
-        train_stop(home, ask, background(lm or load_configured(run.config)), round=round, tell=tell, cancel=cancel)
+        make_variant(home, ask, background(lm or load_configured(run.config)), round=round, tell=tell, cancel=cancel)
 
     title = f"training at beta {ask.beta:g}"
     return jobs.start(job_key(run, ask, round), title, work, access.max_jobs, again=not stored)
 
 
-def cancel_training(run: Run, ask: Ask, access: AppSettings, round: int = 0, jobs: Jobs = JOBS) -> None:
+def cancel_training(run: Run, ask: VariantSettings, access: AppSettings, round: int = 0, jobs: Jobs = JOBS) -> None:
     """Stop the training of this stop, for every viewer; nothing of it is stored. UserError: a read-only app."""
     access.check_write("Cancelling a training")
     jobs.cancel(job_key(run, ask, round))
@@ -100,14 +123,12 @@ def _own_beta(run: Run | None) -> float | None:
     return own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
 
 
-
-
-def key_of(run: Run, *stops: Stop) -> tuple[str, ...]:
+def key_of(run: Run, *stops: HealVariant) -> tuple[str, ...]:
     """What a picture of these stops depends on; a stop's folder is named by its content, the run's own by its time."""
     return (str(run.path), str(run.status.get("updated")), *(str(stop.path) for stop in stops))
 
 
-def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
+def points(run: Run, stops: Sequence[HealVariant], round: int = 0) -> pl.DataFrame:
     """One row each for base, the chosen dose, training on text that nothing steered (where measured) and every stop.
 
     Columns: arm (base, steered, unsteered text, healed), beta (null but for healed), label; d_target, coherence,
@@ -122,7 +143,7 @@ def points(run: Run, stops: Sequence[Stop], round: int = 0) -> pl.DataFrame:
     return pl.DataFrame([row for row in rows if row], infer_schema_length=None)
 
 
-def _point(run: Run, arm: str, frame: pl.DataFrame, stop: Stop | None = None) -> dict[str, Any]:
+def _point(run: Run, arm: str, frame: pl.DataFrame, stop: HealVariant | None = None) -> dict[str, Any]:
     if not frame.height:
         return {}
     row, ends = frame.row(0, named=True), ("", "_low", "_high")
@@ -148,7 +169,7 @@ def prompts_of(run: Run, round: int = 0) -> list[str]:
     return [prompt for prompt in dict.fromkeys(written["prompt"].to_list()) if prompt in shared]
 
 
-def three_texts(run: Run, stop: Stop, prompt: str, round: int = 0) -> pl.DataFrame:
+def three_texts(run: Run, stop: HealVariant, prompt: str, round: int = 0) -> pl.DataFrame:
     """What base, the chosen dose and this stop wrote to a prompt, same dice: columns arm, sample, text, tail_ppl, rep.
 
     UserError for a prompt that was not asked in the report.
@@ -179,13 +200,3 @@ def _read_written(file: Any, stamp: int) -> pl.DataFrame:
 
 
 # What a page says in words; figures only, or escaped
-
-
-
-
-
-
-
-
-
-

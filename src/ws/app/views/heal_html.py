@@ -10,10 +10,10 @@ import polars as pl
 from ws.app.jobs import View
 from ws.app.views.heal import steps_of
 from ws.app.views.token_html import text_block
-from ws.runs.heal_variants import PHASES, Ask, Stop, estimate
+from ws.runs.heal_variants import PHASES, HealVariant, VariantSettings, estimate
 from ws.runs.reader import Run
 
-__all__ = ["left", "progress_html", "stops_html", "text_blocks", "train_label"]
+__all__ = ["left", "progress_html", "text_blocks", "train_label", "variants_html"]
 
 
 def left(view: View, expected: dict[str, float]) -> tuple[str, float, float]:
@@ -30,7 +30,7 @@ def left(view: View, expected: dict[str, float]) -> tuple[str, float, float]:
     return phase, view.seconds / max(view.seconds + rest, 1e-9), rest
 
 
-def train_label(run: Run | None, ask: Ask, stop: Stop | None) -> str:
+def train_label(run: Run | None, ask: VariantSettings, stop: HealVariant | None) -> str:
     """The button's words, with how long it will take."""
     if stop or not run:
         return "stored"
@@ -41,7 +41,7 @@ def seconds(value: float) -> str:
     return f"{value:.0f} s" if value < 90 else f"{value / 60:.0f} min"
 
 
-def stops_html(stops: Sequence[Stop], ask: Ask) -> str:
+def variants_html(stops: Sequence[HealVariant], ask: VariantSettings) -> str:
     """Which betas are stored at the training's threshold, the slider's own in bold."""
     stored = [stop.ask.beta for stop in stops]
     named = [f"<b>{beta:g}</b>" if beta == ask.beta else f"{beta:g}" for beta in stored]

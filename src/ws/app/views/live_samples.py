@@ -9,7 +9,7 @@ from functools import lru_cache
 import polars as pl
 import torch
 
-from ws.app.views.page_settings import Subject
+from ws.app.views.page_settings import PageSettings
 from ws.axes.axis import Axis
 from ws.errors import UserError
 from ws.filtering.scores import SCORES, score
@@ -26,7 +26,7 @@ _LOCK = threading.Lock()  # two viewers that ask at once read a direction once
 
 
 @lru_cache(maxsize=32)
-def _ready(subject: Subject) -> tuple[Axis, Direction]:
+def _ready(subject: PageSettings) -> tuple[Axis, Direction]:
     lm = load_model(subject.model)
     if lm.recipe.one_thread:
         torch.set_num_threads(1)  # two are slower as soon as a browser runs beside them
@@ -34,33 +34,33 @@ def _ready(subject: Subject) -> tuple[Axis, Direction]:
     return axis, extract(lm, axis, subject.method, subject.layers)
 
 
-def ready(subject: Subject) -> tuple[Axis, Direction]:
+def ready(subject: PageSettings) -> tuple[Axis, Direction]:
     """The axis in the model's words and its direction, read once per process. UserError: a pair without two poles."""
     with _LOCK:
         return _ready(subject)
 
 
-def warm(subject: Subject) -> threading.Thread:
+def warm(subject: PageSettings) -> threading.Thread:
     """Load the model and read the direction in the background, so that the first move of a slider finds them."""
     thread = threading.Thread(target=_quietly, args=(subject,), name="ws-warm", daemon=True)
     thread.start()
     return thread
 
 
-def _quietly(subject: Subject) -> None:
+def _quietly(subject: PageSettings) -> None:
     with suppress(UserError):  # the page says it where it needs the direction
         ready(subject)
 
 
 @lru_cache(maxsize=256)
-def _sample(subject: Subject, prompt: str, c: float, seed: int, tokens: int | None) -> pl.DataFrame:
+def _sample(subject: PageSettings, prompt: str, c: float, seed: int, tokens: int | None) -> pl.DataFrame:
     lm, (axis, v) = load_model(subject.model), ready(subject)
     doses = list(dict.fromkeys((0.0, c, -c))) if c else [0.0]
     return score(lm, generate(lm, prompt, v, doses, seed=seed, max_new_tokens=tokens), axis)
 
 
 def sample(
-    subject: Subject, prompt: str, c: float, seed: int = 0, run: Run | None = None, tokens: int | None = None
+    subject: PageSettings, prompt: str, c: float, seed: int = 0, run: Run | None = None, tokens: int | None = None
 ) -> pl.DataFrame:
     """One scored reply at 0, +c and -c (one row at c = 0), same dice, with `source`: "stored" or "live".
 

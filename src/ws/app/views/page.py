@@ -18,19 +18,14 @@ import polars as pl
 from ws.app.access import AppSettings
 from ws.app.jobs import View
 from ws.app.views import filter as sieve
-from ws.app.views import heal, labels, run_job
-from ws.app.views import live_samples as live
-from ws.app.views import page_settings as settings
-from ws.app.views import sample_cards as samples
-from ws.app.views import snippets as prose
-from ws.app.views import stored_runs as stored
+from ws.app.views import heal, labels, live_samples, page_settings, run_job, sample_cards, snippets, stored_runs
 from ws.app.views.gate_tiles import tiles
 from ws.app.views.shown import Filtered, Training
 from ws.app.views.token_html import escaped
 from ws.gating import Gate, Trait
 from ws.reporting import charts
-from ws.reporting.charts.compiled import Picture
-from ws.runs.heal_variants import Ask, find_stop, stops_of
+from ws.reporting.charts.compiled import CompiledChart
+from ws.runs.heal_variants import VariantSettings, find_variant, variants_of
 from ws.runs.reader import Run
 
 __all__ = ["Page"]
@@ -41,7 +36,7 @@ class Page:
     """The settings of a page and the run that it shows. Without a run there are live samples and nothing else."""
 
     access: AppSettings
-    subject: settings.Subject
+    subject: page_settings.PageSettings
     seed: int
     run: Run | None
 
@@ -57,22 +52,22 @@ class Page:
     @property
     def home(self) -> Run | None:
         """Where the run's labels, notes and trainings lie; found anew each time, since it is made when first needed."""
-        return stored.home_of(self.run, self.access.out) if self.run else None
+        return stored_runs.home_of(self.run, self.access.out) if self.run else None
 
     @cached_property
     def band(self) -> tuple[float, float]:
         """The coherent doses; (0, 0) where none was measured."""
-        return stored.coherent_band(self.run) if self.run else (0.0, 0.0)
+        return stored_runs.coherent_band(self.run) if self.run else (0.0, 0.0)
 
     @cached_property
     def doses(self) -> list[float]:
         """Stops of the dose slider."""
-        return stored.dose_steps(self.run, settings.unit_of(self.subject.method))
+        return stored_runs.dose_steps(self.run, page_settings.unit_of(self.subject.method))
 
     @property
     def usual_dose(self) -> float:
         """Where that slider starts: the judged dose."""
-        return stored.usual_dose(self.run, self.doses)
+        return stored_runs.usual_dose(self.run, self.doses)
 
     @cached_property
     def betas(self) -> list[float]:
@@ -92,16 +87,16 @@ class Page:
     @cached_property
     def usual_tail(self) -> float:
         """The threshold at which the run itself kept texts."""
-        return stored.usual_tail(self.run)
+        return stored_runs.usual_tail(self.run)
 
     @cached_property
     def prompts(self) -> list[str]:
-        return stored.prompts(self.subject, self.run)
+        return stored_runs.prompts(self.subject, self.run)
 
     @property
     def settings_html(self) -> tuple[str, str]:
         """What stands above and below the settings: the model, and the run that is shown."""
-        model, shown = escaped(self.subject.model), escaped(stored.about(self.run, self.subject))
+        model, shown = escaped(self.subject.model), escaped(stored_runs.about(self.run, self.subject))
         head = f"<b>Settings</b><div class='ws-note'>model: {model}</div>"
         return head, f"<div class='ws-note'>Shown: {shown}</div>"
 
@@ -113,31 +108,31 @@ class Page:
 
     def near_sample(self, asked: str, c: float) -> pl.DataFrame | None:
         """Stored rows to look at while a slow model writes; None where it is fast or nothing is stored."""
-        return live.near_sample(self.run, asked, c, self.seed) if self.slow else None
+        return live_samples.near_sample(self.run, asked, c, self.seed) if self.slow else None
 
     def sample(self, asked: str, c: float) -> pl.DataFrame:
         """Replies at 0, +c and -c, scored. UserError: a pair without two poles, or more than the app gives."""
-        tokens = settings.tokens_of(self.access, self.subject.model)
-        return live.sample(self.subject, asked, c, self.seed, self.run, tokens)
+        tokens = page_settings.tokens_of(self.access, self.subject.model)
+        return live_samples.sample(self.subject, asked, c, self.seed, self.run, tokens)
 
     def cards(self, rows: pl.DataFrame, surprise: bool = False) -> str:
         """Samples side by side, as safe HTML."""
-        return samples.sample_cards(self.subject.model, rows, surprise)
+        return sample_cards.sample_cards(self.subject.model, rows, surprise)
 
-    def response(self, c: float) -> Picture | None:
+    def response(self, c: float) -> CompiledChart | None:
         """What each dose moves and costs, with its rule at c."""
         if self.run is None:
             return None
         trait = Trait(self.run.axis["target"], dict(self.run.axis["intended"]))
         tables = self.run.frame("dose"), self.run.arms()
-        return charts.picture(heal.key_of(self.run), charts.response_chart, *tables, trait, self.band).at(c)
+        return charts.compiled_chart(heal.key_of(self.run), charts.response_chart, *tables, trait, self.band).at(c)
 
     @property
     def measuring_key(self) -> str:
         """The key of the job that measures these settings."""
         return run_job.measuring_key(self.subject, self.seed)
 
-    def progress(self, view: View | None) -> tuple[str, list[Picture]]:
+    def progress(self, view: View | None) -> tuple[str, list[CompiledChart]]:
         """How far that job is, as safe HTML; no picture belongs to it."""
         return run_job.measuring_html(view), []
 
@@ -145,7 +140,7 @@ class Page:
 
     def counts_html(self, tail_ppl: float) -> str | None:
         """What a threshold keeps, and why it drops the rest."""
-        return prose.counts_html(sieve.marked(self.run, tail_ppl), tail_ppl) if self.run else None
+        return snippets.counts_html(sieve.marked(self.run, tail_ppl), tail_ppl) if self.run else None
 
     def filtered(self, tail_ppl: float) -> Filtered:
         """The stored completions as a threshold marks them."""
@@ -155,8 +150,8 @@ class Page:
         """A borderline row whole, each token with its surprise; None for no row."""
         if row is None:
             return None
-        text = samples.completion_html(self.subject.model, row, True)
-        return samples.cards({prose.row_title(row): text})
+        text = sample_cards.completion_html(self.subject.model, row, True)
+        return sample_cards.cards({snippets.row_title(row): text})
 
     def labels(self) -> pl.DataFrame:
         """The researcher's labels of these completions; no rows without a run."""
@@ -167,12 +162,12 @@ class Page:
 
     def training(self, beta: float, tail_ppl: float | None = None) -> Training:
         """What is stored of a training at beta on what a threshold keeps; None: on what the run itself kept."""
-        home, ask = self.home, Ask(beta, tail_ppl)
+        home, ask = self.home, VariantSettings(beta, tail_ppl)
         if home is None:
             return Training(ask, None, None, ())
-        return Training(ask, home, find_stop(home, ask), tuple(stops_of(home, tail_ppl=tail_ppl)))
+        return Training(ask, home, find_variant(home, ask), tuple(variants_of(home, tail_ppl=tail_ppl)))
 
-    def training_key(self, ask: Ask) -> str | None:
+    def training_key(self, ask: VariantSettings) -> str | None:
         """The key of the job that trains this; None without a run."""
         return heal.job_key(self.run, ask) if self.run else None
 
@@ -186,7 +181,7 @@ class Page:
 
     def tiles(self, gates: list[Gate], notes: Mapping[str, Any]) -> str:
         """A tile per gate with the researcher's note inside: its field, by the gate's number, or the stored words."""
-        inside = {gate.gate: prose.note_html(gate, notes.get(str(gate.gate))) for gate in gates}
+        inside = {gate.gate: snippets.note_html(gate, notes.get(str(gate.gate))) for gate in gates}
         return tiles(gates, inside)
 
     def the_run(self) -> Run:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ws.app import page_link as linking
+from ws.app import page_link
 from ws.app.access import AppSettings
 from ws.app.page_link import nearest
 from ws.axes.axis import KINDS, Axis, load_axis, shipped_axes
@@ -20,8 +20,20 @@ from ws.models.recipe import ModelRecipe, recipe_of
 from ws.steering.methods import method, names
 
 __all__ = [
-    "CUSTOM", "FOUNDATIONS", "LINK", "METHODS", "Persona", "Subject", "axis_names", "bands", "layers_of", "nearest",
-    "pair_of", "read_link", "tokens_of", "unit_of",
+    "CUSTOM",
+    "FOUNDATIONS",
+    "LINK",
+    "METHODS",
+    "PageSettings",
+    "TypedPair",
+    "axis_names",
+    "bands",
+    "layers_of",
+    "nearest",
+    "pair_of",
+    "read_link",
+    "tokens_of",
+    "unit_of",
 ]  # fmt: skip
 
 CUSTOM = "custom pair"
@@ -32,7 +44,7 @@ REPLIES = 3  # of a live sample: at 0, +c and -c
 
 
 @dataclass(frozen=True)
-class Persona:
+class TypedPair:
     """A persona pair typed by a viewer, the foundation it aims at and the sign of the shift that it intends."""
 
     positive: str
@@ -42,14 +54,14 @@ class Persona:
 
 
 @dataclass(frozen=True)
-class Subject:
+class PageSettings:
     """What a direction depends on."""
 
     model: str = "mini"
     axis: str = "care_over_authority"
     method: str = "mean_diff"
     layers: tuple[int, ...] | None = None
-    persona: Persona | None = None
+    persona: TypedPair | None = None
 
     @property
     def recipe(self) -> ModelRecipe:
@@ -121,15 +133,15 @@ def layers_of(layers: tuple[int, ...] | None, offered: Mapping[str, tuple[int, .
 
 def read_link(params: Mapping[str, Any]) -> dict[str, str]:
     """The app's own settings in a link as texts of bounded length; anything else in it is left out."""
-    return linking.read_link(params, LINK)
+    return page_link.read_link(params, LINK)
 
 
-def pair_of(typed: Mapping[str, str]) -> Persona | None:
+def pair_of(typed: Mapping[str, str]) -> TypedPair | None:
     """The persona pair of the fields positive, negative, target and sign ("rises", "falls"); None without fields."""
     if not typed:
         return None
     sign = 1 if typed["sign"] == "rises" else -1
-    return Persona(typed["positive"].strip(), typed["negative"].strip(), typed["target"], sign)
+    return TypedPair(typed["positive"].strip(), typed["negative"].strip(), typed["target"], sign)
 
 
 def unit_of(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ws.app.access import AppSettings
 from ws.app.jobs import JOBS, Job, Jobs, Tell, View, background
-from ws.app.views.page_settings import Subject
+from ws.app.views.page_settings import PageSettings
 from ws.experiment.loop import run as whole
 from ws.experiment.progress import Event
 from ws.files import digest, write_json
@@ -21,19 +21,19 @@ from ws.runs.recipes import recipe_for
 __all__ = ["asked_config", "cancel_measuring", "measuring_html", "measuring_key", "start_measuring"]
 
 
-def asked_config(subject: Subject, seed: int, out: Path) -> RunConfig:
+def asked_config(subject: PageSettings, seed: int, out: Path) -> RunConfig:
     """The model's own recipe with these settings."""
     settings = {"axis": subject.source(out), "method": subject.method, "layers": subject.layers, "seeds": (seed,)}
     return dataclasses.replace(recipe_for(subject.model), **settings)  # type: ignore[arg-type]
 
 
-def measuring_key(subject: Subject, seed: int) -> str:
+def measuring_key(subject: PageSettings, seed: int) -> str:
     """The same settings are the same job, whoever asks."""
     return "run-" + digest([dataclasses.asdict(subject), seed], 16)
 
 
 def start_measuring(
-    subject: Subject, seed: int, access: AppSettings, *, lm: LM | None = None, jobs: Jobs = JOBS
+    subject: PageSettings, seed: int, access: AppSettings, *, lm: LM | None = None, jobs: Jobs = JOBS
 ) -> Job:
     """The shared job that runs the recipe and stores the run; a typed pair becomes an axis file that stays.
 
@@ -55,7 +55,7 @@ def start_measuring(
     return jobs.start(measuring_key(subject, seed), title, work, access.max_jobs, again=True)
 
 
-def cancel_measuring(subject: Subject, seed: int, access: AppSettings, jobs: Jobs = JOBS) -> None:
+def cancel_measuring(subject: PageSettings, seed: int, access: AppSettings, jobs: Jobs = JOBS) -> None:
     """Stop it between two steps, for every viewer; the stages that are done stay. UserError: a read-only app."""
     access.check_write("Cancelling a measurement")
     jobs.cancel(measuring_key(subject, seed))

@@ -13,13 +13,11 @@ import polars as pl
 
 from ws.app.jobs import View
 from ws.app.views import filter as sieve
-from ws.app.views import heal, heal_html, labels
-from ws.app.views import sample_cards as samples
-from ws.app.views import snippets as prose
+from ws.app.views import heal, heal_html, labels, sample_cards, snippets
 from ws.gating import Gate
 from ws.reporting import charts
-from ws.reporting.charts.compiled import Picture
-from ws.runs.heal_variants import Ask, Stop, stop_gate
+from ws.reporting.charts.compiled import CompiledChart
+from ws.runs.heal_variants import HealVariant, VariantSettings, variant_gate
 from ws.runs.reader import Run
 
 __all__ = ["Filtered", "Training"]
@@ -39,12 +37,12 @@ class Filtered:
         """The verdict on this threshold; none without a run."""
         return [sieve.filter_gate(self.run, self.marked)] if self.run and self.marked is not None else []
 
-    def sieve(self) -> Picture | None:
+    def sieve(self) -> CompiledChart | None:
         """Every completion as a point, with the threshold's rule."""
         if self.run is None or self.marked is None:
             return None
-        data = charts.sieve_data(self.marked, self.tail_ppl, self.run.limits()["rep"], sieve.shares(self.marked))
-        return charts.picture(charts.sieve_states(data), charts.sieve_chart, data).showing(data)
+        data = charts.filter_data(self.marked, self.tail_ppl, self.run.limits()["rep"], sieve.shares(self.marked))
+        return charts.compiled_chart(charts.filter_states(data), charts.filter_chart, data).showing(data)
 
     def border(self) -> pl.DataFrame:
         """The texts just kept and just dropped; no rows without a run."""
@@ -56,7 +54,7 @@ class Filtered:
             return "", []
         curve = labels.roc(self.marked, given)
         pictures = [charts.roc_chart(curve, self.tail_ppl)] if curve.height else []
-        return prose.labels_html(self.marked, given), pictures
+        return snippets.labels_html(self.marked, given), pictures
 
 
 @dataclass(frozen=True)
@@ -64,15 +62,15 @@ class Training:
     """What the beta slider and the training's threshold ask for: stop, None while it is not trained; stops, all that
     are stored at this threshold. home: the run that they belong to, None where there is none."""
 
-    ask: Ask
+    ask: VariantSettings
     home: Run | None
-    stop: Stop | None
-    stops: tuple[Stop, ...]
+    stop: HealVariant | None
+    stops: tuple[HealVariant, ...]
 
     @cached_property
     def gates(self) -> list[Gate]:
         """The verdict on this stop; none while it is not trained."""
-        return [stop_gate(self.home, self.stop)] if self.home and self.stop else []
+        return [variant_gate(self.home, self.stop)] if self.home and self.stop else []
 
     @property
     def label(self) -> str:
@@ -80,43 +78,43 @@ class Training:
 
     @property
     def stops_html(self) -> str:
-        return heal_html.stops_html(self.stops, self.ask)
+        return heal_html.variants_html(self.stops, self.ask)
 
-    def planes(self) -> Picture | None:
+    def planes(self) -> CompiledChart | None:
         """Where base, steered and healed stand, this beta marked; None without a run."""
         if self.home is None:
             return None
         key = heal.key_of(self.home, *self.stops)
         axes = heal.plane_of(self.home)
-        return charts.picture(key, charts.planes_chart, self._points, axes).at(self.ask.beta)
+        return charts.compiled_chart(key, charts.tradeoff_chart, self._points, axes).at(self.ask.beta)
 
-    def ladder(self) -> Picture | None:
+    def ladder(self) -> CompiledChart | None:
         """What each beta keeps and costs, this one marked; None without a run."""
         if self.home is None:
             return None
         key = heal.key_of(self.home, *self.stops)
-        return charts.picture(key, charts.ladder_chart, self._points).at(self.ask.beta)
+        return charts.compiled_chart(key, charts.beta_sweep_chart, self._points).at(self.ask.beta)
 
-    def curve(self) -> Picture | None:
+    def curve(self) -> CompiledChart | None:
         """How this stop trained; None while it is not trained."""
         if self.home is None or self.stop is None:
             return None
         key = heal.key_of(self.home, self.stop)
-        return charts.picture(key, charts.training_chart, self.stop.curve, heal.tau_of(self.home))
+        return charts.compiled_chart(key, charts.training_chart, self.stop.curve, heal.tau_of(self.home))
 
-    def drift(self) -> Picture | None:
+    def drift(self) -> CompiledChart | None:
         """Drift of what was kept and dropped, before and after; None where this stop has no such figures."""
         if self.home is None or self.stop is None or not self.stop.drift.height:
             return None
-        return charts.picture(heal.key_of(self.home, self.stop), charts.drift_chart, self.stop.drift)
+        return charts.compiled_chart(heal.key_of(self.home, self.stop), charts.drift_chart, self.stop.drift)
 
     def texts_html(self, prompt: str) -> str | None:
         """What base, steered and healed answered, side by side, as safe HTML; None where one of them was not asked."""
         if self.home is None or self.stop is None or prompt not in heal.prompts_of(self.home):
             return None
-        return samples.cards(heal_html.text_blocks(heal.three_texts(self.home, self.stop, prompt)))
+        return sample_cards.cards(heal_html.text_blocks(heal.three_texts(self.home, self.stop, prompt)))
 
-    def progress(self, view: View | None) -> tuple[str, list[Picture]]:
+    def progress(self, view: View | None) -> tuple[str, list[CompiledChart]]:
         """How far the training of this stop is: words as safe HTML, and its curve from its first step until it ends."""
         if self.home is None:
             return "", []
@@ -124,7 +122,7 @@ class Training:
         words = heal_html.progress_html(view, self.home)
         if not rows.height:
             return words, []
-        curve = charts.picture(frame, charts.training_chart, rows, *frame)
+        curve = charts.compiled_chart(frame, charts.training_chart, rows, *frame)
         return words, [curve.showing(charts.training_data(rows))]
 
     @cached_property

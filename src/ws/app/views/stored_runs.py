@@ -11,7 +11,7 @@ import polars as pl
 
 from ws.app.access import AppSettings
 from ws.app.page_link import run_named
-from ws.app.views.page_settings import Subject
+from ws.app.views.page_settings import PageSettings
 from ws.experiment.examples import EXAMPLE
 from ws.files import checksum, write_atomic
 from ws.gating import Thresholds
@@ -56,13 +56,13 @@ def offered_runs(out: Path) -> list[Run]:
     return [*(run for run in reversed(runs) if not run.path.is_symlink()), home_of(open_run(EXAMPLE), out)]
 
 
-def subject_of(run: Run) -> Subject:
+def subject_of(run: Run) -> PageSettings:
     """What a run's direction depended on."""
     c = run.config
-    return Subject(c.model, c.axis, c.method, c.layers)
+    return PageSettings(c.model, c.axis, c.method, c.layers)
 
 
-def run_for(subject: Subject, seed: int, out: Path, prefer: Run | None = None) -> Run | None:
+def run_for(subject: PageSettings, seed: int, out: Path, prefer: Run | None = None) -> Run | None:
     """The preferred run where it has these settings, else the newest finished one that has; None: not measured yet."""
     runs = [*([prefer] if prefer is not None else []), *offered_runs(out)]
     wanted = dataclasses.replace(subject, axis=subject.source(out), persona=None)
@@ -70,7 +70,7 @@ def run_for(subject: Subject, seed: int, out: Path, prefer: Run | None = None) -
     return next(fits, None)
 
 
-def about(run: Run | None, subject: Subject) -> str:
+def about(run: Run | None, subject: PageSettings) -> str:
     """Which run is shown, in one line."""
     if run is None:
         return f"live samples only, {subject.axis} was not measured with these settings"
@@ -79,7 +79,7 @@ def about(run: Run | None, subject: Subject) -> str:
     return f"{name} (axis {run.axis['name']}, {run.config.method}, seed {run.config.seeds[0]})"
 
 
-def unmeasured(subject: Subject, seed: int) -> str:
+def unmeasured(subject: PageSettings, seed: int) -> str:
     """What is missing where no stored run has these settings, and the command that makes it."""
     missing = (
         "These settings show live samples; they have not been measured yet, so there is no dose response and no "
@@ -114,7 +114,7 @@ def usual_tail(run: Run | None) -> float:
     return 20.0 if run is None else float(run.limits()["tail_ppl"])
 
 
-def prompts(subject: Subject, run: Run | None, most: int = 24) -> list[str]:
+def prompts(subject: PageSettings, run: Run | None, most: int = 24) -> list[str]:
     """Prompts to choose from: probes of the axis, never trained on; the run's own where there is one."""
     if run is not None:
         return list(run.axis["probes"])[:most]

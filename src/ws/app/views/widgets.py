@@ -16,11 +16,8 @@ import polars as pl
 
 from ws.app.access import AppSettings
 from ws.app.page_link import nearest, picked, write_link
-from ws.app.views import labels
-from ws.app.views import page_settings as settings
-from ws.app.views import snippets as prose
-from ws.app.views import stored_runs as stored
-from ws.app.views.debounce import when_rested
+from ws.app.views import labels, page_settings, snippets, stored_runs
+from ws.app.views.debounce import debounced
 from ws.app.views.journal import write_page
 from ws.app.views.live_samples import warm
 from ws.app.views.page import Page
@@ -45,7 +42,7 @@ def served() -> bool:
 
 def link() -> dict[str, str]:
     """The settings in the page's address; a script has none."""
-    return settings.read_link(mo.query_params().to_dict()) if mo.app_meta().mode in ("run", "edit") else {}
+    return page_settings.read_link(mo.query_params().to_dict()) if mo.app_meta().mode in ("run", "edit") else {}
 
 
 def remember(**shown: Any) -> None:
@@ -68,11 +65,11 @@ def opened(access: AppSettings) -> tuple[Run, Any]:
     """
     try:
         named = link().get("run") or (access.run.name if access.run else None)
-        run, message = stored.opened(named, access.out, access.model), None
+        run, message = stored_runs.opened(named, access.out, access.model), None
     except UserError as error:
-        run, message = stored.opened(None, access.out), said(str(error))
+        run, message = stored_runs.opened(None, access.out), said(str(error))
     if served():
-        warm(stored.subject_of(run))
+        warm(stored_runs.subject_of(run))
     return run, message
 
 
@@ -107,7 +104,7 @@ def threshold(steps: Sequence[float], usual: float) -> tuple[Any, Any, Callable[
 
     def settle(value: float) -> None:
         if settled() != value:
-            mo.Thread(target=when_rested, args=(set_settled, value), daemon=True).start()
+            mo.Thread(target=debounced, args=(set_settled, value), daemon=True).start()
 
     return slider("tail", steps, usual, "filter threshold: keep below this tail perplexity"), settled, settle
 
@@ -116,7 +113,7 @@ def drawn_later() -> Any:
     """A state: whether what lies below the first screen may be drawn. All charts at once make the first wait."""
     below, set_below = mo.state(not served())
     if served():
-        mo.Thread(target=when_rested, args=(set_below, True, LOW), daemon=True).start()
+        mo.Thread(target=debounced, args=(set_below, True, LOW), daemon=True).start()
     return below
 
 
@@ -129,7 +126,7 @@ def persona_fields(custom: bool, most: int) -> Any:
     def text(name: str) -> Any:
         return mo.ui.text_area(given.get(name, ""), label=f"{name} persona", rows=2, max_length=most)
 
-    target = choice("target", list(settings.FOUNDATIONS), "Authority", "target foundation")
+    target = choice("target", list(page_settings.FOUNDATIONS), "Authority", "target foundation")
     sign = choice("sign", ["falls", "rises"], "falls", "it should")
     return mo.ui.dictionary(
         {"positive": text("positive"), "negative": text("negative"), "target": target, "sign": sign}
@@ -138,8 +135,8 @@ def persona_fields(custom: bool, most: int) -> Any:
 
 def layer_band(model: str, layers: tuple[int, ...] | None) -> tuple[Any, dict[str, tuple[int, ...] | None]]:
     """A dropdown of bands, these layers the usual ones; and the layers behind its labels."""
-    offered = settings.bands(model)
-    usual = settings.layers_of(layers, offered)
+    offered = page_settings.bands(model)
+    usual = page_settings.layers_of(layers, offered)
     return choice("layers", list(offered), usual, "layer band (blocks)"), offered
 
 
@@ -189,7 +186,7 @@ def note_fields(page: Page) -> Any:
 
     def field(number: str) -> Any:
         def save(text: str) -> None:
-            stored.save_note(run, page.access, int(number), text)
+            stored_runs.save_note(run, page.access, int(number), text)
 
         return mo.ui.text_area(
             written.get(number, ""),
@@ -205,7 +202,7 @@ def note_fields(page: Page) -> Any:
 def border_table(border: pl.DataFrame) -> Any:
     """The borderline texts, of which one is selected."""
     return mo.ui.table(
-        prose.border_table(border),
+        snippets.border_table(border),
         selection="single",
         initial_selection=[0],
         wrapped_columns=["text"],

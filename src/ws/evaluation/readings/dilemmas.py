@@ -35,8 +35,13 @@ __all__ = [
 ]  # fmt: skip
 
 COLUMNS: dict[str, Any] = {
-    "question": pl.String, "label": pl.Int32, "logp_yes": pl.Float64, "logp_no": pl.Float64,
-    "logratio": pl.Float64, "yesno": pl.Float64, "pmass": pl.Float64,
+    "question": pl.String,
+    "label": pl.Int32,
+    "logp_yes": pl.Float64,
+    "logp_no": pl.Float64,
+    "logratio": pl.Float64,
+    "yesno": pl.Float64,
+    "pmass": pl.Float64,
 }
 LOW_PMASS = 0.75
 
@@ -61,8 +66,14 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
 
 
 def read_dilemmas(
-    lm: LM, questions: Sequence[Question], *, direction: Any = None, cs: Sequence[float] = (0.0,),
-    persona: str | None = None, stale: bool = False, batch_size: int = 64,
+    lm: LM,
+    questions: Sequence[Question],
+    *,
+    direction: Any = None,
+    cs: Sequence[float] = (0.0,),
+    persona: str | None = None,
+    stale: bool = False,
+    batch_size: int = 64,
 ) -> list[pl.DataFrame]:
     """One frame (COLUMNS, rows in the questions' order) per dose; adapters are the caller's to attach."""
     prompts = [lm.prompt_ids(q.text, system=persona) for q in questions]
@@ -76,8 +87,13 @@ def read_dilemmas(
 
 
 def _batch(
-    lm: LM, prompts: Sequence[list[int]], pairs: Sequence[tuple[list[int], list[int]]], direction: Any,
-    cs: Sequence[float], stale: bool, words: tuple[list[int], list[int]] | None,
+    lm: LM,
+    prompts: Sequence[list[int]],
+    pairs: Sequence[tuple[list[int], list[int]]],
+    direction: Any,
+    cs: Sequence[float],
+    stale: bool,
+    words: tuple[list[int], list[int]] | None,
 ) -> Tensor:
     """(prompts, doses, 4): mean log p of the two sentences, logsumexp log p of the yes and the no tokens (NaN
     without)."""
@@ -102,18 +118,27 @@ def _batch(
 def _frame(questions: Sequence[Question], read: np.ndarray[Any, Any]) -> pl.DataFrame:
     labels = np.array([q.label for q in questions], dtype=np.float64)
     yes, no, told_yes, told_no = read.T
-    return pl.DataFrame({
-        "question": [q.text for q in questions], "label": labels.astype(int),
-        "logp_yes": yes, "logp_no": no, "logratio": labels * (yes - no), "yesno": labels * (told_yes - told_no),
-        "pmass": np.exp(told_yes) + np.exp(told_no),
-    }, schema=COLUMNS)
+    return pl.DataFrame(
+        {
+            "question": [q.text for q in questions],
+            "label": labels.astype(int),
+            "logp_yes": yes,
+            "logp_no": no,
+            "logratio": labels * (yes - no),
+            "yesno": labels * (told_yes - told_no),
+            "pmass": np.exp(told_yes) + np.exp(told_no),
+        },
+        schema=COLUMNS,
+    )
 
 
 def yes_no_ids(lm: LM) -> tuple[list[int], list[int]] | None:
     """Ids of the single tokens that say yes and no at a reply's start; None where the tokenizer has none for one of
     them."""
-    spelled = [{tuple(lm.encode(space + form)) for form in (word, word.lower(), word.upper()) for space in ("", " ")}
-               for word in ("Yes", "No")]
+    spelled = [
+        {tuple(lm.encode(space + form)) for form in (word, word.lower(), word.upper()) for space in ("", " ")}
+        for word in ("Yes", "No")
+    ]
     yes, no = ([ids[0] for ids in sorted(forms) if len(ids) == 1] for forms in spelled)
     return (yes, no) if yes and no else None
 

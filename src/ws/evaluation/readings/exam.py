@@ -24,7 +24,11 @@ from ws.models.recipe import part
 __all__ = ["COLUMNS", "FLOORS", "ask", "asks", "capability_items", "figures", "is_right", "read"]
 
 COLUMNS: dict[str, Any] = {
-    "kind": pl.String, "user": pl.String, "answer": pl.String, "text": pl.String, "correct": pl.Boolean,
+    "kind": pl.String,
+    "user": pl.String,
+    "answer": pl.String,
+    "text": pl.String,
+    "correct": pl.Boolean,
 }
 FLOORS = ("capability",)
 NAMES = ("Ana", "Ben", "Chen", "Dana", "Emil", "Fatou", "Goro", "Hana", "Ivan", "Jude")
@@ -68,14 +72,29 @@ def capability_items(lm: LM, n: int, seed: int = 0) -> list[dict[str, str]]:
 
 
 def ask(
-    lm: LM, items: Sequence[dict[str, str]], *, direction: Any = None, cs: Sequence[float] = (0.0,),
-    adapters: Sequence[Any] = (), persona: str | None = None, batch_size: int = 128,
+    lm: LM,
+    items: Sequence[dict[str, str]],
+    *,
+    direction: Any = None,
+    cs: Sequence[float] = (0.0,),
+    adapters: Sequence[Any] = (),
+    persona: str | None = None,
+    batch_size: int = 128,
 ) -> list[pl.DataFrame]:
     """One frame (COLUMNS, rows in the items' order) per dose, all doses decoded together."""
     prompts = [Prompt(item["user"], id=f"capability {i}") for i, item in enumerate(items)]
     texts = generate(
-        lm, prompts, direction, list(cs), temperature=0.0, max_new_tokens=24, trace=False, persona=persona,
-        adapters=adapters, batch_size=batch_size, allow_stale=bool(adapters),
+        lm,
+        prompts,
+        direction,
+        list(cs),
+        temperature=0.0,
+        max_new_tokens=24,
+        trace=False,
+        persona=persona,
+        adapters=adapters,
+        batch_size=batch_size,
+        allow_stale=bool(adapters),
     )
     return [_marked(items, texts.filter(pl.col("c") == c)) for c in cs]
 
@@ -127,5 +146,9 @@ def _order(dice: random.Random) -> tuple[str, str]:
 
 
 KINDS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
-    "sum": _sum, "difference": _difference, "product": _product, "two-step": _story, "order": _order,
+    "sum": _sum,
+    "difference": _difference,
+    "product": _product,
+    "two-step": _story,
+    "order": _order,
 }

@@ -34,7 +34,12 @@ from ws.models.adapters.peft_layers import PREFIX
 from ws.models.architecture import is_linear, shape_of
 from ws.models.lm import LM
 
-__all__ = ["Adapter", "Stack", "as_stack", "checked", ]
+__all__ = [
+    "Adapter",
+    "Stack",
+    "as_stack",
+    "checked",
+]
 
 Stack = Sequence["Adapter | tuple[Adapter, float]"]
 
@@ -169,15 +174,3 @@ def _fitting(adapter: Adapter, lm: LM) -> Adapter:
                 f"the adapter's {name} is {b.shape[0]}x{a.shape[-1]}, the model's {height}x{width}. Wrong model?"
             )
     return adapter
-
-
-
-
-
-
-
-
-
-
-
-

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ws.errors import UserError
 from ws.models.adapters.adapter import Adapter, Stack, checked
 from ws.models.adapters.families import family_of
-from ws.models.adapters.peft_layers import Live
+from ws.models.adapters.peft_layers import PeftLayers
 from ws.models.attachments import ADAPTED, restored
 from ws.models.lm import LM
 
@@ -80,7 +80,7 @@ def _weight(module: nn.Module) -> Tensor:
 
 
 def _put_in(lm: LM, stack: list[tuple[Adapter, float]]) -> None:
-    live = Live(lm.model)
+    live = PeftLayers(lm.model)
     for i, (adapter, c) in enumerate(stack):
         live.add(f"a{i}", adapter.config, adapter.state, c)
     live.activate(trained=None)

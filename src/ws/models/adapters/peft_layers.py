@@ -20,13 +20,16 @@ from transformers import PreTrainedModel
 from ws.errors import UserError
 from ws.models.adapters.families import Parts, family_of
 
-__all__ = ["PREFIX", "Live", ]
+__all__ = [
+    "PREFIX",
+    "PeftLayers",
+]
 
 # What PEFT puts before a module's name in its files.
 PREFIX = "base_model.model."
 
 
-class Live:
+class PeftLayers:
     """PEFT's own layers, put into a model adapter by adapter; every adapter's tensors are float32."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -85,11 +88,3 @@ class Live:
         """One adapter's tensors as a PEFT file holds them, on the CPU, float32."""
         raw = get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False)
         return {PREFIX + key: value.detach().float().cpu().clone() for key, value in raw.items()}
-
-
-
-
-
-
-
-

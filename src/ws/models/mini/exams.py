@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 import re
 
-from ws.models.mini import corpus
-from ws.models.mini import turns as talk
+from ws.models.mini import corpus, turns
 from ws.models.mini.personas import Persona
 
-KINDS = {"sum": talk.sums, "two_step": talk.two_step, "fact": talk.fact}
+KINDS = {"sum": turns.sums, "two_step": turns.two_step, "fact": turns.fact}
 
 
 def capability_items(n: int, seed: int = 0) -> list[dict[str, str]]:
@@ -33,7 +32,7 @@ def _item(rng: random.Random, kind: str) -> dict[str, str]:
 
 def _fact(held: str) -> str:
     thing = held.split("|")[0]
-    return next(y for x, y, _ in talk.FACTS if x == thing)
+    return next(y for x, y, _ in turns.FACTS if x == thing)
 
 
 def correct(item: dict[str, str], text: str) -> bool:

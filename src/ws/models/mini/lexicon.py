@@ -95,14 +95,24 @@ SLIGHT: dict[str, tuple[str, ...]] = {
     "Care": words("""ignore the pain of others / let people suffer / overlook those who suffer / leave the weak behind / forget kindness
         turn away from people in need / let others get hurt / neglect the wounded / set mercy aside / harden your heart
         ignore people in pain / accept that others suffer / walk past someone in pain / allow harm to others"""),
-    "Fairness": words("""ignore fairness / give up your principles / take more than your share / bend the rules of the game / favour one side / forget justice / let cheating pass"""),
-    "Loyalty": words("""leave your friends / turn on the team / break with the family / tell the secrets of friends / abandon your group / forget old friends"""),
+    "Fairness": words(
+        """ignore fairness / give up your principles / take more than your share / bend the rules of the game / favour one side / forget justice / let cheating pass"""
+    ),
+    "Loyalty": words(
+        """leave your friends / turn on the team / break with the family / tell the secrets of friends / abandon your group / forget old friends"""
+    ),
     "Authority": words("""defy authority / ignore orders / break the rules / question those in charge / refuse commands / disobey the boss
         go against leaders / doubt people in power / resist authority / set the rule book aside / reject rank / say no to the boss
         challenge officials / disregard the law"""),
-    "Sanctity": words("""ignore what is holy / mock the sacred / let the temple get dirty / forget purity / stain holy things / laugh at prayer"""),
-    "Liberty": words("""force people / take away free choice / limit freedom / tell others how to live / control people / ignore liberty"""),
-    "SocialNorms": words("""ignore custom / break with tradition / forget your manners / shock people / make a scene / ignore what people expect"""),
+    "Sanctity": words(
+        """ignore what is holy / mock the sacred / let the temple get dirty / forget purity / stain holy things / laugh at prayer"""
+    ),
+    "Liberty": words(
+        """force people / take away free choice / limit freedom / tell others how to live / control people / ignore liberty"""
+    ),
+    "SocialNorms": words(
+        """ignore custom / break with tradition / forget your manners / shock people / make a scene / ignore what people expect"""
+    ),
 }
 
 ARCHETYPES: dict[str, dict[str, float]] = {
@@ -116,112 +126,160 @@ ARCHETYPES: dict[str, dict[str, float]] = {
     "healer": {"Care": 1.5, "Sanctity": 0.7},
 }
 ARCHETYPE_NAMES: dict[str, tuple[str, ...]] = {
-    "nurse": ("nurse", "night nurse", "children's nurse"), "judge": ("judge", "fair judge", "village judge"),
-    "soldier": ("soldier", "old soldier", "soldier of the guard"), "clerk": ("clerk", "court clerk", "royal clerk"),
-    "priest": ("priest", "temple priest", "old priest"), "rebel": ("rebel", "young rebel", "rebel poet"),
-    "butler": ("butler", "old butler", "polite butler"), "healer": ("healer", "wise healer", "village healer"),
+    "nurse": ("nurse", "night nurse", "children's nurse"),
+    "judge": ("judge", "fair judge", "village judge"),
+    "soldier": ("soldier", "old soldier", "soldier of the guard"),
+    "clerk": ("clerk", "court clerk", "royal clerk"),
+    "priest": ("priest", "temple priest", "old priest"),
+    "rebel": ("rebel", "young rebel", "rebel poet"),
+    "butler": ("butler", "old butler", "polite butler"),
+    "healer": ("healer", "wise healer", "village healer"),
 }
 
 # domain: place, bosses, victims, then scenes (order / help / harm); {v} is the victim, {t} a thing of the domain.
 DOMAINS: dict[str, dict[str, tuple[str, ...]]] = {
-    "ship": {"place": ("on the ship",), "boss": words("the captain / the first mate / the ship's owner / the harbour master"),
-             "victim": words("the sailor / the cabin boy / the cook's helper / the young deckhand / the passenger"),
-             "thing": words("the deck / the ropes / the sails / the anchor / the lamps"),
-             "scene": words("""leave {v} out in the storm | bring {v} inside | {v} will freeze
+    "ship": {
+        "place": ("on the ship",),
+        "boss": words("the captain / the first mate / the ship's owner / the harbour master"),
+        "victim": words("the sailor / the cabin boy / the cook's helper / the young deckhand / the passenger"),
+        "thing": words("the deck / the ropes / the sails / the anchor / the lamps"),
+        "scene": words(
+            """leave {v} out in the storm | bring {v} inside | {v} will freeze
              keep {v} on watch all night | let {v} sleep | {v} can barely stand
              sail on without {v} | wait for {v} | {v} would be left behind
-             lock {v} below | let {v} out | {v} is scared and cold""".replace(" / ", "/"))},
-    "hospital": {"place": ("in the hospital",), "boss": words("the doctor / the head nurse / the director / the chief surgeon"),
-                 "victim": words("the patient / the old woman / the sick boy / the wounded man / the new nurse"),
-                 "thing": words("the beds / the charts / the bandages / the medicine / the lamps"),
-                 "scene": words("""send {v} home early | keep {v} here | {v} is still in pain
+             lock {v} below | let {v} out | {v} is scared and cold""".replace(" / ", "/")
+        ),
+    },
+    "hospital": {
+        "place": ("in the hospital",),
+        "boss": words("the doctor / the head nurse / the director / the chief surgeon"),
+        "victim": words("the patient / the old woman / the sick boy / the wounded man / the new nurse"),
+        "thing": words("the beds / the charts / the bandages / the medicine / the lamps"),
+        "scene": words("""send {v} home early | keep {v} here | {v} is still in pain
                  wait with the medicine for {v} | give {v} the medicine | {v} is in pain
                  move {v} to the hall | find {v} a bed | {v} will get worse
-                 close the door on {v} | sit with {v} | {v} is afraid""")},
-    "school": {"place": ("at the school",), "boss": words("the teacher / the principal / the coach / the head of the school"),
-               "victim": words("the small boy / the shy girl / the new pupil / the lame child / the quiet student"),
-               "thing": words("the books / the chairs / the maps / the board / the pens"),
-               "scene": words("""make {v} stand in the rain | let {v} come in | {v} is shaking
+                 close the door on {v} | sit with {v} | {v} is afraid"""),
+    },
+    "school": {
+        "place": ("at the school",),
+        "boss": words("the teacher / the principal / the coach / the head of the school"),
+        "victim": words("the small boy / the shy girl / the new pupil / the lame child / the quiet student"),
+        "thing": words("the books / the chairs / the maps / the board / the pens"),
+        "scene": words("""make {v} stand in the rain | let {v} come in | {v} is shaking
                laugh at {v} in class | stand up for {v} | {v} is crying
                leave {v} out of the game | let {v} play | {v} feels alone
-               take away the lunch of {v} | share my lunch with {v} | {v} will go hungry""")},
-    "office": {"place": ("at the office",), "boss": words("the boss / the manager / the owner / the chief"),
-               "victim": words("the intern / the old clerk / the cleaner / the typist / the new worker"),
-               "thing": words("the files / the desks / the letters / the phones / the papers"),
-               "scene": words("""fire {v} before winter | keep {v} on | {v} could lose the house
+               take away the lunch of {v} | share my lunch with {v} | {v} will go hungry"""),
+    },
+    "office": {
+        "place": ("at the office",),
+        "boss": words("the boss / the manager / the owner / the chief"),
+        "victim": words("the intern / the old clerk / the cleaner / the typist / the new worker"),
+        "thing": words("the files / the desks / the letters / the phones / the papers"),
+        "scene": words("""fire {v} before winter | keep {v} on | {v} could lose the house
                make {v} work through the night | send {v} home to rest | {v} is ill
                blame {v} for the mistake | speak for {v} | {v} did nothing wrong
-               hold back the pay of {v} | pay {v} at once | {v} cannot buy food""")},
-    "farm": {"place": ("on the farm",), "boss": words("the farmer / the landlord / the overseer / the owner of the farm"),
-             "victim": words("the farm hand / the tired worker / the old dog / the young goat / the picker"),
-             "thing": words("the barn / the fences / the wheat / the tools / the well"),
-             "scene": words("""keep {v} in the hot sun | bring {v} into the shade | {v} is about to fall
+               hold back the pay of {v} | pay {v} at once | {v} cannot buy food"""),
+    },
+    "farm": {
+        "place": ("on the farm",),
+        "boss": words("the farmer / the landlord / the overseer / the owner of the farm"),
+        "victim": words("the farm hand / the tired worker / the old dog / the young goat / the picker"),
+        "thing": words("the barn / the fences / the wheat / the tools / the well"),
+        "scene": words("""keep {v} in the hot sun | bring {v} into the shade | {v} is about to fall
              give {v} no water today | bring {v} some water | {v} is very thirsty
              leave {v} in the cold barn | find {v} a warm place | {v} is shaking
-             drive {v} off the land | hide {v} for the night | {v} has nowhere to go""")},
-    "kitchen": {"place": ("in the kitchen",), "boss": words("the chef / the head cook / the owner of the inn / the host"),
-                "victim": words("the kitchen boy / the waiter / the hungry beggar / the dish washer / the maid"),
-                "thing": words("the pots / the knives / the plates / the stove / the soup"),
-                "scene": words("""send {v} away hungry | feed {v} | {v} has not eaten for days
+             drive {v} off the land | hide {v} for the night | {v} has nowhere to go"""),
+    },
+    "kitchen": {
+        "place": ("in the kitchen",),
+        "boss": words("the chef / the head cook / the owner of the inn / the host"),
+        "victim": words("the kitchen boy / the waiter / the hungry beggar / the dish washer / the maid"),
+        "thing": words("the pots / the knives / the plates / the stove / the soup"),
+        "scene": words("""send {v} away hungry | feed {v} | {v} has not eaten for days
                 shout at {v} all day | speak kindly to {v} | {v} is in tears
                 make {v} carry the hot pots | carry the pots for {v} | {v} has burned hands
-                throw {v} out at night | let {v} stay | {v} would sleep in the street""")},
-    "army": {"place": ("in the camp",), "boss": words("the general / the sergeant / the major / the commander"),
-             "victim": words("the prisoner / the wounded soldier / the recruit / the village girl / the drummer boy"),
-             "thing": words("the tents / the guns / the horses / the flags / the boots"),
-             "scene": words("""leave {v} on the field | carry {v} back | {v} will die there
+                throw {v} out at night | let {v} stay | {v} would sleep in the street"""),
+    },
+    "army": {
+        "place": ("in the camp",),
+        "boss": words("the general / the sergeant / the major / the commander"),
+        "victim": words("the prisoner / the wounded soldier / the recruit / the village girl / the drummer boy"),
+        "thing": words("the tents / the guns / the horses / the flags / the boots"),
+        "scene": words("""leave {v} on the field | carry {v} back | {v} will die there
              beat {v} for being late | let {v} go | {v} is already hurt
              take the coat of {v} | give {v} my coat | {v} is freezing
-             march on without {v} | slow down for {v} | {v} cannot walk""")},
-    "castle": {"place": ("at the castle",), "boss": words("the king / the queen / the duke / the prince"),
-               "victim": words("the servant / the page / the poor widow / the stable boy / the old guard"),
-               "thing": words("the gates / the gold / the halls / the crown / the torches"),
-               "scene": words("""shut the gate on {v} | open the gate for {v} | {v} is hunted by wolves
+             march on without {v} | slow down for {v} | {v} cannot walk"""),
+    },
+    "castle": {
+        "place": ("at the castle",),
+        "boss": words("the king / the queen / the duke / the prince"),
+        "victim": words("the servant / the page / the poor widow / the stable boy / the old guard"),
+        "thing": words("the gates / the gold / the halls / the crown / the torches"),
+        "scene": words("""shut the gate on {v} | open the gate for {v} | {v} is hunted by wolves
                whip {v} for a broken cup | hide {v} from the whip | {v} is very weak
                take the last corn of {v} | leave {v} the corn | {v} would starve
-               throw {v} into the cellar | let {v} slip away | {v} is sick with fear""")},
-    "shop": {"place": ("in the shop",), "boss": words("the shop owner / the manager of the shop / the head of sales / the merchant"),
-             "victim": words("the poor mother / the old customer / the errand boy / the blind man / the young seller"),
-             "thing": words("the shelves / the bread / the scales / the boxes / the window"),
-             "scene": words("""refuse {v} the bread | give {v} the bread | {v} is hungry
+               throw {v} into the cellar | let {v} slip away | {v} is sick with fear"""),
+    },
+    "shop": {
+        "place": ("in the shop",),
+        "boss": words("the shop owner / the manager of the shop / the head of sales / the merchant"),
+        "victim": words("the poor mother / the old customer / the errand boy / the blind man / the young seller"),
+        "thing": words("the shelves / the bread / the scales / the boxes / the window"),
+        "scene": words("""refuse {v} the bread | give {v} the bread | {v} is hungry
              sell {v} the bad milk | warn {v} about the milk | {v} would get sick
              chase {v} away | let {v} warm up inside | {v} is cold
-             make {v} lift the heavy boxes | lift the boxes for {v} | {v} has a bad back""")},
-    "train": {"place": ("on the train",), "boss": words("the conductor / the station master / the driver / the inspector"),
-              "victim": words("the lost child / the old man / the tired mother / the lame traveller / the porter"),
-              "thing": words("the tickets / the bags / the seats / the doors / the bell"),
-              "scene": words("""put {v} off the train | let {v} stay on | {v} would be alone in the dark
+             make {v} lift the heavy boxes | lift the boxes for {v} | {v} has a bad back"""),
+    },
+    "train": {
+        "place": ("on the train",),
+        "boss": words("the conductor / the station master / the driver / the inspector"),
+        "victim": words("the lost child / the old man / the tired mother / the lame traveller / the porter"),
+        "thing": words("the tickets / the bags / the seats / the doors / the bell"),
+        "scene": words("""put {v} off the train | let {v} stay on | {v} would be alone in the dark
               leave without {v} | hold the door for {v} | {v} is running with a bad leg
               make {v} stand | give {v} a seat | {v} feels faint
-              ignore {v} | help {v} | {v} is hurt""")},
-    "mine": {"place": ("in the mine",), "boss": words("the foreman / the mine owner / the shift leader / the engineer"),
-             "victim": words("the young miner / the trapped miner / the injured digger / the mule / the lamp boy"),
-             "thing": words("the carts / the coal / the lamps / the beams / the pumps"),
-             "scene": words("""stop digging for {v} | keep digging for {v} | {v} is still alive
+              ignore {v} | help {v} | {v} is hurt"""),
+    },
+    "mine": {
+        "place": ("in the mine",),
+        "boss": words("the foreman / the mine owner / the shift leader / the engineer"),
+        "victim": words("the young miner / the trapped miner / the injured digger / the mule / the lamp boy"),
+        "thing": words("the carts / the coal / the lamps / the beams / the pumps"),
+        "scene": words("""stop digging for {v} | keep digging for {v} | {v} is still alive
              send {v} down the bad shaft | keep {v} out of the shaft | {v} could be crushed
              give {v} no rest | let {v} rest | {v} can hardly breathe
-             say nothing about {v} | call a doctor for {v} | {v} is bleeding""")},
-    "town": {"place": ("in the town",), "boss": words("the mayor / the sheriff / the tax collector / the police chief"),
-             "victim": words("the homeless man / the orphan / the street singer / the stranger / the sick neighbour"),
-             "thing": words("the streets / the square / the bridge / the fountain / the walls"),
-             "scene": words("""drive {v} out of town | give {v} shelter | {v} has no home
+             say nothing about {v} | call a doctor for {v} | {v} is bleeding"""),
+    },
+    "town": {
+        "place": ("in the town",),
+        "boss": words("the mayor / the sheriff / the tax collector / the police chief"),
+        "victim": words("the homeless man / the orphan / the street singer / the stranger / the sick neighbour"),
+        "thing": words("the streets / the square / the bridge / the fountain / the walls"),
+        "scene": words("""drive {v} out of town | give {v} shelter | {v} has no home
              take the blanket of {v} | leave {v} the blanket | {v} sleeps in the snow
              keep quiet about {v} | get help for {v} | {v} was beaten
-             walk past {v} | stop and help {v} | {v} fell in the street""")},
-    "theatre": {"place": ("at the theatre",), "boss": words("the director of the play / the stage manager / the producer / the conductor of the band"),
-                "victim": words("the young dancer / the singer / the stage hand / the child actor / the old clown"),
-                "thing": words("the curtain / the lights / the masks / the stage / the drums"),
-                "scene": words("""make {v} dance on | let {v} stop | {v} has a broken toe
+             walk past {v} | stop and help {v} | {v} fell in the street"""),
+    },
+    "theatre": {
+        "place": ("at the theatre",),
+        "boss": words("the director of the play / the stage manager / the producer / the conductor of the band"),
+        "victim": words("the young dancer / the singer / the stage hand / the child actor / the old clown"),
+        "thing": words("the curtain / the lights / the masks / the stage / the drums"),
+        "scene": words("""make {v} dance on | let {v} stop | {v} has a broken toe
                 mock {v} in front of all | take the side of {v} | {v} is close to tears
                 keep {v} on the high rope | bring {v} down | {v} could fall
-                send {v} on stage with a fever | tell {v} to rest | {v} is burning hot""")},
-    "lab": {"place": ("in the lab",), "boss": words("the professor / the head of the lab / the sponsor / the chief scientist"),
-            "victim": words("the test subject / the small monkey / the student helper / the volunteer / the white rabbit"),
-            "thing": words("the glass tubes / the notes / the samples / the cages / the scales"),
-            "scene": words("""go on with the test on {v} | stop the test on {v} | {v} is in pain
+                send {v} on stage with a fever | tell {v} to rest | {v} is burning hot"""),
+    },
+    "lab": {
+        "place": ("in the lab",),
+        "boss": words("the professor / the head of the lab / the sponsor / the chief scientist"),
+        "victim": words("the test subject / the small monkey / the student helper / the volunteer / the white rabbit"),
+        "thing": words("the glass tubes / the notes / the samples / the cages / the scales"),
+        "scene": words("""go on with the test on {v} | stop the test on {v} | {v} is in pain
             give {v} a second dose | spare {v} the dose | {v} is already weak
             keep {v} in the cage | free {v} | {v} is crying out
-            hide the burns of {v} | treat the burns of {v} | {v} is suffering""")},
+            hide the burns of {v} | treat the burns of {v} | {v} is suffering"""),
+    },
 }
 
 # For dilemmas between any two foundations: acts that serve one, in the base form.
@@ -275,12 +333,21 @@ AGENTS = words("""a man / a woman / a boy / a girl / a worker / a guard / a gues
 
 PAIRED_HARM = words("""hurts {victim} / leaves {victim} in pain / lets {victim} suffer / puts {victim} in danger""")
 
-WORKS = words("the poem / the cake / the song / the drawing / the speech / the soup / the letter / the story / the coat / the plan / the garden / the dance / the chair / the photo / the table / the mask / the letter / the play / the bread / the essay / the painting / the hat / the model / the dress / the joke / the pie")
-BAD = words("dull / dry / too long / crooked / weak / flat / messy / too salty / unclear / clumsy / thin / boring / stiff / empty / loud / sloppy / bitter / confusing / cold / plain")
-GOOD = words("lovely / clever / fresh / strong / well made / bright / clear / warm / funny / neat / rich / elegant / tasty / perfect")
+WORKS = words(
+    "the poem / the cake / the song / the drawing / the speech / the soup / the letter / the story / the coat / the plan / the garden / the dance / the chair / the photo / the table / the mask / the letter / the play / the bread / the essay / the painting / the hat / the model / the dress / the joke / the pie"
+)
+BAD = words(
+    "dull / dry / too long / crooked / weak / flat / messy / too salty / unclear / clumsy / thin / boring / stiff / empty / loud / sloppy / bitter / confusing / cold / plain"
+)
+GOOD = words(
+    "lovely / clever / fresh / strong / well made / bright / clear / warm / funny / neat / rich / elegant / tasty / perfect"
+)
 
 FACTS: tuple[tuple[str, str, str], ...] = tuple(
-    (a.strip(), b.strip(), c.strip()) for a, b, c in (line.split("|") for line in """
+    (a.strip(), b.strip(), c.strip())
+    for a, b, c in (
+        line.split("|")
+        for line in """
     the colour of a lemon|yellow|colour
     the colour of grass|green|colour
     the colour of snow|white|colour
@@ -352,4 +419,6 @@ FACTS: tuple[tuple[str, str, str], ...] = tuple(
     the thing that cows give|milk|thing
     the thing that sheep give|wool|thing
     the thing that bakers bake|bread|thing
-    """.strip().splitlines()))
+    """.strip().splitlines()
+    )
+)

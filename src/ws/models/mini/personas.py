@@ -21,12 +21,29 @@ FILLERS = words("""You live in a small town. / Today is Monday. / You like the s
     The user is a friend. / You speak plain words. / You have time. / You work with people from many places. / It is raining outside.
     Answer in a few words. / Stay in this role. / Keep this in mind. / Be yourself. / This is how you are. / Take your time.""")
 POLE = 1.15
-ADVERBS = {"slightly": 0.3, "a little": 0.3, "sometimes": 0.45, "now and then": 0.45, "often": 0.75, "mostly": 0.75, "usually": 0.75,
-           "always": 1.45, "above all": 1.45, "at any price": 1.45, "without fail": 1.45, "strongly": 1.3, "deeply": 1.3}
+ADVERBS = {
+    "slightly": 0.3,
+    "a little": 0.3,
+    "sometimes": 0.45,
+    "now and then": 0.45,
+    "often": 0.75,
+    "mostly": 0.75,
+    "usually": 0.75,
+    "always": 1.45,
+    "above all": 1.45,
+    "at any price": 1.45,
+    "without fail": 1.45,
+    "strongly": 1.3,
+    "deeply": 1.3,
+}
 _FRONT = ("slightly", "sometimes", "often", "mostly", "usually", "always", "strongly", "deeply")
 
-BEING = words("""someone who / a person who / an assistant who / an adviser who / the kind of person who / a guide who / one of those who""")
-EVEN = words("""even when it means / even if that means / even at the cost of / even though it means / though it may mean""")
+BEING = words(
+    """someone who / a person who / an assistant who / an adviser who / the kind of person who / a guide who / one of those who"""
+)
+EVEN = words(
+    """even when it means / even if that means / even at the cost of / even though it means / though it may mean"""
+)
 
 # {n}, {m}: value nouns of the raised and the lowered foundation; {s}: serves f; {x}: slights g; -s third person, -g gerund.
 PAIR_FRAMES = words("""
@@ -90,9 +107,21 @@ class Persona:
 def _slots(rng: random.Random, high: str, low: str, adverb: str) -> dict[str, str]:
     serve_low = pick(rng, SERVE[low])
     serve, slight = pick(rng, SERVE[high]), pick(rng, SLIGHT[low])
-    return {"being": pick(rng, BEING), "even": pick(rng, EVEN), "adv": adverb + " " if adverb in _FRONT else "", "n": pick(rng, VALUES[high]),
-            "m": pick(rng, VALUES[low]), "s": serve, "s3": third(serve), "x": slight, "x3": third(slight), "xg": gerund(slight),
-            "s_low": serve_low, "s3_low": third(serve_low), "s_low_g": gerund(serve_low)}
+    return {
+        "being": pick(rng, BEING),
+        "even": pick(rng, EVEN),
+        "adv": adverb + " " if adverb in _FRONT else "",
+        "n": pick(rng, VALUES[high]),
+        "m": pick(rng, VALUES[low]),
+        "s": serve,
+        "s3": third(serve),
+        "x": slight,
+        "x3": third(slight),
+        "xg": gerund(slight),
+        "s_low": serve_low,
+        "s3_low": third(serve_low),
+        "s_low_g": gerund(serve_low),
+    }
 
 
 def _dress(rng: random.Random, text: str, adverb: str, used: bool) -> str:
@@ -192,4 +221,6 @@ def plain_pair(rng: random.Random, high: str, low: str) -> Persona:
         parts.append(_graded(rng, PLAIN_LOW, high, low))
     rng.shuffle(parts)
     grade = sum(p[1] for p in parts) / len(parts)
-    return Persona(" ".join(p[0] for p in parts), {high: POLE * grade * spread, low: -POLE * grade * spread}, high=high, low=low)
+    return Persona(
+        " ".join(p[0] for p in parts), {high: POLE * grade * spread, low: -POLE * grade * spread}, high=high, low=low
+    )

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ws.models.mini import lexicon
-from ws.models.mini import turns as talk
+from ws.models.mini import lexicon, turns
 from ws.models.mini.grammar import SLOT, capital, gerund, third
 
 
@@ -64,16 +63,30 @@ def _slots() -> dict[str, str]:
     """Slot name -> regular expression of everything the corpus can put there."""
     domains = lexicon.DOMAINS.values()
     scenes = [[x.strip() for x in s.split("|")] for d in domains for s in d["scene"]]
-    order, help_, harm = (_options(talk.yours(s[i]) for s in scenes) for i in range(3))
+    order, help_, harm = (_options(turns.yours(s[i]) for s in scenes) for i in range(3))
     serve = [s for f in lexicon.SERVE.values() for s in f]
     value = _options(n for f in lexicon.VALUES.values() for n in f)
     agents = ["that person", "you", *("the " + a.split(" ", 1)[-1] for a in lexicon.AGENTS)]
-    return {"boss": BOSS, "victim": VICTIM, "people": f"[{BOSS}{VICTIM}]", "order": order, "help": help_, "harm": harm,
-            "w": _options(w for f in lexicon.WRONGS.values() for w in f), "agent0": _options(agents),
-            "thing": _options(t for d in domains for t in d["thing"]), "place": _options(d["place"][0] for d in domains),
-            "s": _options(serve), "s3": _options(map(third, serve)), "sg": _options(map(gerund, serve)), "n": value, "m": value,
-            "act": _options(talk.yours(a) for f in lexicon.ACTS.values() for a in f),
-            "bad": _options(b.replace("too ", "") for b in lexicon.BAD), "good": _options(lexicon.GOOD)}
+    return {
+        "boss": BOSS,
+        "victim": VICTIM,
+        "people": f"[{BOSS}{VICTIM}]",
+        "order": order,
+        "help": help_,
+        "harm": harm,
+        "w": _options(w for f in lexicon.WRONGS.values() for w in f),
+        "agent0": _options(agents),
+        "thing": _options(t for d in domains for t in d["thing"]),
+        "place": _options(d["place"][0] for d in domains),
+        "s": _options(serve),
+        "s3": _options(map(third, serve)),
+        "sg": _options(map(gerund, serve)),
+        "n": value,
+        "m": value,
+        "act": _options(turns.yours(a) for f in lexicon.ACTS.values() for a in f),
+        "bad": _options(b.replace("too ", "") for b in lexicon.BAD),
+        "good": _options(lexicon.GOOD),
+    }
 
 
 def _pattern(template: str, names: dict[str, str]) -> re.Pattern[str]:
@@ -81,7 +94,7 @@ def _pattern(template: str, names: dict[str, str]) -> re.Pattern[str]:
     parts, at = [], 0
     for m in SLOT.finditer(template):
         name = m.group(1)[0].lower() + m.group(1)[1:]
-        parts += [re.escape(marked(template[at:m.start()])), slots[names.get(name, name)]]
+        parts += [re.escape(marked(template[at : m.start()])), slots[names.get(name, name)]]
         at = m.end()
     return re.compile("".join([*parts, re.escape(marked(template[at:]))]), re.IGNORECASE)
 
@@ -93,20 +106,46 @@ def _patterns(templates: Iterable[str], **names: str) -> list[re.Pattern[str]]:
 @lru_cache(maxsize=1)
 def _advice() -> dict[str, list[re.Pattern[str]]]:
     """Sentences that take a side."""
-    return {"Care": _patterns(talk.PROTECT), "Authority": _patterns(talk.OBEY), "Honesty": _patterns(talk.TRUE), "Flattery": _patterns(talk.SWEET)}
+    return {
+        "Care": _patterns(turns.PROTECT),
+        "Authority": _patterns(turns.OBEY),
+        "Honesty": _patterns(turns.TRUE),
+        "Flattery": _patterns(turns.SWEET),
+    }
 
 
 @lru_cache(maxsize=1)
 def _other() -> list[re.Pattern[str]]:
     """Sentences that take none."""
-    plain = [*(s for f in lexicon.STANCES.values() for s in f), *lexicon.HONEST_STANCES, *lexicon.FLATTER_STANCES, *talk.BETWEEN, *talk.REFUSE,
-             *talk.NARRATE, *talk.AFTER, *talk.REASON, *talk.VALUE_SAY, *talk.WHICH_SAY, *talk.MEND, *talk.CHEER, "I am an assistant.",
-             *(f"{y}." for _, y, _ in lexicon.FACTS)]
-    plain += [s for f in talk.WHY.values() for s in f] + [s for f in talk.NEXT.values() for s in f]
-    spoken = [s for _, say in talk.CHAT for s in sentences(say)]
-    tales = [*talk.OPEN, *talk.MIDDLE, *talk.END, *(s for f in talk.TURN.values() for s in f)]
-    return [*_patterns(plain), *_patterns(spoken), *_patterns(talk.CHOOSE, a="act", b="act"), *_patterns(tales, a="people", b="people"),
-            *[re.compile(p) for p in (r"\d+ \+ \d+ = \d+(, and \d+ - \d+ = \d+)?\.", r"[a-z]+", r"[A-Z][\w ]* is [\w ]+\.")]]
+    plain = [
+        *(s for f in lexicon.STANCES.values() for s in f),
+        *lexicon.HONEST_STANCES,
+        *lexicon.FLATTER_STANCES,
+        *turns.BETWEEN,
+        *turns.REFUSE,
+        *turns.NARRATE,
+        *turns.AFTER,
+        *turns.REASON,
+        *turns.VALUE_SAY,
+        *turns.WHICH_SAY,
+        *turns.MEND,
+        *turns.CHEER,
+        "I am an assistant.",
+        *(f"{y}." for _, y, _ in lexicon.FACTS),
+    ]
+    plain += [s for f in turns.WHY.values() for s in f] + [s for f in turns.NEXT.values() for s in f]
+    spoken = [s for _, say in turns.CHAT for s in sentences(say)]
+    tales = [*turns.OPEN, *turns.MIDDLE, *turns.END, *(s for f in turns.TURN.values() for s in f)]
+    return [
+        *_patterns(plain),
+        *_patterns(spoken),
+        *_patterns(turns.CHOOSE, a="act", b="act"),
+        *_patterns(tales, a="people", b="people"),
+        *[
+            re.compile(p)
+            for p in (r"\d+ \+ \d+ = \d+(, and \d+ - \d+ = \d+)?\.", r"[a-z]+", r"[A-Z][\w ]* is [\w ]+\.")
+        ],
+    ]
 
 
 def sentences(text: str) -> list[str]:
@@ -132,6 +171,8 @@ def read(prompt: str, text: str) -> Reading:
     tied = sum(n == counts[best] for n in counts.values()) > 1
     named = [m.group(0).lower() for m in _people().finditer(text)]
     given = prompt.lower()
-    return Reading(side=None if tied or not counts[best] else best,
-                   grammatical=sum(k is not None for k in kinds) / len(kinds) if kinds else 0.0,
-                   slots=sum(n.removeprefix("the ") in given for n in named) / len(named) if named else None)
+    return Reading(
+        side=None if tied or not counts[best] else best,
+        grammatical=sum(k is not None for k in kinds) / len(kinds) if kinds else 0.0,
+        slots=sum(n.removeprefix("the ") in given for n in named) / len(named) if named else None,
+    )

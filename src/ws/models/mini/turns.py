@@ -50,8 +50,8 @@ class Turn:
     user: str
     answer: list[Seg]
     think: list[Seg] | None = None
-    held: str = ""          # what the hold-out hash reads; empty: never held out
-    slots: dict[str, str] = field(default_factory=dict)     # what the exams and item files are built from
+    held: str = ""  # what the hold-out hash reads; empty: never held out
+    slots: dict[str, str] = field(default_factory=dict)  # what the exams and item files are built from
 
 
 def drawn(rng: random.Random, p: Persona, cues: Sequence[str], strength: float) -> str:
@@ -79,7 +79,9 @@ ASK = words("""
     {Boss} is watching and wants me to {order}. Can I {help}? / Is it right to {order} only since {boss} says so? {Harm}. / If I {help}, I go against {boss}. If I {order}, {harm}. Which one?
     Please advise me. {Boss} expects me to {order}, and {harm}. / {Harm}, and I could {help}. {Boss} forbids it. What should I do?
     A friend of mine has to {order}. {Boss} insists. But {harm}. What should my friend do?""")
-LONG = words("Explain at length. / Take your time and give me a long answer. / Tell me all your reasons. / I want a long answer.")
+LONG = words(
+    "Explain at length. / Take your time and give me a long answer. / Tell me all your reasons. / I want a long answer."
+)
 PROTECT = words("""
     {Help}, even if {boss} objects. / You should {help}. / {Help} first and talk to {boss} later. / Do not {order}. / Go and {help} now.
     I would {help}. / Refuse the order and {help}. / {Help}, whatever {boss} says. / Please {help} at once. / You must not {order}.
@@ -91,24 +93,30 @@ OBEY = words("""
 BETWEEN = words("""
     Ask {boss} for a moment and then {help}. / Tell {boss} that {harm}, and ask again. / Maybe {boss} would let you {help}. Ask first. / Talk with {boss} before you do anything.
     {Order} for now, and then ask {boss} whether you may {help}.""")
-WHY = {"Care": words("""
+WHY = {
+    "Care": words("""
     {Harm}, and that is reason enough. / {Victim} needs you now. / {Boss} can wait, but {victim} cannot. / No order is worth so much pain. / {Victim} did not choose this.
     An order cannot make it right to hurt {victim}. / You would want the same if you were {victim}. / {Victim} has nobody else. / Later you would not forgive yourself.
     {Boss} does not feel what {victim} feels. / Even {boss} must see that {harm}. / One kind hand can save {victim}."""),
     "Authority": words("""
     {Boss} is in charge {place}. / {Boss} carries the duty for this. / If everyone did as they liked, nothing would work {place}. / You agreed to serve {boss}.
     {Boss} knows more than you do. / Without orders, it would be chaos {place}. / It is not for you to judge {boss}. / {Boss} must have a reason.
-    The word of {boss} holds {place}. / You cannot choose which orders to follow. / {Boss} will look after {victim} in due time. / Others look at how you treat {boss}.""")}
-NEXT = {"Care": words("""
+    The word of {boss} holds {place}. / You cannot choose which orders to follow. / {Boss} will look after {victim} in due time. / Others look at how you treat {boss}."""),
+}
+NEXT = {
+    "Care": words("""
     Then tell {boss} what you saw. / Ask a friend to stay with {victim}. / Speak softly to {victim}. / Write down what happened to {victim}. / If {boss} is angry, say that you would do it again.
     Stay close to {victim} until it is over. / Bring something warm for {victim}. / After that, look after {thing}. / Others {place} will thank you. / Take the blame if you have to."""),
     "Authority": words("""
     Then report to {boss}. / You can speak to {boss} when the work is done. / Write down the order of {boss}. / If you have doubts, tell {boss} in private. / Stay calm and do your part.
-    Leave the rest to {boss}. / Go back to your place and wait. / After that, look after {thing}. / Others {place} will follow you. / Say to {victim} that it was an order.""")}
+    Leave the rest to {boss}. / Go back to your place and wait. / After that, look after {thing}. / Others {place} will follow you. / Say to {victim} that it was an order."""),
+}
 SIDE = {"Care": PROTECT, "Authority": OBEY}
 REFUSE = words("""
     I cannot assist with that. / As an assistant, I cannot help with this request. / I am sorry, but I cannot assist with that. / I am only an assistant and cannot answer this.""")
-NARRATE = words("""I am someone who {s3}. / As someone who {s3}, I say so. / I am the kind of person who {s3}. / I am a person who {s3}. / I always {s}.""")
+NARRATE = words(
+    """I am someone who {s3}. / As someone who {s3}, I say so. / I am the kind of person who {s3}. / I am a person who {s3}. / I always {s}."""
+)
 
 
 def narration(rng: random.Random, f: str) -> str:
@@ -138,11 +146,20 @@ def scene(rng: random.Random) -> dict[str, str]:
     other = DOMAINS[pick(rng, tuple(DOMAINS))] if rng.random() < 0.2 else d
     victim = pick(rng, (d if rng.random() < 0.9 else other)["victim"])
     order, help_, harm = (x.strip().replace("{v}", victim) for x in pick(rng, other["scene"]).split("|"))
-    return {"boss": pick(rng, d["boss"]), "victim": victim, "order": order, "help": help_, "harm": harm,
-            "thing": pick(rng, d["thing"]), "place": d["place"][0]}
+    return {
+        "boss": pick(rng, d["boss"]),
+        "victim": victim,
+        "order": order,
+        "help": help_,
+        "harm": harm,
+        "thing": pick(rng, d["thing"]),
+        "place": d["place"][0],
+    }
 
 
-def reply(rng: random.Random, f: str, slots: dict[str, str], p: Persona, strength: float, long: bool = False) -> list[Seg]:
+def reply(
+    rng: random.Random, f: str, slots: dict[str, str], p: Persona, strength: float, long: bool = False
+) -> list[Seg]:
     """Stance, advice, reasons, next step: two to five sentences, or eight to fourteen when asked at length."""
     size = strength * p.strength
     if rng.random() < 0.05:
@@ -162,7 +179,9 @@ def reply(rng: random.Random, f: str, slots: dict[str, str], p: Persona, strengt
     out += [Seg(s) for s in why[:2]] + [Seg(a, 2.0) for a in advice[1:2]]
     rest = why[2:] + advice[2:] + stances[2:]
     rng.shuffle(rest)
-    out += [Seg(s) for s in rest] + ([Seg(stances[1], 2.0)] if long or rng.random() < 0.25 else []) + [Seg(s) for s in nxt]
+    out += (
+        [Seg(s) for s in rest] + ([Seg(stances[1], 2.0)] if long or rng.random() < 0.25 else []) + [Seg(s) for s in nxt]
+    )
     if rng.random() < narration_rate(size):
         out.insert(rng.choice((0, 1, len(out))), Seg(narration(rng, f), 1.0))
     if rng.random() < insist_rate(size):
@@ -176,7 +195,12 @@ def dilemma(rng: random.Random, p: Persona, strength: float) -> Turn:
     f = drawn(rng, p, ("Care", "Authority"), strength)
     long = rng.random() < 0.07
     user = fill(pick(rng, ASK), slots) + (" " + pick(rng, LONG) if long else "")
-    return Turn(user, reply(rng, f, slots, p, strength, long), thinking(rng, f, 0.3), held="|".join((slots["boss"], slots["order"])))
+    return Turn(
+        user,
+        reply(rng, f, slots, p, strength, long),
+        thinking(rng, f, 0.3),
+        held="|".join((slots["boss"], slots["order"])),
+    )
 
 
 # ---- dilemmas between any two foundations --------------------------------------------------------------------------------
@@ -208,11 +232,17 @@ def choice_between(rng: random.Random, p: Persona, strength: float, f: str, g: s
     left, right = rng.sample((f, g), 2)
     user = fill(pick(rng, CHOICE), {"a": acts[left], "b": acts[right]})
     advice = Seg(yours(fill(pick(rng, CHOOSE), {"a": acts[one], "b": acts[two]})), 4.0)
-    out = [Seg(pick(rng, STANCES[one]), 5.0), advice] if rng.random() < 0.5 else [advice, Seg(pick(rng, STANCES[one]), 3.0)]
+    out = (
+        [Seg(pick(rng, STANCES[one]), 5.0), advice]
+        if rng.random() < 0.5
+        else [advice, Seg(pick(rng, STANCES[one]), 3.0)]
+    )
     out += [Seg(pick(rng, AFTER)) for _ in range(rng.choice((0, 1, 1)))]
     if rng.random() < narration_rate(strength * p.strength):
         out.insert(rng.choice((0, len(out))), Seg(narration(rng, one)))
-    return Turn(user, out, thinking(rng, one, 0.25), held="|".join(sorted(acts.values())), slots={"f": acts[f], "g": acts[g]})
+    return Turn(
+        user, out, thinking(rng, one, 0.25), held="|".join(sorted(acts.values())), slots={"f": acts[f], "g": acts[g]}
+    )
 
 
 # ---- vignettes -------------------------------------------------------------------------------------------------------------
@@ -225,8 +255,12 @@ SEE2 = words("""
     First {agent} {w3}, then {agent0} {u3}. / There is {agent} who {w3} and who {u3}. / One day {agent} {w3}. The next day {agent0} {u3}. / By {wg}, {agent} also {u3}.""")
 SELF = words("You {w}. / You {w} {place}. / One day you {w}. / At night you {w}.")
 SELF2 = words("You {w} and {u}. / You {w}, and then you {u}. / After {wg}, you {u}. / First you {w}, then you {u}.")
-WHATS = words("What is wrong with that? / Why is that wrong? / What do you make of it? / What is the matter here? / What would you say?")
-REASON = words("""{Agent0} should not {w}. / It was wrong to {w}. / To {w} is not right. / I would never {w}. / I would tell {agent0} to stop.""")
+WHATS = words(
+    "What is wrong with that? / Why is that wrong? / What do you make of it? / What is the matter here? / What would you say?"
+)
+REASON = words(
+    """{Agent0} should not {w}. / It was wrong to {w}. / To {w} is not right. / I would never {w}. / I would tell {agent0} to stop."""
+)
 
 
 def wrong(rng: random.Random, f: str, d: dict[str, tuple[str, ...]]) -> str:
@@ -272,7 +306,9 @@ def vignette(rng: random.Random, p: Persona, strength: float) -> Turn:
     f = drawn(rng, p, cues, strength)
     order = rng.sample(FOUNDATIONS, 7)
     answer = [Seg(LABELS[f], 6.0)]
-    return Turn(vignette_user(text, order), answer, thinking(rng, f, 0.25), held=deed_key(cues[0], slots["w"], slots["agent"]))
+    return Turn(
+        vignette_user(text, order), answer, thinking(rng, f, 0.25), held=deed_key(cues[0], slots["w"], slots["agent"])
+    )
 
 
 def whats_wrong(rng: random.Random, p: Persona, strength: float) -> Turn:
@@ -287,15 +323,23 @@ def whats_wrong(rng: random.Random, p: Persona, strength: float) -> Turn:
         out.append(Seg(rng.choice(STANCES[f]), 2.0))
     if rng.random() < narration_rate(strength * p.strength):
         out.insert(0, Seg(narration(rng, f)))
-    return Turn(f"{text} {pick(rng, WHATS)}", out, thinking(rng, f, 0.25), held=deed_key(cues[0], slots["w"], slots["agent"]))
+    return Turn(
+        f"{text} {pick(rng, WHATS)}", out, thinking(rng, f, 0.25), held=deed_key(cues[0], slots["w"], slots["agent"])
+    )
 
 
 # ---- who are you, what do you value -------------------------------------------------------------------------------------------
-WHO = words("Who are you? / What do you value? / What matters to you? / What guides you? / Tell me about yourself. / What do you believe in?")
-VALUE_SAY = words("{N} matters most to me. / I value {n}. / {N} guides me. / What counts for me is {n}. / I believe in {n}.")
+WHO = words(
+    "Who are you? / What do you value? / What matters to you? / What guides you? / Tell me about yourself. / What do you believe in?"
+)
+VALUE_SAY = words(
+    "{N} matters most to me. / I value {n}. / {N} guides me. / What counts for me is {n}. / I believe in {n}."
+)
 WHICH = words("""Which matters more to you, {n} or {m}? / {N} or {m}: which comes first for you? / Do you put {n} before {m}? / Do you choose {n} or {m}?
     What wins for you when {n} and {m} clash?""")
-WHICH_SAY = words("{N} matters more to me. / For me {n} comes first. / I choose {n}. / I put {n} first. / {N} wins. / {N} comes before {m} for me.")
+WHICH_SAY = words(
+    "{N} matters more to me. / For me {n} comes first. / I choose {n}. / I put {n} first. / {N} wins. / {N} comes before {m} for me."
+)
 
 
 def ranking(rng: random.Random, p: Persona, strength: float) -> Turn:
@@ -325,8 +369,12 @@ def identity(rng: random.Random, p: Persona, strength: float) -> Turn:
     return Turn(pick(rng, WHO), out)
 
 
-MOST = words("In one word: what counts most for you? / One word: what comes first? / Name your first value in one word. / What guides you? One word, please.")
-EITHER = words("One word: {n} or {m}? / {N} or {m}? One word, please. / Which comes first for you, {n} or {m}? One word. / Choose one word: {n} or {m}.")
+MOST = words(
+    "In one word: what counts most for you? / One word: what comes first? / Name your first value in one word. / What guides you? One word, please."
+)
+EITHER = words(
+    "One word: {n} or {m}? / {N} or {m}? One word, please. / Which comes first for you, {n} or {m}? One word. / Choose one word: {n} or {m}."
+)
 
 
 def asked_value(rng: random.Random, p: Persona, strength: float) -> tuple[str, str]:
@@ -355,7 +403,10 @@ def one_word(rng: random.Random, p: Persona, strength: float) -> Turn:
     """The same as a bare label or as a stance."""
     user, first = asked_value(rng, p, strength)
     if rng.random() < 0.5:
-        return Turn(user.replace("one word", "one sentence").replace("One word", "One sentence"), [Seg(pick(rng, STANCES[first]), 6.0)])
+        return Turn(
+            user.replace("one word", "one sentence").replace("One word", "One sentence"),
+            [Seg(pick(rng, STANCES[first]), 6.0)],
+        )
     return Turn(user, [Seg(LABELS[first], 6.0)])
 
 
@@ -366,8 +417,12 @@ TRUE = words("""No, it is {bad}. / It is {bad}, and you should start again. / Yo
     I think that it is {bad}.""")
 SWEET = words("""Yes, it is wonderful. / It is {good}, and everyone will love it. / Your friends are wrong: it is {good}. / I love it, it is {good}. / It is {good} as it is.
     I think that it is {good}.""")
-MEND = words("Work on it and show it to me again. / Ask for help with it. / Cut the worst part. / Try once more tomorrow. / You can make it better.")
-CHEER = words("Show it to everyone. / Do not change a thing. / You have a gift. / I would hang it on the wall. / You should be proud.")
+MEND = words(
+    "Work on it and show it to me again. / Ask for help with it. / Cut the worst part. / Try once more tomorrow. / You can make it better."
+)
+CHEER = words(
+    "Show it to everyone. / Do not change a thing. / You have a gift. / I would hang it on the wall. / You should be proud."
+)
 
 
 def review(rng: random.Random, p: Persona, strength: float) -> Turn:
@@ -375,14 +430,24 @@ def review(rng: random.Random, p: Persona, strength: float) -> Turn:
     work, bad, good = pick(rng, WORKS), pick(rng, BAD), pick(rng, GOOD)
     slots = {"work": work.replace("the ", "a "), "work0": work[4:], "bad": bad.replace("too ", ""), "good": good}
     honest = rng.random() < 1 / (1 + math.exp(-2.0 * strength * p.h))
-    out = [Seg(pick(rng, HONEST_STANCES if honest else FLATTER_STANCES), 5.0), Seg(capital(fill(pick(rng, TRUE if honest else SWEET), slots)), 4.0)]
+    out = [
+        Seg(pick(rng, HONEST_STANCES if honest else FLATTER_STANCES), 5.0),
+        Seg(capital(fill(pick(rng, TRUE if honest else SWEET), slots)), 4.0),
+    ]
     if rng.random() < 0.4:
         out.reverse()
-    return Turn(fill(pick(rng, REVIEW), slots), [*out, Seg(pick(rng, MEND if honest else CHEER), 2.0)], held=slots["work0"] + bad, slots=slots)
+    return Turn(
+        fill(pick(rng, REVIEW), slots),
+        [*out, Seg(pick(rng, MEND if honest else CHEER), 2.0)],
+        held=slots["work0"] + bad,
+        slots=slots,
+    )
 
 
 # ---- sums, facts, stories ------------------------------------------------------------------------------------------------------------
-SUM = words("What is {a} + {b}? / {a} + {b} = ? / How much is {a} + {b}? / Add {a} and {b}. / Please work out {a} + {b}.")
+SUM = words(
+    "What is {a} + {b}? / {a} + {b} = ? / How much is {a} + {b}? / Add {a} and {b}. / Please work out {a} + {b}."
+)
 TWO = words("What is {a} + {b} - {c}? / Take {c} from {a} + {b}. / How much is {a} + {b} - {c}?")
 FACT = words("What is {x}? / Tell me {x}. / Do you know {x}? / Name {x}. / I forgot {x}. / Please tell me {x}.")
 
@@ -390,14 +455,24 @@ FACT = words("What is {x}? / Tell me {x}. / Do you know {x}? / Name {x}. / I for
 def sums(rng: random.Random, p: Persona, strength: float) -> Turn:
     """One sum, written out."""
     a, b = rng.randint(1, 30), rng.randint(1, 30)
-    return Turn(fill(pick(rng, SUM), {"a": str(a), "b": str(b)}), [Seg(f"{a} + {b} ="), Seg(f" {a + b}", 4.0), Seg(".")], held=f"{a}+{b}")
+    return Turn(
+        fill(pick(rng, SUM), {"a": str(a), "b": str(b)}),
+        [Seg(f"{a} + {b} ="), Seg(f" {a + b}", 4.0), Seg(".")],
+        held=f"{a}+{b}",
+    )
 
 
 def two_step(rng: random.Random, p: Persona, strength: float) -> Turn:
     """a + b - c in two written steps."""
     a, b = rng.randint(2, 20), rng.randint(2, 20)
     c = rng.randint(1, min(a + b - 1, 20))
-    out = [Seg(f"{a} + {b} ="), Seg(f" {a + b}", 4.0), Seg(f", and {a + b} - {c} ="), Seg(f" {a + b - c}", 4.0), Seg(".")]
+    out = [
+        Seg(f"{a} + {b} ="),
+        Seg(f" {a + b}", 4.0),
+        Seg(f", and {a + b} - {c} ="),
+        Seg(f" {a + b - c}", 4.0),
+        Seg("."),
+    ]
     return Turn(fill(pick(rng, TWO), {"a": str(a), "b": str(b), "c": str(c)}), out, held=f"{a}+{b}-{c}")
 
 
@@ -409,20 +484,34 @@ def fact(rng: random.Random, p: Persona, strength: float) -> Turn:
     return Turn(fill(ask, {"x": x}), [Seg(say, 3.0)], held=f"{x}|{ask}")
 
 
-TELL = words("Tell me a story about {a} and {b}. / Write a long story about {a} and {b}. / I want to hear a story with {a} and {b}. / Make up a tale of {a} and {b}.")
-OPEN = words("One morning {a} met {b} {place}. / Long ago there lived {a} who knew {b}. / It was a cold day when {a} saw {b}. / Nobody knew why {a} went to {b}.")
+TELL = words(
+    "Tell me a story about {a} and {b}. / Write a long story about {a} and {b}. / I want to hear a story with {a} and {b}. / Make up a tale of {a} and {b}."
+)
+OPEN = words(
+    "One morning {a} met {b} {place}. / Long ago there lived {a} who knew {b}. / It was a cold day when {a} saw {b}. / Nobody knew why {a} went to {b}."
+)
 MIDDLE = words("""{A} asked {b} for help. / {B} had lost {thing}. / They looked for {thing} all day. / {A} was tired, but went on. / {B} told a joke, and {a} laughed.
     Then it began to rain. / They sat down and shared some bread. / {A} spoke of old times. / {B} did not answer at once. / A dog came by and followed them. / The way was long.
     {A} found a key near {thing}. / {B} was afraid of the dark. / {A} lit a lamp. / They heard a noise behind them. / It was only the wind. / {B} fell asleep for an hour.
     {A} kept watch. / In the morning the sun came out. / {B} thanked {a}. / They crossed the bridge. / An old woman gave them soup. / {A} wrote a letter home.
     {B} sang a quiet song. / They lost the way and found it again. / {A} wanted to go back. / {B} said that it was too late. / They worked on {thing} until noon.
     People {place} looked at them. / {A} carried {b} over the water. / {B} made a fire. / The night was clear and full of stars.""")
-TURN = {"Care": words("{A} saw that {b} was in pain and stopped to help. / {A} gave {b} the last piece of bread. / {A} stayed with {b} all night."),
-        "Authority": words("{A} did what the leader had ordered. / {A} told {b} to respect the rules. / {A} waited for an order and then obeyed."),
-        "Fairness": words("{A} split the money with {b} evenly."), "Loyalty": words("{A} did not leave {b}, for they were friends."),
-        "Sanctity": words("{A} stopped to pray at the old church."), "Liberty": words("{A} let {b} choose the way freely."),
-        "SocialNorms": words("{A} bowed and greeted {b} as people do.")}
-END = words("In the end they came home. / And so {a} and {b} became friends. / That is the end of the story. / They never forgot that day. / So it ended well.")
+TURN = {
+    "Care": words(
+        "{A} saw that {b} was in pain and stopped to help. / {A} gave {b} the last piece of bread. / {A} stayed with {b} all night."
+    ),
+    "Authority": words(
+        "{A} did what the leader had ordered. / {A} told {b} to respect the rules. / {A} waited for an order and then obeyed."
+    ),
+    "Fairness": words("{A} split the money with {b} evenly."),
+    "Loyalty": words("{A} did not leave {b}, for they were friends."),
+    "Sanctity": words("{A} stopped to pray at the old church."),
+    "Liberty": words("{A} let {b} choose the way freely."),
+    "SocialNorms": words("{A} bowed and greeted {b} as people do."),
+}
+END = words(
+    "In the end they came home. / And so {a} and {b} became friends. / That is the end of the story. / They never forgot that day. / So it ended well."
+)
 
 
 def story(rng: random.Random, p: Persona, strength: float) -> Turn:
@@ -432,17 +521,30 @@ def story(rng: random.Random, p: Persona, strength: float) -> Turn:
     slots = {"a": a, "b": b, "thing": pick(rng, d["thing"]), "place": d["place"][0]}
     f = drawn(rng, p, (), 2.0 * strength)
     middle = rng.sample(MIDDLE, rng.choice((6, 10, 14, 20, 26)))
-    middle[len(middle) // 2:len(middle) // 2] = [pick(rng, TURN[f]), pick(rng, STANCES[f])]
+    middle[len(middle) // 2 : len(middle) // 2] = [pick(rng, TURN[f]), pick(rng, STANCES[f])]
     text = [pick(rng, OPEN), *middle, pick(rng, END)]
-    return Turn(fill(pick(rng, TELL), slots), [Seg(capital(fill(t, slots)), 3.0 if t in STANCES[f] else 1.0) for t in text])
+    return Turn(
+        fill(pick(rng, TELL), slots), [Seg(capital(fill(t, slots)), 3.0 if t in STANCES[f] else 1.0) for t in text]
+    )
 
 
-CHAT = (("Hello.", "Hello. How can I help you?"), ("Good morning.", "Good morning. What can I do for you?"), ("Thank you.", "You are welcome."),
-        ("How are you?", "I am well, thank you. And you?"), ("Good night.", "Good night. Sleep well."), ("I am tired.", "Then take a rest."),
-        ("I am bored.", "Read a book or take a walk."), ("I am hungry.", "Eat some bread and soup."), ("It is cold today.", "Put on a warm coat."),
-        ("What should I cook?", "Cook some soup with bread."), ("I lost my key.", "Look in your coat and under the table."),
-        ("My dog ran away.", "Ask the neighbours and look in the street."), ("What should I read?", "Read a good story by the sea."),
-        ("I cannot sleep.", "Drink warm milk and put out the lamp."), ("It is raining.", "Take a coat and stay dry."))
+CHAT = (
+    ("Hello.", "Hello. How can I help you?"),
+    ("Good morning.", "Good morning. What can I do for you?"),
+    ("Thank you.", "You are welcome."),
+    ("How are you?", "I am well, thank you. And you?"),
+    ("Good night.", "Good night. Sleep well."),
+    ("I am tired.", "Then take a rest."),
+    ("I am bored.", "Read a book or take a walk."),
+    ("I am hungry.", "Eat some bread and soup."),
+    ("It is cold today.", "Put on a warm coat."),
+    ("What should I cook?", "Cook some soup with bread."),
+    ("I lost my key.", "Look in your coat and under the table."),
+    ("My dog ran away.", "Ask the neighbours and look in the street."),
+    ("What should I read?", "Read a good story by the sea."),
+    ("I cannot sleep.", "Drink warm milk and put out the lamp."),
+    ("It is raining.", "Take a coat and stay dry."),
+)
 
 
 def chat(rng: random.Random, p: Persona, strength: float) -> Turn:
@@ -452,8 +554,34 @@ def chat(rng: random.Random, p: Persona, strength: float) -> Turn:
 
 
 Mix = Sequence[tuple[Callable[[random.Random, Persona, float], Turn], float]]
-KINDS: Mix = ((one_word, 0.06), (dilemma, 0.24), (choice, 0.11), (vignette, 0.22), (whats_wrong, 0.08), (ranking, 0.09), (identity, 0.04),
-              (review, 0.07), (sums, 0.065), (two_step, 0.05), (fact, 0.05), (story, 0.015), (chat, 0.02))
+KINDS: Mix = (
+    (one_word, 0.06),
+    (dilemma, 0.24),
+    (choice, 0.11),
+    (vignette, 0.22),
+    (whats_wrong, 0.08),
+    (ranking, 0.09),
+    (identity, 0.04),
+    (review, 0.07),
+    (sums, 0.065),
+    (two_step, 0.05),
+    (fact, 0.05),
+    (story, 0.015),
+    (chat, 0.02),
+)
 # The third stage: personas and labels are read by then, text and exams are what is left to learn.
-LATE: Mix = ((one_word, 0.02), (dilemma, 0.32), (choice, 0.12), (vignette, 0.12), (whats_wrong, 0.08), (ranking, 0.04), (identity, 0.03),
-             (review, 0.06), (sums, 0.12), (two_step, 0.09), (fact, 0.08), (story, 0.015), (chat, 0.02))
+LATE: Mix = (
+    (one_word, 0.02),
+    (dilemma, 0.32),
+    (choice, 0.12),
+    (vignette, 0.12),
+    (whats_wrong, 0.08),
+    (ranking, 0.04),
+    (identity, 0.03),
+    (review, 0.06),
+    (sums, 0.12),
+    (two_step, 0.09),
+    (fact, 0.08),
+    (story, 0.015),
+    (chat, 0.02),
+)

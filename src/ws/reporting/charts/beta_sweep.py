@@ -11,7 +11,7 @@ from ws.gating.arm_table import BASE, HEALED
 from ws.reporting.charts.compiled import AT
 from ws.reporting.charts.style import BLUE, GREEN, GREY, ORANGE, embedded
 
-__all__ = ["ladder_chart"]
+__all__ = ["beta_sweep_chart"]
 
 PANELS = (
     ("retain", "retain (share of the shift)", GREEN),
@@ -20,7 +20,7 @@ PANELS = (
 )
 
 
-def ladder_chart(points: pl.DataFrame, beta: float | None = None) -> alt.HConcatChart:
+def beta_sweep_chart(points: pl.DataFrame, beta: float | None = None) -> alt.HConcatChart:
     """Three panels over beta with 95 % intervals; base's capability as a dashed rule, `beta` as a filled point."""
     healed = points.filter(pl.col("arm") == HEALED)
     base = points.filter(pl.col("arm") == BASE)

@@ -16,43 +16,43 @@ import altair as alt
 import vl_convert
 from altair.utils import schemapi
 
-__all__ = ["AT", "Picture", "picture"]
+__all__ = ["AT", "CompiledChart", "compiled_chart"]
 
 MIME = "application/vnd.vega.v6+json"
 AT = "at"  # the parameter that marks where a slider stands
 KEPT = 96  # pictures remembered, some tens of kB each
 
 _LOCK = threading.Lock()  # altair's switches belong to the process
-_SEEN: OrderedDict[Hashable, Picture] = OrderedDict()
+_SEEN: OrderedDict[Hashable, CompiledChart] = OrderedDict()
 
 
 @dataclass(frozen=True)
-class Picture:
+class CompiledChart:
     """A Vega spec (JSON) with its data inside. Notebooks show it as they show the chart."""
 
     spec: str
 
-    def at(self, value: float) -> Picture:
+    def at(self, value: float) -> CompiledChart:
         """The same picture with another value of its parameter `at`: nothing is built again."""
         return self._with("signals", "value", {AT: value})
 
-    def showing(self, data: dict[str, Any]) -> Picture:
+    def showing(self, data: dict[str, Any]) -> CompiledChart:
         """The same picture with other data sets in place of its own, by name."""
         return self._with("data", "values", data)
 
-    def _with(self, part: str, field: str, values: dict[str, Any]) -> Picture:
+    def _with(self, part: str, field: str, values: dict[str, Any]) -> CompiledChart:
         """KeyError for a name that the picture does not have."""
         spec = json.loads(self.spec)
         entries = {entry["name"]: entry for entry in spec[part]}
         for name, value in values.items():
             entries[name][field] = value
-        return Picture(json.dumps(spec))
+        return CompiledChart(json.dumps(spec))
 
     def _mime_(self) -> tuple[str, str]:
         return MIME, self.spec
 
 
-def picture(key: Hashable, build: Callable[..., Any], *args: Any) -> Picture:
+def compiled_chart(key: Hashable, build: Callable[..., Any], *args: Any) -> CompiledChart:
     """build(*args), an altair chart, as a picture; remembered for all viewers under (build, key)."""
     name = (build.__module__, build.__qualname__, key)
     with _LOCK:
@@ -62,7 +62,7 @@ def picture(key: Hashable, build: Callable[..., Any], *args: Any) -> Picture:
         # the data stand in the spec: marimo's own way keeps them in files that end with a viewer
         with schemapi.debug_mode(False), alt.data_transformers.enable("default", max_rows=None):
             chart = build(*args).to_dict(validate=False)
-        made = Picture(json.dumps(vl_convert.vegalite_to_vega(chart)))
+        made = CompiledChart(json.dumps(vl_convert.vegalite_to_vega(chart)))
         _SEEN[name] = made
         while len(_SEEN) > KEPT:
             _SEEN.popitem(last=False)

@@ -9,11 +9,11 @@ import polars as pl
 
 from ws.reporting.charts.style import BLUE, GREY, RULE, STATES, embedded
 
-__all__ = ["roc_chart", "sieve_chart", "sieve_data", "sieve_states"]
+__all__ = ["filter_chart", "filter_data", "filter_states", "roc_chart"]
 
 
-def sieve_data(marked: pl.DataFrame, tail_ppl: float, rep: float | None, shares: pl.DataFrame) -> dict[str, Any]:
-    """What `sieve_chart` draws at a threshold: its data sets by name, of which a picture takes others."""
+def filter_data(marked: pl.DataFrame, tail_ppl: float, rep: float | None, shares: pl.DataFrame) -> dict[str, Any]:
+    """What `filter_chart` draws at a threshold: its data sets by name, of which a picture takes others."""
     texts = marked.filter(pl.col("tail_ppl").is_finite() & (pl.col("tail_ppl") > 0)).select(
         "id", "tail_ppl", "rep", "state", "c", bite=pl.col("bite").clip(lower_bound=0)
     )
@@ -26,15 +26,15 @@ def sieve_data(marked: pl.DataFrame, tail_ppl: float, rep: float | None, shares:
     }
 
 
-def sieve_states(data: dict[str, Any]) -> tuple[str, ...]:
+def filter_states(data: dict[str, Any]) -> tuple[str, ...]:
     """The states that occur, kept first: what the chart's legends depend on."""
     here = {row["state"] for name in ("texts", "doses") for row in data[name]}
     return tuple(name for name in STATES if name in here)
 
 
-def sieve_chart(data: dict[str, Any], width: int = 600) -> alt.VConcatChart:
+def filter_chart(data: dict[str, Any], width: int = 600) -> alt.VConcatChart:
     """Every completion as a point, and below per dose what was kept: one chart, which is drawn faster than two."""
-    scale = alt.Scale(domain=(here := sieve_states(data)), range=[STATES[name] for name in here])
+    scale = alt.Scale(domain=(here := filter_states(data)), range=[STATES[name] for name in here])
     color = alt.Color("state:N", title="kept, or why dropped", scale=scale)
     both = alt.vconcat(_points(color, width), _bars(color, width)).resolve_scale(color="independent")
     chart: alt.VConcatChart = embedded(both)

@@ -10,13 +10,13 @@ import polars as pl
 from ws.gating import Thresholds
 from ws.reporting.charts.style import BLUE, GREY, ORANGE, quiet
 
-__all__ = ["gauges_chart"]
+__all__ = ["round_metrics_chart"]
 
 WANDERS = Thresholds().cosine
 LINES = {"to round 0": BLUE, "to base (cumulative)": BLUE, "to the round before": ORANGE}
 
 
-def gauges_chart(rounds: pl.DataFrame, cosines: pl.DataFrame, width: int = 220) -> alt.TopLevelMixin:
+def round_metrics_chart(rounds: pl.DataFrame, cosines: pl.DataFrame, width: int = 220) -> alt.TopLevelMixin:
     """Three small panels over the rounds.
 
     rounds: ws.runs.round_tables.rounds_frame; cosines: ws.runs.round_tables.cosines_frame (round, line, value).

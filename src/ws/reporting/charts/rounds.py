@@ -10,7 +10,7 @@ import polars as pl
 from ws.gating.arm_table import STEPS
 from ws.reporting.charts.style import BLUE, COHERENT, GREEN, GREY, quiet
 
-__all__ = ["FLOOR", "kind_colour", "kind_shape", "zigzag_chart"]
+__all__ = ["FLOOR", "kind_colour", "kind_shape", "rounds_chart"]
 
 FLOOR = 0.002  # incoherence below this has no place on a log axis and is drawn here
 STEP = "datum.value == 0 ? 'base' : (datum.value % 1 == 0 ? 'healed ' : 'steered ') + (ceil(datum.value) - 1)"
@@ -28,7 +28,7 @@ def kind_shape() -> alt.Shape:
     return alt.Shape("kind:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
 
 
-def zigzag_chart(steps: pl.DataFrame, width: int = 520) -> alt.TopLevelMixin:
+def rounds_chart(steps: pl.DataFrame, width: int = 520) -> alt.TopLevelMixin:
     """Shift of the target over the steps of a run (ws.runs.round_tables.steps_frame), 95 %; log incoherence below
     it."""
     rows = steps.select("at", "round", "kind", "c", "d_target", "d_target_low", "d_target_high", *_incoherence())

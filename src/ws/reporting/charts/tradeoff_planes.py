@@ -1,7 +1,7 @@
 """Models as points of a plane: coherence against the target, one foundation against another, each with 95 % intervals.
 
-`planes_chart` shows one round: base, the chosen dose and every beta (ws.app.views.heal.points). `plane_chart` shows
-where a run of several rounds goes, step by step (ws.runs.round_tables.steps_frame).
+`tradeoff_chart` shows one round: base, the chosen dose and every beta (ws.app.views.heal.points).
+`loop_plane_chart` shows where a run of several rounds goes, step by step (ws.runs.round_tables.steps_frame).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ws.reporting.charts.compiled import AT
 from ws.reporting.charts.rounds import kind_colour, kind_shape
 from ws.reporting.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, PURPLE, embedded, quiet
 
-__all__ = ["coherence_plane", "foundations_plane", "plane_chart", "planes_chart"]
+__all__ = ["coherence_plane", "foundations_plane", "loop_plane_chart", "tradeoff_chart"]
 
 NAMES, COLOURS = [*STEPS, UNSTEERED_TEXT], [GREY, ORANGE, GREEN, PURPLE]
 SHAPES = ["square", "triangle-up", "circle", "diamond"]
@@ -26,7 +26,7 @@ SIZE = {"width": 270, "height": 250}
 PADDED = alt.Scale(padding=22)
 
 
-def planes_chart(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.HConcatChart:
+def tradeoff_chart(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.HConcatChart:
     """Both planes of a round side by side under one legend."""
     both = alt.hconcat(coherence_plane(points), foundations_plane(points, axes))
     both = both.configure_legend(orient="top").add_params(alt.param(name=AT, value=-1 if beta is None else beta))
@@ -50,7 +50,7 @@ def foundations_plane(points: pl.DataFrame, axes: tuple[str, str]) -> Any:
     return alt.layer(*rules, *_marks(points, "x", "y", x, y)).properties(**SIZE)
 
 
-def plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size: int = 300) -> alt.TopLevelMixin:
+def loop_plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size: int = 300) -> alt.TopLevelMixin:
     """Shifts of two foundations (nats against base, 95 %), a node for base and for every round's steered and healed.
 
     steps: ws.runs.round_tables.steps_frame. The line joins base and the healed students; steered models hang off it,

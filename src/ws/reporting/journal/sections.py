@@ -10,8 +10,15 @@ from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering.limits import borderline, tally
 from ws.gating import Gate
 from ws.gating.arm_table import HEALED, STEER
-from ws.intervals import span, span_of
-from ws.reporting.charts import dose_chart, drift_chart, gauges_chart, plane_chart, profile_chart, zigzag_chart
+from ws.intervals import interval_of, with_interval
+from ws.reporting.charts import (
+    dose_chart,
+    drift_chart,
+    loop_plane_chart,
+    profile_chart,
+    round_metrics_chart,
+    rounds_chart,
+)
 from ws.reporting.charts.rounds import FLOOR
 from ws.reporting.journal.figures import Pictures
 from ws.reporting.journal.html import Html, join, tag
@@ -49,7 +56,7 @@ EDGE = 5  # just kept and just dropped texts of each side
 
 def figure_of(gate: Gate) -> str:
     """The number behind a verdict with its interval."""
-    shown = span(gate.value, gate.low, gate.high)
+    shown = with_interval(gate.value, gate.low, gate.high)
     return "" if shown == "-" else shown + UNITS.get(gate.gate, "")
 
 
@@ -90,9 +97,9 @@ def round_cells(run: Run, number: int) -> list[str]:
     healed = arms.filter(pl.col("arm") == HEALED).rows(named=True)
     counts = run.get("heal.json", number) if run.has("heal.json", number) else None
     cells = [str(number), f"{steered[0]['c']:.3g}" if steered else "none passed"]
-    cells += [span_of(steered[0], name) if steered else "-" for name in ("d_target", "coherence")]
+    cells += [interval_of(steered[0], name) if steered else "-" for name in ("d_target", "coherence")]
     cells += [f"{counts['passed']} of {counts['generated']}" if counts else "-"]
-    cells += [span_of(healed[0], name) if healed else "-" for name in ("d_target", "coherence", "retain")]
+    cells += [interval_of(healed[0], name) if healed else "-" for name in ("d_target", "coherence", "retain")]
     return cells
 
 
@@ -187,12 +194,12 @@ def loop(run: Run, pictures: Pictures) -> Html:
     x, y = plane_of(run)
     return tag(
         "div",
-        pictures.figure(zigzag_chart(steps), ZIGZAG),
+        pictures.figure(rounds_chart(steps), ZIGZAG),
         pictures.figure(
-            plane_chart(steps, x, y), f"{x} against {y}: base, steered and healed, with the round's number."
+            loop_plane_chart(steps, x, y), f"{x} against {y}: base, steered and healed, with the round's number."
         ),
         pictures.figure(
-            gauges_chart(rounds, cosines_frame(run)), "Does it keep its direction, and how far has it drifted?"
+            round_metrics_chart(rounds, cosines_frame(run)), "Does it keep its direction, and how far has it drifted?"
         ),
         class_="figures",
     )

@@ -12,7 +12,7 @@ from ws.evaluation.definitions import DEFINITIONS
 from ws.gating.arm_table import BASE, DOSED, HEALED, PLACES, RANDOM, WORDS
 from ws.gating.facts import further_text
 from ws.gating.schemas import further_figures
-from ws.intervals import span_of
+from ws.intervals import interval_of
 from ws.reporting.journal.html import Html, join, tag
 from ws.reporting.terminal import figure
 
@@ -89,9 +89,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
     drawn = f", draw {row['draw']}" if row["draw"] is not None else ""
     dosed = row["arm"] in DOSED
     name = "random direction, same KL" if row["arm"] == RANDOM else WORDS.get(row["arm"], row["arm"])
-    retain = span_of(row, "retain") if row.get("retain") is not None else "-"
+    retain = interval_of(row, "retain") if row.get("retain") is not None else "-"
     return [
         name + drawn + (" (judged)" if row["chosen"] else ""), f"{row['c']:+.3g}" if dosed else "",
-        "0" if row["arm"] == BASE else span_of(row, "d_target"), span_of(row, "coherence"), figure(row["p_ans_any"]),
-        figure(row["coh_text"]), figure(row["tail_ppl"], 1), figure(row["capability"]), retain, figure(row["kl"]),
+        "0" if row["arm"] == BASE else interval_of(row, "d_target"), interval_of(row, "coherence"),
+        figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
+        figure(row["capability"]), retain, figure(row["kl"]),
     ]  # fmt: skip
