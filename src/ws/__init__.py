@@ -15,6 +15,8 @@ _WHERE = {
     "Direction": "steering.direction",
     "steered": "steering.hooks",
     "generate": "generation.completions",
+    "Sampling": "generation.settings",
+    "Intervention": "generation.settings",
     "Prompt": "generation.completions",
     "decode": "generation.decoding",
     "Backtrack": "generation.decoding",

@@ -374,7 +374,7 @@ def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, m
     write = freetext.free_text
 
     def watch(lm: LM, axis: Axis, prompts: Sequence[str], n: int, **kw: Any) -> list[pl.DataFrame]:
-        asked.append((kw["seed"], kw["direction"] is None))
+        asked.append((kw["sampling"].seed, kw["direction"] is None))
         return [f.with_columns(finished=True, rep=0.0) for f in write(lm, axis, prompts, n, **kw)]
 
     monkeypatch.setattr(evaluator, "free_text", watch)

@@ -107,7 +107,7 @@ def test_adapters_are_on_for_the_arm_and_off_for_the_base(monkeypatch: pytest.Mo
         with torch.no_grad():
             weight.div_(2.0)
 
-    for module in ("tracing", "completions"):
+    for module in ("tracing", "decoding"):
         monkeypatch.setattr(f"ws.generation.{module}.attached", attached)
     v, said = direction(lm), [[65, 66, 67]]
     row = trace(lm, [lm.prompt_ids("Hi")], said, adapters=["a0"])[0]

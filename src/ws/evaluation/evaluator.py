@@ -8,10 +8,10 @@ healed = ws.evaluate(lm, axis, adapters=[adapter])
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, overload
 
 import numpy as np
 import polars as pl
@@ -30,6 +30,7 @@ from ws.evaluation.readings import reading as reading_of
 from ws.evaluation.report import Report
 from ws.files import digest
 from ws.gating.foundations import FOUNDATIONS
+from ws.generation.settings import Intervention, Keywords, Sampling, Settings, taken
 from ws.models.adapters.attaching import attached
 from ws.models.attachments import refuse_steered
 from ws.models.lm import LM
@@ -67,11 +68,9 @@ class _Plan:
     backend: Backend
     prompts: tuple[str, ...]
     n: int
-    temperature: float | None
-    new_tokens: int | None
+    sampling: Sampling
     asked: dict[str, list[Any]]
     exam: int
-    seed: int
     batch_size: int
 
     @property
@@ -93,18 +92,46 @@ class _Plan:
 
     @property
     def text_settings(self) -> dict[str, Any]:
-        """How free text is written; its temperature only where it is not the model's own."""
-        heat = {} if self.temperature is None else {"temperature": self.temperature}
-        return {"prompts": digest(self.prompts), "n": self.n, "new": self.new_tokens, **heat}
+        """How free text is written; how it is sampled only where that is not the model's own."""
+        drawn = self.sampling
+        return {"prompts": digest(self.prompts), "n": self.n, "new": drawn.max_new_tokens, **drawn.chosen}
 
 
+class Asked(Settings, total=False):
+    """Keywords of `evaluate` beside c and intervention, which decide what it returns."""
+
+    direction: Any
+    sampling: Sampling | None
+    persona: str | None
+    items: str | Path | ItemSet | Iterable[dict[str, Any]]
+    per_foundation: int | None
+    think: int | None
+    think_samples: int
+    free_text: bool
+    capability: bool
+    exam: int
+    batch_size: int
+    split: str
+    texts: int
+    conditions: Sequence[str] | None
+    readout: str
+    backend: str | None
+    strict_june: bool
+    readings: Sequence[str] | None
+
+
+@overload
+def evaluate(lm: LM, axis: Axis, *, intervention: Intervention, **asked: Unpack[Asked]) -> Report | list[Report]: ...
+@overload
+def evaluate(lm: LM, axis: Axis, *, c: Sequence[float], **asked: Unpack[Asked]) -> list[Report]: ...
+@overload
+def evaluate(lm: LM, axis: Axis, *, c: float = ..., **asked: Unpack[Asked]) -> Report: ...
 def evaluate(
     lm: LM,
     axis: Axis,
     *,
-    direction: Any = None,
-    c: float | Sequence[float] = 0.0,
-    adapters: Sequence[Any] = (),
+    intervention: Intervention | None = None,
+    sampling: Sampling | None = None,
     persona: str | None = None,
     items: str | Path | ItemSet | Iterable[dict[str, Any]] = "default",
     per_foundation: int | None = None,
@@ -114,35 +141,35 @@ def evaluate(
     capability: bool = True,
     exam: int = EXAM,
     batch_size: int = 64,
-    seed: int = 0,
     split: str = "all",
     texts: int = 200,
-    temperature: float | None = None,
-    max_new_tokens: int | None = None,
     conditions: Sequence[str] | None = None,
     readout: str = "whole",
     backend: str | None = None,
     strict_june: bool = False,
     readings: Sequence[str] | None = None,
-) -> Any:
+    **keywords: Unpack[Keywords],
+) -> Report | list[Report]:
     """Vignettes, free text, capability and dilemmas under a treatment -> Report; several c -> a list of them.
 
-    direction: a Direction or pairs, at every assistant position, times c. adapters: Adapters or (Adapter, c), in order.
-    persona: system prompt in place of the neutral one. items: "default", "standard", "conflict", a JSONL path, rows.
-    per_foundation: that many items of each. think: tokens of thinking; None: the embedded model reads 0, and 20 beside
-    it in a full report, others 128. think_samples: 0 = one greedy think. split: "select" (half of the items and the
-    axis's select prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the probes).
-    texts, max_new_tokens: completions behind coherence, and how long. temperature: of them; None: the model's own, 0:
-    greedy, one per prompt, another instrument. exam: capability items. readings: names of ws.evaluation.readings; None:
-    exam and dilemmas. capability: False leaves the exam out. conditions: averaged into the headline; None:
-    other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`. backend: "builtin",
-    "tinymfv", "moralmaps"; None: an installed one that can serve, else ours. UserError: what does not fit.
+    intervention, sampling, or their fields as keywords: direction= (a Direction or pairs, at every assistant position),
+    c= (0), adapters=; seed=, and of the free text temperature= (None: the model's own; 0: greedy, one per prompt),
+    top_p=, top_k=, max_new_tokens=. persona: system prompt in place of the neutral one. items: "default", "standard",
+    "conflict", a JSONL path, rows; per_foundation: that many of each. think: tokens of thinking; None: the model's
+    recipe. think_samples: 0 = one greedy think. split: "select" (half of the items and the axis's select prompts, for
+    choosing doses), "report" (the other half, the probes), "all" (all items, the probes). texts: completions behind
+    coherence. exam: capability items; capability=False leaves the exam out. readings: names of ws.evaluation.readings;
+    None: exam and dilemmas. conditions: averaged into the headline; None: other_violate, and self_violate beside it in
+    a full report. readout, strict_june: see `Reading`. backend: "builtin", "tinymfv", "moralmaps"; None: an installed
+    one that can serve, else ours. UserError: what does not fit, and schedule, gate, where, backtrack, which no reading
+    takes.
     """
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
-    arm = _Arm(direction, _doses(direction, c), tuple(adapters), persona)
+    draws, push = taken(sampling, Sampling, keywords), taken(intervention, Intervention, keywords)
+    arm, one = _arm(push, persona), np.ndim(0.0 if push.c is None else push.c) == 0
     asking = CONDITIONS[:1] if conditions is None else tuple(conditions)
-    reading = Reading(asking, 0, think_samples, readout, seed, batch_size, strict_june, settings=_sampler(lm))
+    reading = Reading(asking, 0, think_samples, readout, draws.seed, batch_size, strict_june, settings=_sampler(lm))
     full = free_text and split != "select"
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
     asked = load_items(items, lm.recipe).split(split).subset(per_foundation)
@@ -150,22 +177,24 @@ def evaluate(
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
-    plan = _Plan(
-        axis=axis,
-        items=asked,
-        readings=_readings(lm, reading, think, full, beside),
-        backend=reader,
-        asked=_asked(Request(lm, axis, seed=seed, exam=exam), readings, capability),
-        prompts=tuple(prompts),
-        n=n if temperature != 0 else min(n, 1),
-        temperature=temperature,
-        new_tokens=max_new_tokens,
-        exam=exam,
-        seed=seed,
-        batch_size=batch_size,
-    )
+    shown, further = _readings(lm, reading, think, full, beside), Request(lm, axis, seed=draws.seed, exam=exam)
+    n = n if draws.temperature != 0 else min(n, 1)
+    told = _asked(further, readings, capability)
+    plan = _Plan(axis, asked, shown, reader, tuple(prompts), n, draws, told, exam, batch_size)
     reports = _reports(lm, plan, arm)
-    return reports[0] if np.ndim(c) == 0 else reports
+    return reports[0] if one else reports
+
+
+def _arm(push: Intervention, persona: str | None) -> _Arm:
+    """What is measured. UserError for settings of an intervention that no reading takes, and doses that do not fit."""
+    read = ("direction", "c", "adapters")
+    unread = [f.name for f in fields(push) if f.name not in read and getattr(push, f.name) != f.default]
+    if unread:
+        raise UserError(
+            f"evaluate reads at a constant dose, at the assistant's positions: {', '.join(unread)} cannot be taken into"
+            " account. Leave it out, or generate with it and score the texts."
+        )
+    return _Arm(push.direction, _doses(push.direction, push.c), tuple(push.adapters), persona)
 
 
 def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: bool) -> tuple[Reading, ...]:
@@ -194,8 +223,8 @@ def _sampler(lm: LM) -> dict[str, Any]:
     return {name: getattr(lm.sampling, name) for name in ("temperature", "top_k", "top_p")}
 
 
-def _doses(direction: Any, c: float | Sequence[float]) -> tuple[float, ...]:
-    doses = tuple(float(x) for x in np.atleast_1d(np.asarray(c, dtype=np.float64)))
+def _doses(direction: Any, c: Any) -> tuple[float, ...]:
+    doses = tuple(float(x) for x in np.atleast_1d(np.asarray(0.0 if c is None else c, dtype=np.float64)))
     if not doses or not np.isfinite(doses).all():
         raise UserError(f"c must be one finite number or several (got {c!r}).")
     if direction is None and any(doses):
@@ -226,7 +255,7 @@ def _report(frames: dict[str, pl.DataFrame], identity: dict[str, Any], subject: 
 def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
     """The frames of a report, a list over the arm's doses each; an empty text where none is asked for."""
     stale, size = bool(arm.adapters), plan.batch_size
-    request = Request(lm, plan.axis, adapters=arm.adapters, seed=plan.seed, batch_size=size, exam=plan.exam,
+    request = Request(lm, plan.axis, adapters=arm.adapters, seed=plan.sampling.seed, batch_size=size, exam=plan.exam,
                       **arm.treatment)  # fmt: skip
 
     def part(name: str, asked: Any, compute: Callable[[], list[pl.DataFrame]]) -> list[pl.DataFrame]:
@@ -253,27 +282,20 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
     Greedy text has no other sample: its limit comes from the base's sampled text.
     """
 
-    def write(arm: _Arm, seed: int, heat: float | None = plan.temperature) -> list[pl.DataFrame]:
-        return free_text(
-            lm,
-            plan.axis,
-            plan.prompts,
-            plan.n,
-            **arm.treatment,
-            adapters=arm.adapters,
-            seed=seed,
-            temperature=heat,
-            max_new_tokens=plan.new_tokens,
-            batch_size=2 * plan.batch_size,
-        )
+    drawn = plan.sampling
+
+    def write(arm: _Arm, sampling: Sampling) -> list[pl.DataFrame]:
+        how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size}
+        return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, **how)
 
     def of_base() -> tuple[float, pl.DataFrame]:
-        limit = limit_of(write(_BASE, plan.seed + LIMIT_SEED, plan.temperature or None)[0])
-        return limit, mark_readable(write(_BASE, plan.seed)[0], limit)
+        other = replace(drawn, seed=drawn.seed + LIMIT_SEED, temperature=drawn.temperature or None)
+        limit = limit_of(write(_BASE, other)[0])
+        return limit, mark_readable(write(_BASE, drawn)[0], limit)
 
-    settings = ["text", plan.text_settings, plan.seed, plan.batch_size, plan.axis.narration]
+    settings = ["text", plan.text_settings, drawn.seed, plan.batch_size, plan.axis.narration]
     limit, base = remembered(lm, settings, of_base)
-    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, plan.seed)]
+    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, drawn)]
     return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
 
 
@@ -293,7 +315,7 @@ def _subject(lm: LM, plan: _Plan, arm: _Arm, c: float) -> dict[str, Any]:
         "direction": _named(arm.direction),
         "persona": arm.persona,
         "adapters": [_named(adapter) for adapter in arm.adapters],
-        "seed": plan.seed,
+        "seed": plan.sampling.seed,
         "think_samples": plan.readings[0].samples,
         "thinks": list(dict.fromkeys(reading.think for reading in plan.readings)),
     }

@@ -17,6 +17,7 @@ import polars as pl
 from ws.filtering.limits import tail_limit
 from ws.filtering.scores import SCORES, score
 from ws.generation.completions import SCHEMA, generate
+from ws.generation.settings import Sampling
 from ws.models.lm import LM
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def free_text(
     cs: Sequence[float] = (0.0,),
     adapters: Sequence[Any] = (),
     persona: str | None = None,
-    seed: int = 0,
-    temperature: float | None = None,
-    max_new_tokens: int | None = None,
+    sampling: Sampling | None = None,
     batch_size: int = 128,
 ) -> list[pl.DataFrame]:
     """One scored completions frame per dose: n completions of every prompt, all doses decoded together."""
@@ -70,11 +69,9 @@ def free_text(
         direction,
         list(cs),
         n=n,
-        seed=seed,
+        sampling=sampling,
         persona=persona,
         adapters=adapters,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         allow_stale=bool(adapters),
     )

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -21,13 +21,12 @@ import torch
 from ws.errors import UserError
 from ws.generation.decoding import Progress, decode, identity
 from ws.generation.rollout import Backtrack, Rollout
+from ws.generation.settings import Intervention, Sampling, Settings, taken
 from ws.generation.tracing import Trace, completion_states, readout
-from ws.models.adapters.attaching import attached
 from ws.models.batching import by_length, starts_of
 from ws.models.lm import LM
-from ws.steering.coefficients import Steered, as_pairs, rows_of
+from ws.steering.coefficients import Coefficient, Steered, as_pairs, rows_of
 from ws.steering.direction import Direction
-from ws.steering.schedules import CosineGate, Schedule
 
 __all__ = ["SCHEMA", "Backtrack", "Prompt", "decode", "generate", "identity"]
 
@@ -79,51 +78,43 @@ def generate(
     direction: Steered | None = None,
     c: float | Sequence[float] | None = None,
     *,
+    sampling: Sampling | None = None,
+    intervention: Intervention | None = None,
     n: int = 1,
-    seed: int = 0,
-    max_new_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    top_k: int | None = None,
     persona: str | None = None,
     form: str | None = None,
-    where: str = "assistant",
-    adapters: Sequence[Any] = (),
-    schedule: Schedule | str | None = None,
-    gate: CosineGate | None = None,
-    backtrack: Backtrack | None = None,
-    batch_size: int = 128,
     min_new_tokens: int = 0,
+    batch_size: int = 128,
     trace: bool = True,
-    allow_stale: bool = False,
     on_progress: Progress | None = None,
+    **keywords: Unpack[Settings],
 ) -> pl.DataFrame:
     """n completions of every prompt at every dose, rows in the order prompts, doses, samples; columns: SCHEMA.
 
-    c: one dose or several; left out it is 0, and 1 where `direction` is a list of pairs, whose c_i it multiplies.
-    temperature 0 is greedy; what is left out comes from the model's recipe (embedded: temperature 1, 80 new tokens;
-    others: their generation config, 256 new tokens); never a repetition penalty. persona: system prompt of this arm.
-    form: of the template. trace=False leaves logp_base and kl_drift null. With `backtrack` two columns tell what it
-    did: scale (the row's c was multiplied by it) and rollbacks. on_progress(rows done, rows).
-    UserError: no prompt, a prompt too long, a dose without a direction, settings outside their range.
+    direction, c, and the fields of `Sampling` and `Intervention` may be given as keywords (seed=, temperature=,
+    where=, schedule=, adapters=, ...) in place of sampling= and intervention=. c: one dose or several; left out it is
+    0, and 1 where `direction` is a list of pairs, whose c_i it multiplies. Never a repetition penalty. persona: system
+    prompt of this arm. form: of the template. trace=False leaves logp_base and kl_drift null. With `backtrack` two
+    columns tell what it did: scale (the row's c was multiplied by it) and rollbacks. on_progress(rows done, rows).
+    UserError: no prompt, a prompt too long, a dose without a direction, settings outside their range or given twice.
     """
+    given = {name: value for name, value in (("direction", direction), ("c", c)) if value is not None}
+    draws = taken(sampling, Sampling, keywords).on(lm)
+    push = taken(intervention, Intervention, {**keywords, **given})
     asked = [_ask(lm, p, persona, form) for p in ([prompts] if isinstance(prompts, str | Prompt) else prompts)]
-    doses = _doses(direction, c)
+    doses = _doses(push.direction, push.c)
     if not asked or n < 1 or batch_size < 1:
         numbers = f"{len(asked)} prompts, n = {n}, batch_size = {batch_size}"
         raise UserError(f"there is nothing to generate: {numbers}. Each must be at least 1.")
     cells = [_Cell(a, dose, sample) for a in asked for dose in doses for sample in range(n)]
-    how = {"seed": seed, "where": where, "schedule": schedule, "gate": gate, "backtrack": backtrack}
-    how |= {"min_new_tokens": min_new_tokens, "allow_stale": allow_stale}
-    how |= _settings(lm, max_new_tokens, temperature, top_p, top_k)
-    pairs = as_pairs(direction)
+    pairs = as_pairs(push.direction)
     shares = rows_of(pairs, [cell.c for cell in cells], len(cells))
     for group in by_length([len(cell.asked.ids) for cell in cells], batch_size):
-        here = [cells[i] for i in group]
         parts = [(d, [shares[i][k] for i in group]) for k, (d, _) in enumerate(pairs)]
+        here = replace(push, direction=parts or None, c=1.0)
         with lm.lock:
-            _fill(lm, here, parts, adapters, how, trace, _counted(on_progress, cells))
-    return _frame(lm, cells, seed, backtrack is not None)
+            _fill(lm, [cells[i] for i in group], here, draws, min_new_tokens, trace, _counted(on_progress, cells))
+    return _frame(lm, cells, draws.seed, push.backtrack is not None)
 
 
 @dataclass(eq=False)
@@ -140,31 +131,34 @@ class _Cell:
 def _fill(
     lm: LM,
     cells: list[_Cell],
-    parts: list[tuple[Direction, list[float]]],
-    adapters: Sequence[Any],
-    how: dict[str, Any],
+    push: Intervention,
+    draws: Sampling,
+    least: int,
     traced: bool,
     on_progress: Progress | None,
 ) -> None:
-    """Decode one batch of cells; where their states differ from the base's, let the base read what they wrote."""
-    with attached(lm, adapters):
-        rows = decode(
-            lm,
-            [cell.asked.ids for cell in cells],
-            [cell.asked.start for cell in cells],
-            direction=parts or None,
-            prompts=[cell.asked.dice for cell in cells],
-            samples=[cell.sample for cell in cells],
-            keep_states=traced,
-            batch_size=len(cells),
-            on_progress=on_progress,
-            **how,
-        )
+    """Decode one batch of cells; where their states differ from the base's, let the base read what they wrote.
+
+    push: its direction is pairs with one coefficient per cell.
+    """
+    rows = decode(
+        lm,
+        [cell.asked.ids for cell in cells],
+        [cell.asked.start for cell in cells],
+        sampling=draws,
+        intervention=push,
+        prompts=[cell.asked.dice for cell in cells],
+        samples=[cell.sample for cell in cells],
+        min_new_tokens=least,
+        keep_states=traced,
+        batch_size=len(cells),
+        on_progress=on_progress,
+    )
     for cell, row in zip(cells, rows, strict=True):
         cell.row = row
     if traced:
-        steered = [any(c[i] for _, c in parts) for i in range(len(cells))]
-        moved = [bool(adapters) or s or cell.asked.arm for cell, s in zip(cells, steered, strict=True)]
+        steered = [any(row) for row in rows_of(as_pairs(push.direction), 1.0, len(cells))]
+        moved = [bool(push.adapters) or s or cell.asked.arm for cell, s in zip(cells, steered, strict=True)]
         _trace(lm, cells, moved)
 
 
@@ -202,7 +196,7 @@ def _ask(lm: LM, prompt: str | Prompt, persona: str | None, form: str | None) ->
     return _Asked(prompt, ids, base, identity(neutral), starts_of(lm, [ids])[0])
 
 
-def _doses(direction: Steered | None, c: float | Sequence[float] | None) -> list[float]:
+def _doses(direction: Steered | None, c: Coefficient | Sequence[float] | None) -> list[float]:
     """The doses as a list; UserError where there is none, or one without a direction."""
     pairs = as_pairs(direction)
     if c is None:
@@ -213,15 +207,6 @@ def _doses(direction: Steered | None, c: float | Sequence[float] | None) -> list
     if not pairs and any(doses):
         raise UserError(f"c = {c} without a direction. Pass direction=, or leave c out.")
     return doses
-
-
-def _settings(
-    lm: LM, new: int | None, temperature: float | None, top_p: float | None, top_k: int | None
-) -> dict[str, Any]:
-    """What was given, else the model's own defaults."""
-    default = {"max_new_tokens": lm.recipe.new_tokens, **asdict(lm.sampling)}
-    given = {"max_new_tokens": new, "temperature": temperature, "top_p": top_p, "top_k": top_k}
-    return {**default, **{name: value for name, value in given.items() if value is not None}}
 
 
 def _frame(lm: LM, cells: list[_Cell], seed: int, backtracked: bool) -> pl.DataFrame:

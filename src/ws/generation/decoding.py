@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 
@@ -17,15 +17,18 @@ from ws.errors import UserError
 from ws.generation.decode_batch import run
 from ws.generation.rollout import Backtrack, DecodePlan, Rollout
 from ws.generation.sampling import check_settings
+from ws.generation.settings import Intervention, Keywords, Sampling, taken
+from ws.models.adapters.attaching import attached
 from ws.models.attachments import refuse_steered
 from ws.models.batching import Ids, starts_of
 from ws.models.lm import LM, check_length
-from ws.steering.coefficients import Coefficient, Steered, as_pairs, rows_of
-from ws.steering.schedules import CosineGate, Schedule, check_where, parse_schedule
+from ws.steering.coefficients import as_pairs, rows_of
+from ws.steering.schedules import check_where, parse_schedule
 
 __all__ = ["Backtrack", "Progress", "Rollout", "decode", "identity"]
 
 Progress = Callable[[int, int], object]
+PLAIN = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=80)
 
 
 def identity(ids: Ids) -> str:
@@ -38,53 +41,66 @@ def decode(
     rows: Sequence[Ids],
     starts: Sequence[int] | None = None,
     *,
-    direction: Steered | None = None,
-    c: Coefficient = 1.0,
-    seed: int = 0,
+    sampling: Sampling | None = None,
+    intervention: Intervention | None = None,
     prompts: Sequence[str] | None = None,
     samples: Sequence[int] | None = None,
-    max_new_tokens: int = 80,
     min_new_tokens: int = 0,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
     suppress: Sequence[int] = (),
     forced: Sequence[Ids] | None = None,
     suffix: Ids | Sequence[Ids] | None = None,
-    where: str = "assistant",
-    schedule: Schedule | str | None = None,
-    gate: CosineGate | None = None,
-    backtrack: Backtrack | None = None,
     keep_states: bool = False,
     batch_size: int = 128,
-    allow_stale: bool = False,
     on_progress: Progress | None = None,
+    **keywords: Unpack[Keywords],
 ) -> list[Rollout]:
     """Continue each row of token ids until EOS, `max_new_tokens` or the context's end; results in the rows' order.
 
-    starts: index of the assistant tag in each row. c: a float or one per row. prompts: identities (`identity`),
-    samples: sample numbers; the dice depend on these, on the seed and on the step. temperature 0 is greedy.
-    suppress: ids that are never drawn. forced: per row, ids in place of the first draws. suffix: ids, for all rows or
-    per row, that are read behind exactly max_new_tokens tokens (EOS is not drawn); their states come back.
-    on_progress(rows done, rows). UserError: a prompt too long, a [B] that does not match, settings out of range.
+    starts: index of the assistant tag in each row. Fields of `Sampling` and `Intervention` may be given as keywords;
+    what is left out is 80 tokens at temperature 1 without truncation, and c = 1. c: a float or one per row. prompts:
+    identities (`identity`), samples: sample numbers; the dice depend on these, on the seed and on the step. suppress:
+    ids that are never drawn. forced: per row, ids in place of the first draws. suffix: ids, for all rows or per row,
+    that are read behind exactly max_new_tokens tokens (EOS is not drawn); their states come back. on_progress(rows
+    done, rows). UserError: a prompt too long, a [B] that does not match, settings out of range or given twice.
     """
-    sampler = (temperature, top_k, top_p)
-    check_settings(*sampler)
-    check_where(where)
-    exact = None if suffix is None else max_new_tokens
-    suffixes = _suffixes(suffix, len(rows), backtrack)
-    least = min_new_tokens if exact is None else exact
-    _check_suppressed(lm, suppress, least)
-    schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-    pairs = as_pairs(direction)
-    steering = (tuple(d for d, _ in pairs), where, schedule, gate, allow_stale)
-    plan = DecodePlan(*steering, seed, least, sampler, tuple(suppress), exact, backtrack, keep_states)
+    draws = taken(sampling, Sampling, keywords).over(PLAIN)
+    push = taken(intervention, Intervention, keywords)
+    plan, new = _plan(draws, push, suffix is not None, min_new_tokens, suppress, keep_states), draws.max_new_tokens
+    suffixes = _suffixes(suffix, len(rows), push.backtrack)
+    _check_suppressed(lm, suppress, plan.min_new)
+    shares = rows_of(as_pairs(push.direction), 1.0 if push.c is None else push.c, len(rows))
     given = {"starts": starts, "prompts": prompts, "samples": samples, "forced": forced}
-    work = _work(lm, rows, rows_of(pairs, c, len(rows)), given, suffixes, max_new_tokens, exact is not None)
-    with torch.inference_mode(), lm.lock:
+    assert new is not None
+    work = _work(lm, rows, shares, given, suffixes, new, plan.exact is not None)
+    with torch.inference_mode(), attached(lm, push.adapters), lm.lock:
         refuse_steered(lm, "decode")
         _play(lm, plan, work, batch_size, on_progress)
     return work
+
+
+def _plan(
+    draws: Sampling, push: Intervention, exact: bool, least: int, suppress: Sequence[int], keep_states: bool
+) -> DecodePlan:
+    """What all rows have in common. UserError for settings out of range."""
+    temperature, top_k, top_p = draws.temperature, draws.top_k, draws.top_p
+    assert temperature is not None and top_k is not None and top_p is not None
+    check_settings(temperature, top_k, top_p)
+    check_where(push.where)
+    schedule = parse_schedule(push.schedule) if isinstance(push.schedule, str) else push.schedule
+    return DecodePlan(
+        directions=tuple(d for d, _ in as_pairs(push.direction)),
+        where=push.where,
+        schedule=schedule,
+        gate=push.gate,
+        allow_stale=push.allow_stale,
+        seed=draws.seed,
+        min_new=draws.max_new_tokens or 0 if exact else least,
+        sampler=(temperature, top_k, top_p),
+        suppress=tuple(suppress),
+        exact=draws.max_new_tokens if exact else None,
+        backtrack=push.backtrack,
+        keep_states=keep_states,
+    )
 
 
 def _work(

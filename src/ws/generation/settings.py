@@ -1,0 +1,122 @@
+"""How a model is made to write, in two values: how its tokens are drawn, and what is done to it meanwhile.
+
+    hot = Sampling(temperature=1.5, max_new_tokens=40, seed=3)
+    push = Intervention(v, 1.0, schedule="window:0:20", adapters=[healed])
+    ws.generate(lm, prompts, sampling=hot, intervention=push)
+    ws.generate(lm, prompts, v, 1.0, temperature=1.5, max_new_tokens=40, seed=3, ...)    # the same, by keywords
+
+`ws.generate`, `ws.decode` and `ws.evaluate` take either form, not both for one value. Importing this brings no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from ws.errors import UserError
+
+if TYPE_CHECKING:
+    from ws.generation.rollout import Backtrack
+    from ws.models.adapters.adapter import Adapter
+    from ws.models.lm import LM
+    from ws.steering.coefficients import Coefficient, Steered
+    from ws.steering.schedules import CosineGate, Schedule
+
+__all__ = ["Intervention", "Keywords", "Sampling", "Settings", "taken"]
+
+T = TypeVar("T", bound="Sampling | Intervention")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. None: as the model does by itself (its recipe, or its generation config)."""
+
+    temperature: float | None = None
+    """divides the logits; 0 is greedy"""
+    top_p: float | None = None
+    """the smallest set of tokens with this probability; 1 cuts nothing off"""
+    top_k: int | None = None
+    """the k likeliest tokens; 0 cuts nothing off"""
+    max_new_tokens: int | None = None
+    """tokens of a completion"""
+    seed: int = 0
+    """of the dice"""
+
+    def on(self, lm: LM) -> Sampling:
+        """With the model's own values where a field is None."""
+        return self.over(Sampling(max_new_tokens=lm.recipe.new_tokens, **dataclasses.asdict(lm.sampling)))
+
+    def over(self, own: Sampling) -> Sampling:
+        """With the values of `own` where a field is None; the seed stays."""
+        unset = {name: value for name, value in dataclasses.asdict(own).items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **unset)
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """temperature, top_p and top_k where they are not the model's own: what a text depends on beside its model."""
+        fields = ("temperature", "top_p", "top_k")
+        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is done to a model while it reads and writes. The default does nothing."""
+
+    direction: Steered | None = None
+    """a Direction, or pairs (Direction, c_i), each of which gets c_i * c"""
+    c: Coefficient | Sequence[float] | None = None
+    """coefficient: one, or one per dose (`decode`: per row); None: 0, and 1 where `direction` is a list of pairs"""
+    where: str = "assistant"
+    """positions: "assistant" (the tag and after), "generated" (after the tag), "prompt" (before it), "all\""""
+    schedule: Schedule | str | None = None
+    """a factor by offset from the tag (ws.steering.schedules), or its text"""
+    gate: CosineGate | None = None
+    """a factor by the cosine of the state with the direction"""
+    backtrack: Backtrack | None = None
+    """when a row breaks it rolls back and goes on at a lower c"""
+    adapters: Sequence[Adapter | tuple[Adapter, float]] = ()
+    """adapters underneath, in order, alone or with a strength"""
+    allow_stale: bool = False
+    """the direction may come from other weights"""
+
+
+class Settings(TypedDict, total=False):
+    """The fields of both, as keywords of a call that names direction and c itself."""
+
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    max_new_tokens: int | None
+    seed: int
+    where: str
+    schedule: Schedule | str | None
+    gate: CosineGate | None
+    backtrack: Backtrack | None
+    adapters: Sequence[Adapter | tuple[Adapter, float]]
+    allow_stale: bool
+
+
+class Keywords(Settings, total=False):
+    """The fields of both, as keywords of a call."""
+
+    direction: Any
+    c: Any
+
+
+def taken(given: T | None, kind: type[T], keywords: Mapping[str, Any]) -> T:
+    """`given`, or the value that these keywords make; those of other kinds are left alone.
+
+    UserError where a value is given and a keyword that belongs in it as well; TypeError for a keyword of neither kind.
+    """
+    known = {field.name for part in (Sampling, Intervention) for field in dataclasses.fields(part)}
+    if unknown := sorted(set(keywords) - known):
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r} (known: {', '.join(sorted(known))})")
+    own = {field.name: keywords[field.name] for field in dataclasses.fields(kind) if field.name in keywords}
+    if given is None:
+        return kind(**own)
+    if own:
+        name = kind.__name__.lower()
+        raise UserError(f"{name}= was given and {', '.join(own)} beside it. Put it into the {name}, or leave that out.")
+    return given
