@@ -305,9 +305,8 @@ def _(access, first):
 
 @app.cell
 def _(access, axis, layers, method, offered, persona):
-    subject = views.PageSettings(
-        access.model, axis.value, method.value, offered[layers.value], views.pair_of(persona.value)
-    )
+    _pair, _band = views.pair_of(persona.value), offered[layers.value]
+    subject = views.PageSettings(access.model, axis.value, method.value, _band, _pair)
     return (subject,)
 
 

@@ -214,7 +214,7 @@ def test_a_rehearsed_page_is_remembered_and_writes_nothing(
     monkeypatch.setattr(sys, "argv", words)
     warm_up(words)
     drawn = {name for _, name, _ in seen}
-    assert {"response_chart", "sieve_chart", "planes_chart", "ladder_chart", "drift_chart"} <= drawn
+    assert {"response_chart", "filter_chart", "tradeoff_chart", "beta_sweep_chart", "drift_chart"} <= drawn
     assert sys.argv is words and not (tmp_path / "out").exists()
 
 

@@ -167,13 +167,13 @@ def test_a_process_killed_while_it_stores_leaves_nothing_half(mine: reader.Run) 
     code = (
         "import os, sys; from tests.builders.small_runs import ending_lm\n"
         "from ws.experiment import train_variant; from ws.runs.reader import open_run\n"
-        "from ws.runs.heal_variants import Ask\n"
+        "from ws.runs.heal_variants import VariantSettings\n"
         "real = train_variant.save\n"
         "def save(path, value):\n"
         "    if path.name == 'drift.parquet': os.kill(os.getpid(), 9)\n"
         "    real(path, value)\n"
         "train_variant.save = save\n"
-        "train_variant.make_variant(open_run(sys.argv[1]), Ask(1.0), ending_lm())\n"
+        "train_variant.make_variant(open_run(sys.argv[1]), VariantSettings(1.0), ending_lm())\n"
     )
     root = Path(__file__).parents[2]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
