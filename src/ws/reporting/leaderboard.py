@@ -145,7 +145,7 @@ def _settings(config: RunConfig, heal: dict[str, Any], kind: str) -> dict[str, A
     found = flat(to_dict(config) | {"heal": heal})
     for name in ("seeds", "rounds", "heal.seed", "heal.beta", "threads", "device", "axis", "model"):
         found.pop(name, None)
-    idle = ("controls.",) if kind == HEALED else ("controls.", "heal.barrier")
+    idle: tuple[str, ...] = ("controls.",) if kind == HEALED else ("controls.", "heal.barrier")
     idle = idle if _is_trained(kind) else ("heal.", "data.", "controls.")
     return {name: value for name, value in found.items() if not name.startswith(idle)}
 
