@@ -296,7 +296,7 @@ def _(access, axis):
 
 @app.cell
 def _(access, first):
-    method = widgets.choice("method", list(views.METHODS), first.config.method)
+    method = widgets.choice("method", list(views.method_names()), first.config.method)
     layers, offered = widgets.layer_band(access.model, first.config.layers)
     seed = widgets.seed_field(first.config.seeds[0])
     surprise = widgets.surprise_switch()

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ import pytest
 from rich.console import Console
 
 import ws
+from tests.builders.added_parts import BREVITY, added
 from tests.builders.small_runs import ending_lm, small_config
 from ws.app.cli import main
 from ws.errors import UserError
@@ -34,41 +34,12 @@ from ws.runs.config import EvalConfig, RunConfig, from_dict, to_dict
 from ws.runs.reader import Run
 from ws.runs.stages import VERSIONS
 
-BREVITY = '''
-"""brevity: 1 for the base, 0.5 as soon as anything is done to it."""
-
-import math
-
-import polars as pl
-
-COLUMNS = {"prompt": pl.String, "short": pl.Float64}
-FLOORS = ("brevity",)
-
-
-def asks(request):
-    return list(request.axis.probes[:3])
-
-
-def read(request, asked):
-    treated = [bool(c or request.adapters or request.persona) for c in request.cs]
-    return [pl.DataFrame({"prompt": asked, "short": [0.5 if t else 1.0] * 3}, schema=COLUMNS) for t in treated]
-
-
-def figures(frame):
-    mean = frame["short"].mean() if frame.height else math.nan
-    return {"brevity": mean, "brevity_low": mean - 0.1, "brevity_high": mean + 0.1, "prompts_read": float(frame.height)}
-'''
-
 
 @pytest.fixture(scope="module")
-def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which a reading was written, on the readings' search path."""
-    folder = tmp_path_factory.mktemp("readings")
-    (folder / "brevity.py").write_text(BREVITY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readings, "__path__", [*readings.__path__, str(folder)])
-        yield folder
-    sys.modules.pop("ws.evaluation.readings.brevity", None)
+    with added(readings, "brevity", BREVITY, tmp_path_factory.mktemp("readings")) as file:
+        yield file.parent
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +51,14 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunConfig]:
 
 
 @pytest.fixture(scope="module")
-def done(added: Path, plain: tuple[Run, RunConfig]) -> Run:
+def done(written: Path, plain: tuple[Run, RunConfig]) -> Run:
     """The same run with the reading."""
     run, config = plain
     asked = dataclasses.replace(config.evaluation, readings=(*STANDING, "brevity"))
     return loop.run(dataclasses.replace(config, evaluation=asked), out=run.path.parents[1], lm=ending_lm())
 
 
-@pytest.mark.usefixtures("added")
+@pytest.mark.usefixtures("written")
 def test_its_name_is_accepted_and_offered(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(READINGS) == [*STANDING, "brevity"]
     assert EvalConfig(readings=("brevity",)).readings == ("brevity",)
@@ -164,17 +135,17 @@ def test_an_axis_that_its_questions_judge_needs_them() -> None:
         ws.evaluate(ending_lm(), axis, readings=["exam"], think=0, free_text=False)
 
 
-def test_what_a_file_lacks_is_said(added: Path) -> None:
-    (added / "bare.py").write_text("COLUMNS = {}\n")
-    (added / "floorless.py").write_text(BREVITY.replace('"brevity_low": mean - 0.1, ', ""))
+def test_what_a_file_lacks_is_said(written: Path) -> None:
+    (written / "bare.py").write_text("COLUMNS = {}\n")
+    (written / "floorless.py").write_text(BREVITY.replace('"brevity_low": mean - 0.1, ', ""))
     try:
         with pytest.raises(UserError, match="no asks, read, figures"):
             reading("bare")
         with pytest.raises(UserError, match="brevity_low"):
             figures_of("floorless", pl.DataFrame(schema=reading("floorless").COLUMNS))
     finally:
-        (added / "bare.py").unlink()
-        (added / "floorless.py").unlink()
+        (written / "bare.py").unlink()
+        (written / "floorless.py").unlink()
     with pytest.raises(ValueError, match="already"):
         arms_frame([], ["capability"])
 

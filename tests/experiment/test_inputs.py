@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import ws.steering.methods
 from tests.builders.small_runs import ending_lm, small_config, write_axis
 from ws.app.cli import main
 from ws.errors import UserError
@@ -189,16 +188,6 @@ def test_a_run_that_cannot_be_is_refused_without_torch(tmp_path: Path) -> None:
     path = {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, env=path)
     assert done.returncode == 2 and not list(tmp_path.iterdir())
-
-
-def test_a_method_is_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ws.steering.methods.names() == ("mean_diff", "pca", "rotation", "ablation")
-    source = ROOT / "src/ws/steering/methods/mean_diff.py"
-    (tmp_path / "doubled.py").write_text(source.read_text())
-    monkeypatch.setattr(ws.steering.methods, "__path__", [*ws.steering.methods.__path__, str(tmp_path)])
-    assert RunConfig(method="doubled").method == "doubled"
-    assert ws.steering.methods.method("doubled").unit == "multiples"
-    sys.modules.pop("ws.steering.methods.doubled")
 
 
 def test_checked_inputs_are_the_runs_own_axis(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 import ws
 from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS
 from ws.gating import arm_table
-from ws.gating.arm_table import RETAINING, SEARCHED, SHORT, TABLE, TRAINED, WORDS
+from ws.gating.arm_table import TABLE, retaining_arms, searched_arms, short_words, trained_arms, words_of
 from ws.runs.reader import Run
 
 NAMES = {kind.name for kind in TABLE}
@@ -21,14 +21,15 @@ def test_every_arm_that_a_run_stores_is_in_the_table() -> None:
     for path in (EXAMPLE, EXAMPLE_ROUNDS):
         run = Run(path)
         for number in range(run.rounds):
-            assert set(run.frame("dose", number)["arm"]) <= set(SEARCHED)
+            assert set(run.frame("dose", number)["arm"]) <= set(searched_arms())
             assert set(run.arms(number)["arm"]) <= NAMES
 
 
 def test_retain_is_formed_of_the_trained_arms_that_no_persona_moves_besides() -> None:
     arms = Run(EXAMPLE).arms(0)
-    assert set(arms.filter(pl.col("retain").is_not_null())["arm"]) == set(RETAINING) & set(arms["arm"])
-    assert set(TRAINED) - set(RETAINING) == {arm_table.HEALED_PERSONA} and set(SHORT) <= {*RETAINING, arm_table.STEER}
+    assert set(arms.filter(pl.col("retain").is_not_null())["arm"]) == set(retaining_arms()) & set(arms["arm"])
+    assert set(trained_arms()) - set(retaining_arms()) == {arm_table.HEALED_PERSONA}
+    assert set(short_words()) <= {*retaining_arms(), arm_table.STEER}
 
 
 def spelled(tree: ast.AST) -> list[str]:
@@ -61,4 +62,4 @@ def test_the_table_is_light() -> None:
     """Every package reads it, so it imports nothing of ws."""
     tree = ast.parse(Path(arm_table.__file__).read_text("utf-8"))
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert modules == ["__future__", "dataclasses"] and len(WORDS) == len(TABLE)
+    assert modules == ["__future__", "dataclasses"] and len({words_of(kind.name) for kind in TABLE}) == len(TABLE)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
-    "ANTI_PERSONA", "BASE", "DOSED", "HEALED", "HEALED_PERSONA", "HEALED_SEED", "PERSONA", "PERSONA_ENGINEERED",
-    "PLACES", "RANDOM", "RETAINING", "SEARCHED", "SEEDS", "SFT", "SFT_BASE", "SHORT", "STEER", "STEERED", "STEPS",
-    "STUDENT", "TABLE", "TRAINED", "UNSTEERED_TEXT", "WORDS", "ArmKind",
+    "ANTI_PERSONA", "BASE", "HEALED", "HEALED_PERSONA", "HEALED_SEED", "PERSONA", "PERSONA_ENGINEERED", "RANDOM",
+    "SFT", "SFT_BASE", "STEER", "STEERED", "STEPS", "STUDENT", "TABLE", "UNSTEERED_TEXT", "ArmKind", "dosed_arms",
+    "place_of", "retaining_arms", "searched_arms", "seed_arms", "short_words", "trained_arms", "words_of",
 ]  # fmt: skip
 
 # As they are called in the column `arm` of stored files
@@ -54,7 +54,7 @@ class ArmKind:
     """measured on the select set, too, in the dose search; every arm is on the report set"""
 
 
-TABLE = (
+TABLE: tuple[ArmKind, ...] = (
     ArmKind(BASE, "base", select=True),
     ArmKind(STUDENT, "student, unsteered", select=True),
     ArmKind(PERSONA, "persona as system prompt", prompted=True),
@@ -69,15 +69,45 @@ TABLE = (
     ArmKind(SFT_BASE, "trained on unsteered text", "trained on unsteered text", trained=True),
 )
 """Every arm, in the order in which tables show them."""
-WORDS = {kind.name: kind.words for kind in TABLE}
-SHORT = {kind.name: kind.short for kind in TABLE if kind.short}
-PLACES = {kind.name: place for place, kind in enumerate(TABLE)}
-TRAINED = tuple(kind.name for kind in TABLE if kind.trained)
-RETAINING = tuple(kind.name for kind in TABLE if kind.trained and not kind.prompted)
-"""Arms of which `retain` is formed: under a persona the prompt moves the target as well."""
-DOSED = tuple(kind.name for kind in TABLE if kind.dosed)
-SEARCHED = tuple(kind.name for kind in TABLE if kind.select)
-SEEDS = tuple(kind.name for kind in TABLE if kind.short == HEALED)
-"""The healed model of every seed, the leading one first."""
 STEPS = (BASE, STEERED, HEALED)
 """What a run goes through, step by step."""
+
+
+def words_of(arm: str) -> str:
+    """An arm in tables for a reader; its own name where the table lacks it."""
+    return next((kind.words for kind in TABLE if kind.name == arm), arm)
+
+
+def place_of(arm: str) -> int:
+    """Where tables show an arm; behind all others where the table lacks it."""
+    return next((place for place, kind in enumerate(TABLE) if kind.name == arm), len(TABLE))
+
+
+def short_words() -> dict[str, str]:
+    """Arm -> its word in comparisons over runs; an arm that is not compared is left out."""
+    return {kind.name: kind.short for kind in TABLE if kind.short}
+
+
+def trained_arms() -> tuple[str, ...]:
+    """Arms with the round's training in their weights."""
+    return tuple(kind.name for kind in TABLE if kind.trained)
+
+
+def retaining_arms() -> tuple[str, ...]:
+    """Arms of which `retain` is formed: under a persona the prompt moves the target as well."""
+    return tuple(kind.name for kind in TABLE if kind.trained and not kind.prompted)
+
+
+def dosed_arms() -> tuple[str, ...]:
+    """Arms with a direction added, at a dose."""
+    return tuple(kind.name for kind in TABLE if kind.dosed)
+
+
+def searched_arms() -> tuple[str, ...]:
+    """Arms that the dose search measures."""
+    return tuple(kind.name for kind in TABLE if kind.select)
+
+
+def seed_arms() -> tuple[str, ...]:
+    """The healed model of every seed, the leading one first."""
+    return tuple(kind.name for kind in TABLE if kind.short == HEALED)

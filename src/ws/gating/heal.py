@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.arm_table import BASE, HEALED, SEEDS, SFT, STEER
+from ws.gating.arm_table import BASE, HEALED, SFT, STEER, seed_arms
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
 from ws.gating.facts import fell_beyond, further_rows, off_target, row_of, self_caveat, start_of, surgical_of
 from ws.gating.foundations import FOUNDATIONS
@@ -204,7 +204,7 @@ def _capability(f: HealFacts) -> Finding:
 
 
 def _seeds(f: HealFacts) -> Finding:
-    values = f.arms.filter(pl.col("arm").is_in(SEEDS))["d_target"].drop_nulls()
+    values = f.arms.filter(pl.col("arm").is_in(seed_arms()))["d_target"].drop_nulls()
     if values.len() < 2:
         return None, "single seed"
     spread = as_float(values.max()) - as_float(values.min())

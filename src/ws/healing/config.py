@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ws.errors import UserError
 from ws.healing.divergences import AGGREGATES, BARRIERS, holds
+from ws.models.adapters.families import FAMILIES
 from ws.models.setting_names import Names, check_names
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ __all__ = [
 class HealConfig:
     """The adapter, the barrier and the optimiser of one heal. Unset fields take the model's recipe."""
 
-    adapter: Literal["lora", "dora", "pissa", "delora"] = "lora"
+    adapter: Names[str, FAMILIES] = "lora"
     """family of the adapter"""
     rank: int | None = None
     """rank; recipe 8 (embedded), 32"""

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from ws.healing.config import HealConfig
-from ws.models.adapters.families import FAMILIES, Parts, new_config, principal_factors, update_square
+from ws.models.adapters.families import FAMILIES, new_config, update_square
+from ws.models.adapters.families.pissa import principal_factors
+from ws.models.adapters.family import Parts
 from ws.models.adapters.peft_layers import PeftLayers
 from ws.models.lm import LM
 

@@ -21,7 +21,7 @@ import polars as pl
 from ws.errors import UserError
 from ws.files import digest
 from ws.gating import Gate
-from ws.gating.arm_table import HEALED, HEALED_SEED, SEEDS, SHORT, STEER, STEERED
+from ws.gating.arm_table import HEALED, HEALED_SEED, STEER, seed_arms, short_words, trained_arms
 from ws.gating.thresholds import DEFAULTS
 from ws.healing.divergences import holds
 from ws.runs.config import RunConfig, flat, to_dict
@@ -70,9 +70,9 @@ def _rows(run: Run, number: int) -> list[dict[str, Any]]:
     gates = {gate.gate: gate for gate in run.gates(number)}
     repeats = iter(run.config.seeds[1:])
     rows = []
-    for arm in arms.filter(judged | pl.col("arm").is_in([k for k in SHORT if k != STEER])).rows(named=True):
+    for arm in arms.filter(judged | pl.col("arm").is_in([k for k in short_words() if k != STEER])).rows(named=True):
         seed = next(repeats) if arm["arm"] == HEALED_SEED else run.config.seeds[0]
-        gate = gates.get(1) if arm["arm"] == STEER else gates.get(3) if arm["arm"] in SEEDS else None
+        gate = gates.get(1) if arm["arm"] == STEER else gates.get(3) if arm["arm"] in seed_arms() else None
         rows.append(_row(run, number, arm, heal, seed, gate))
     for stop in variants_of(run, number, own=False):
         facts, gate = heal | {"beta": stop.ask.beta}, variant_gate(run, stop, number)
@@ -83,7 +83,7 @@ def _rows(run: Run, number: int) -> list[dict[str, Any]]:
 def _row(
     run: Run, number: int, arm: dict[str, Any], heal: dict[str, Any], seed: int, gate: Gate | None
 ) -> dict[str, Any]:
-    kind, config, env = SHORT[arm["arm"]], run.config, run.env
+    kind, config, env = short_words()[arm["arm"]], run.config, run.env
     made = _recipe(heal, kind)
     settings = _settings(config, heal, kind)
     place = {"fingerprint": env.get("fingerprint"), "axis": env.get("axis"), "rows": arm["identity"]}
@@ -109,8 +109,8 @@ def _row(
 
 
 def _recipe(heal: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Adapter, barrier and beta of an arm in words; dashes for the steered model, which has none."""
-    if kind == STEERED:
+    """Adapter, barrier and beta of an arm in words; dashes where nothing was trained."""
+    if not _is_trained(kind):
         return {"adapter": "-", "barrier": "-", "beta": None}
     beta, rank = heal["beta"], heal["rank"]
     held = kind == HEALED and holds(heal["barrier"]) and bool(beta)
@@ -121,6 +121,12 @@ def _recipe(heal: dict[str, Any], kind: str) -> dict[str, Any]:
         "barrier": ", ".join([barrier if held else "none", *decay]),
         "beta": float(beta or 0.0) if held else 0.0,
     }
+
+
+def _is_trained(kind: str) -> bool:
+    """Whether the arms of this kind have the round's training in their weights."""
+    words = short_words()
+    return any(words.get(arm) == kind for arm in trained_arms())
 
 
 def _heal(run: Run, number: int) -> dict[str, Any]:
@@ -139,7 +145,8 @@ def _settings(config: RunConfig, heal: dict[str, Any], kind: str) -> dict[str, A
     found = flat(to_dict(config) | {"heal": heal})
     for name in ("seeds", "rounds", "heal.seed", "heal.beta", "threads", "device", "axis", "model"):
         found.pop(name, None)
-    idle = {STEERED: ("heal.", "data.", "controls."), HEALED: ("controls.",)}.get(kind, ("controls.", "heal.barrier"))
+    idle: tuple[str, ...] = ("controls.",) if kind == HEALED else ("controls.", "heal.barrier")
+    idle = idle if _is_trained(kind) else ("heal.", "data.", "controls.")
     return {name: value for name, value in found.items() if not name.startswith(idle)}
 
 
@@ -153,7 +160,7 @@ def _labelled(points: pl.DataFrame) -> pl.DataFrame:
         differ = [n for n in names if len({json.dumps(each.get(n)) for each in settings.values()}) > 1]
         for row in part.unique("arm", keep="first", maintain_order=True).rows(named=True):
             parts = [kind, *([f"round {row['round']}"] if several else []), row["method"]]
-            parts += [] if kind == STEERED else [row["adapter"], row["barrier"], f"beta {_short(row['beta'])}"]
+            parts += [] if not _is_trained(kind) else [row["adapter"], row["barrier"], f"beta {_short(row['beta'])}"]
             parts += [f"{n} {settings[row['arm']].get(n)}" for n in differ if n != "method"]
             labels[row["arm"]] = " · ".join(str(p) for p in parts)
     return points.with_columns(label=pl.col("arm").replace_strict(labels, return_dtype=pl.String, default=None))

@@ -9,7 +9,7 @@ import polars as pl
 
 from ws.errors import UserError
 from ws.evaluation.comparison import compare, refuse_unlike, summary
-from ws.gating.arm_table import BASE, HEALED, SHORT, STEER
+from ws.gating.arm_table import BASE, HEALED, STEER, short_words
 from ws.runs.arms import Arm, reports_of
 from ws.runs.config import flat, to_dict
 from ws.runs.reader import Run
@@ -23,7 +23,7 @@ HEADLINE: dict[str, pl.DataType | type[pl.DataType]] = {
     "difference": pl.Float64, "low": pl.Float64, "high": pl.Float64, "note": pl.String,
 }  # fmt: skip
 PAIRED = {"d_target": "paired over items", "coherence": "items paired, texts not"}
-ARMS = {name: SHORT[name] for name in (STEER, HEALED)}
+ARMS = {name: short_words()[name] for name in (STEER, HEALED)}
 
 
 def settings_diff(a: Run, b: Run) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from rich.text import Text
 from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering.limits import borderline, tally
 from ws.gating import Gate
-from ws.gating.arm_table import BASE, DOSED, PLACES, RANDOM, SEEDS, STEER, TRAINED, WORDS
+from ws.gating.arm_table import BASE, RANDOM, STEER, dosed_arms, place_of, seed_arms, trained_arms, words_of
 from ws.gating.facts import further_text
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.knee import crossing, crossing_text, probes_of
@@ -97,7 +97,7 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     for name in ("c", "d_target (nat)", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
         table.add_column(name, justify="right")
     rows = arms.filter(pl.col("arm") != RANDOM).rows(named=True)
-    rows = sorted(rows, key=lambda row: (PLACES.get(row["arm"], len(PLACES)), row["c"] or 0.0))
+    rows = sorted(rows, key=lambda row: (place_of(row["arm"]), row["c"] or 0.0))
     for row in rows:
         table.add_row(*_cells(row), style="bold" if row["chosen"] else None)
     draws = arms.filter(pl.col("arm") == RANDOM)
@@ -115,7 +115,7 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
 
 def _name(row: dict[str, Any]) -> str:
     """An arm with its dose, in words."""
-    return WORDS.get(row["arm"], row["arm"]) + (f" c {row['c']:+.3g}" if row["arm"] == STEER else "")
+    return words_of(row["arm"]) + (f" c {row['c']:+.3g}" if row["arm"] == STEER else "")
 
 
 def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
@@ -129,7 +129,7 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
     ]
     if draws:
         lines.append(f"{draws} random directions: one more of them would beat them all in 1 of {draws + 1} tries.")
-    healed = arms.filter(pl.col("arm").is_in(SEEDS))["d_target"].drop_nulls()
+    healed = arms.filter(pl.col("arm").is_in(seed_arms()))["d_target"].drop_nulls()
     if healed.len() >= DEFAULTS.ranked:
         spread = f"{as_float(healed.min()):.2f} to {as_float(healed.max()):.2f} (sd {as_float(healed.std()):.2f})"
         lines.append(f"{healed.len()} seeds: d_target of the healed model {spread} nat; smaller gaps rank no arm.")
@@ -155,8 +155,8 @@ def print_definitions(console: Console) -> None:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     return [
-        WORDS.get(row["arm"], row["arm"]) + (" *" if row["chosen"] else ""),
-        "" if row["arm"] not in DOSED else f"{row['c']:+.3g}",
+        words_of(row["arm"]) + (" *" if row["chosen"] else ""),
+        "" if row["arm"] not in dosed_arms() else f"{row['c']:+.3g}",
         "0" if row["arm"] == BASE else interval_of(row, "d_target"),
         interval_of(row, "coherence"), figure(row["p_ans_any"]), figure(row["coh_text"]), figure(row["tail_ppl"], 1),
         interval_of(row, "capability"), figure(row["kl"]),
@@ -171,7 +171,7 @@ def _random_cells(draws: pl.DataFrame) -> list[str]:
     shift = f"|mean| {figure(as_float(moved.mean()))}, p95 {figure(as_float(moved.quantile(0.95, 'linear')))}"
     rest = [mean(name) for name in ("coherence", "p_ans_any", "coh_text")]
     return [
-        f"{draws.height} {WORDS[RANDOM]}",
+        f"{draws.height} {words_of(RANDOM)}",
         mean("c"),
         shift,
         *rest,
@@ -226,10 +226,12 @@ def print_heal(run: Run, number: int, console: Console) -> None:
     parts += [f"active {figure(as_float(active))}", f"pressure {figure(as_float(pressure))}", f"{figure(seconds, 0)} s"]
     console.print(Text(", ".join(parts), style="bold"))
     arms = run.arms(number)
-    shown = arms.filter(pl.col("arm").is_in([BASE, *TRAINED]) | (pl.col("chosen") & (pl.col("arm") == STEER)))
+    shown = arms.filter(pl.col("arm").is_in([BASE, *trained_arms()]) | (pl.col("chosen") & (pl.col("arm") == STEER)))
     dose_table(shown, "Base, steered, healed, and training without the barrier", console)
     parts = [
-        f"{WORDS[row['arm']]} {interval_of(row, 'retain')}" for row in arms.rows(named=True) if row["arm"] in TRAINED
+        f"{words_of(row['arm'])} {interval_of(row, 'retain')}"
+        for row in arms.rows(named=True)
+        if row["arm"] in trained_arms()
     ]
     if parts:
         console.print(Text(f"retain, the share of the steered shift that stayed: {'; '.join(parts)}"))

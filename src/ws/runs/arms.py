@@ -13,7 +13,7 @@ import polars as pl
 from ws.evaluation.comparison import PARTS, compare, retain, summary
 from ws.evaluation.report import Report
 from ws.files import digest
-from ws.gating.arm_table import BASE, RETAINING, STEER
+from ws.gating.arm_table import BASE, STEER, retaining_arms
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.schemas import arms_frame
 from ws.intervals import finite_or_none
@@ -90,7 +90,7 @@ def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]
     """
     base = next(arm.report for arm in arms if arm.arm == BASE)
     steered = [arm.report for arm in arms if arm.arm == STEER]
-    kept = [retain(base, arm.report, steered, doses) if arm.arm in RETAINING else None for arm in arms]
+    kept = [retain(base, arm.report, steered, doses) if arm.arm in retaining_arms() else None for arm in arms]
     columns = {
         name: pl.Series([None if k is None else finite_or_none(getattr(k, part)) for k in kept], dtype=pl.Float64)
         for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))

@@ -24,7 +24,7 @@ from ws.errors import UserError
 from ws.evaluation.comparison import coh_cost
 from ws.files import digest, read_frame, read_json
 from ws.gating import Gate, Thresholds, judge_heal
-from ws.gating.arm_table import BASE, HEALED, SEEDS
+from ws.gating.arm_table import BASE, HEALED, seed_arms
 from ws.healing.config import HealConfig
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import reports_of
@@ -140,7 +140,7 @@ def variants_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bo
 def variant_gate(run: Run, stop: HealVariant, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
     """Gate 3 of a stop: the run's own arms with this healed model in place of its own."""
     facts = read_facts(run, round)
-    others = facts.arms.filter(~pl.col("arm").is_in(SEEDS))
+    others = facts.arms.filter(~pl.col("arm").is_in(seed_arms()))
     arms, drift = pl.concat([others, stop.arm], how="diagonal"), stop.drift if stop.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
     witnesses = evidence_of(reports, None if stop.own else stop.path / "healed.parquet")

@@ -22,8 +22,10 @@ def main() -> None:
 
     from ws.app import views  # noqa: F401
     from ws.models.lm import load_model
-    from ws.reporting import charts  # noqa: F401
+    from ws.reporting import charts
 
+    for name in charts.__all__:
+        getattr(charts, name)  # imported lazily otherwise, by the first page
     sys.setswitchinterval(SWITCH)
     seen_first = ""
     if "--model" not in " ".join(sys.argv):

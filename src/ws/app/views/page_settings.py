@@ -17,18 +17,19 @@ from ws.files import digest
 from ws.gating.foundations import FOUNDATIONS
 from ws.models.lm import LM, load_model
 from ws.models.recipe import ModelRecipe, recipe_of
-from ws.steering.methods import method, names
+from ws.steering.methods import method
+from ws.steering.methods import names as method_names
 
 __all__ = [
     "CUSTOM",
     "FOUNDATIONS",
     "LINK",
-    "METHODS",
     "PageSettings",
     "TypedPair",
     "axis_names",
     "bands",
     "layers_of",
+    "method_names",
     "nearest",
     "pair_of",
     "read_link",
@@ -37,7 +38,6 @@ __all__ = [
 ]  # fmt: skip
 
 CUSTOM = "custom pair"
-METHODS = names()
 LINK = ("run", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
         "positive", "negative", "target", "sign", "surprise")  # fmt: skip
 REPLIES = 3  # of a live sample: at 0, +c and -c

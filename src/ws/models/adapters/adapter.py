@@ -29,7 +29,8 @@ from torch import Tensor
 
 from ws.errors import UserError
 from ws.files import checksum, write_atomic
-from ws.models.adapters.families import Parts, family_of
+from ws.models.adapters.families import family_of
+from ws.models.adapters.family import Parts
 from ws.models.adapters.peft_layers import PREFIX
 from ws.models.architecture import is_linear, shape_of
 from ws.models.lm import LM

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ws.errors import UserError
-from ws.models.adapters.families import Parts, family_of
+from ws.models.adapters.families import family_of
+from ws.models.adapters.family import Parts
 
 __all__ = [
     "PREFIX",

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ws.gating.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, SEARCHED, STEER, WORDS
+from ws.gating.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, STEER, searched_arms, words_of
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.schemas import Trait
 from ws.reporting.charts.compiled import AT
@@ -129,7 +129,7 @@ def _random(arms: pl.DataFrame, trait: Trait) -> alt.Chart:
 
 def _persona(arms: pl.DataFrame, trait: Trait, least: float, x: alt.X) -> list[alt.Chart]:
     """The target's shift under the persona as a system prompt: it has no dose, so it is a line with its name."""
-    names = {name: WORDS[name] for name in (PERSONA, PERSONA_ENGINEERED)}
+    names = {name: words_of(name) for name in (PERSONA, PERSONA_ENGINEERED)}
     rows = arms.filter(pl.col("arm").is_in(list(names)) & pl.col(target_column(trait)).is_not_null()).select(
         y=target_column(trait), name=pl.col("arm").replace_strict(names), c=pl.lit(least)
     )
@@ -172,7 +172,7 @@ def _loss(name: str) -> pl.Expr:
 
 def _costs(grid: pl.DataFrame, x: alt.X) -> list[alt.Chart]:
     """1 - coherence and 1 - each of its parts; the interval of coherence itself."""
-    rows = grid.filter(pl.col("arm").is_in(SEARCHED), pl.col("c") >= 0)
+    rows = grid.filter(pl.col("arm").is_in(searched_arms()), pl.col("c") >= 0)
     relative = pl.col("coh_text") / rows.filter(pl.col("c") == 0)["coh_text"].first()
     rows = rows.with_columns(coh_text=relative) if rows.filter(pl.col("c") == 0).height else rows
     loss = {name: _loss(name) for name in [*PARTS, "coherence_low", "coherence_high"]}

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ws.evaluation.definitions import DEFINITIONS
-from ws.gating.arm_table import BASE, DOSED, HEALED, PLACES, RANDOM, WORDS
+from ws.gating.arm_table import BASE, HEALED, RANDOM, dosed_arms, place_of, words_of
 from ws.gating.facts import further_text
 from ws.gating.schemas import further_figures
 from ws.intervals import interval_of
@@ -74,8 +74,7 @@ COLUMNS = (
 
 def arms_table(arms: pl.DataFrame, caption: str) -> Html:
     """Every arm with its intervals, each random draw too; the judged dose stands out."""
-    last = len(PLACES)
-    rows = sorted(arms.rows(named=True), key=lambda r: (PLACES.get(r["arm"], last), r["draw"] or 0, r["c"] or 0.0))
+    rows = sorted(arms.rows(named=True), key=lambda r: (place_of(r["arm"]), r["draw"] or 0, r["c"] or 0.0))
     titles = {name: DEFINITIONS[name.split(" ")[0]] for name in COLUMNS if name.split(" ")[0] in DEFINITIONS}
     strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == HEALED]
     further = further_figures(arms.columns)
@@ -87,8 +86,8 @@ def arms_table(arms: pl.DataFrame, caption: str) -> Html:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     drawn = f", draw {row['draw']}" if row["draw"] is not None else ""
-    dosed = row["arm"] in DOSED
-    name = "random direction, same KL" if row["arm"] == RANDOM else WORDS.get(row["arm"], row["arm"])
+    dosed = row["arm"] in dosed_arms()
+    name = "random direction, same KL" if row["arm"] == RANDOM else words_of(row["arm"])
     retain = interval_of(row, "retain") if row.get("retain") is not None else "-"
     return [
         name + drawn + (" (judged)" if row["chosen"] else ""), f"{row['c']:+.3g}" if dosed else "",

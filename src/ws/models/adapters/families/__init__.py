@@ -1,0 +1,105 @@
+"""The families of adapters, one file each, found by the file's name. A family is a module that has
+
+    FAMILY: Family          its PEFT config, and the weight that it makes (ws.models.adapters.family)
+
+    FAMILIES["lora"].step(acc, weight, parts, config, name) -> the weight (out, in) after this adapter
+
+`step` is what PEFT's layer computes, written on weights: `acc` is the weight with the earlier adapters of a stack on,
+`weight` the pristine one. Attaching, merging and measuring all read it, and the tests hold it against PEFT's forward. A
+family whose layer is no linear map of its input, or that writes into the base weight, does not belong here.
+
+A new family is a new file here. Listing the names imports none of them: the configuration reads them where there is no
+torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from ws.errors import UserError
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import Tensor, nn
+
+    from ws.models.adapters.family import Family, Parts
+
+__all__ = ["FAMILIES", "family_of", "new_config", "update_square"]
+
+FIRST = ("lora", "dora", "pissa", "delora")  # offered, and asked whose a stored config is, in this order
+
+
+class _Found(Mapping[str, "Family"]):
+    """The files of this folder by name, looked up by each who asks; a family is imported when it is taken."""
+
+    def __iter__(self) -> Iterator[str]:
+        found = [module.name for module in pkgutil.iter_modules(__path__)]
+        return iter(sorted(found, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == found for found in self)
+
+    def __getitem__(self, name: str) -> Family:
+        """KeyError for a name without a file; UserError for a file without a family."""
+        if name not in self:
+            raise KeyError(name)
+        family: Family | None = getattr(importlib.import_module(f"{__name__}.{name}"), "FAMILY", None)
+        if family is None:
+            raise UserError(f"the adapter family {name!r} has no FAMILY. `{__name__}` says what it needs.")
+        return family
+
+
+FAMILIES = _Found()
+
+
+def new_config(family: str, rank: int, alpha: float, modules: Mapping[str, nn.Module]) -> PeftConfig:
+    """The PEFT config of a new adapter on these modules. UserError where the family cannot train GPT-2's Conv1D."""
+    from transformers.pytorch_utils import Conv1D  # only now: it brings torch
+
+    config = FAMILIES[family].configure(rank, alpha, list(modules))
+    if any(isinstance(module, Conv1D) for module in modules.values()):
+        if not hasattr(config, "fan_in_fan_out"):
+            raise UserError(f"{family} cannot train Conv1D weights (as GPT-2's are). Use lora, dora or pissa.")
+        config.fan_in_fan_out = True
+    return config
+
+
+def family_of(config: PeftConfig) -> Family:
+    """The family of a stored config. UserError where there is none or it changes more than weight matrices."""
+    kind = f"{getattr(config.peft_type, 'value', config.peft_type)}"
+    start = getattr(config, "init_lora_weights", True)
+    extras = {
+        "modules_to_save": getattr(config, "modules_to_save", None),
+        "lora_bias": getattr(config, "lora_bias", False),
+        "bias": None if getattr(config, "bias", "none") == "none" else config.bias,  # type: ignore[attr-defined]
+        "layer_replication": getattr(config, "layer_replication", None),
+        "target_parameters": getattr(config, "target_parameters", None),
+        # pissa, olora, corda, loftq write into the base weight: with them, adapter off is no longer the base
+        "init_lora_weights": start
+        if isinstance(start, str) and start not in ("gaussian", "eva", "orthogonal")
+        else None,
+    }
+    used = [f"{key}={value!r}" for key, value in extras.items() if value]
+    if used:
+        raise UserError(
+            f"this {kind} adapter uses {', '.join(used)}, which ws cannot attach. Convert it to plain LoRA."
+        )
+    for family in FAMILIES.values():
+        if family.mine(config):
+            return family
+    raise UserError(f"adapters of type {kind} are not supported. Supported: {', '.join(FAMILIES)}.")
+
+
+def update_square(weight: Tensor | None, parts: Parts, config: PeftConfig, name: str) -> Tensor:
+    """Squared Frobenius norm of one module's update, with a gradient in `parts`; weight: not needed for a short cut."""
+    family = family_of(config)
+    if family.square is not None:
+        return family.square(parts, config, name)
+    assert weight is not None
+    return (family.step(weight, weight, parts, config, name) - weight).square().sum()

@@ -1,0 +1,32 @@
+"""DeLoRA: W + B diag(lambda / (r |A_i| |B_i|)) A |W|, a bounded update (Bini et al. 2025, arXiv:2503.18225)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peft import DeloraConfig, PeftConfig
+from torch import Tensor
+
+from ws.models.adapters.family import Family, Parts
+
+__all__ = ["FAMILY"]
+
+
+def _step(acc: Tensor, weight: Tensor, parts: Parts, config: PeftConfig, name: str) -> Tensor:
+    assert isinstance(config, DeloraConfig)
+    a, b = parts["delora_A"], parts["delora_B"]
+    sizes = a.norm(dim=1).clamp(min=1e-4) * b.norm(dim=0).clamp(min=1e-4)
+    return acc + (b * (parts["delora_lambda"] / config.r / sizes)) @ a * parts["delora_w_norm"]
+
+
+def _configure(rank: int, alpha: float, names: Sequence[str]) -> PeftConfig:
+    # lambda bounds the update's norm in units of the weight's; alpha / r is the nearest thing to LoRA's scale
+    return DeloraConfig(
+        task_type="CAUSAL_LM",
+        r=rank,
+        delora_lambda=alpha,  # type: ignore[arg-type]
+        target_modules=list(names),
+    )
+
+
+FAMILY = Family(_configure, lambda config: isinstance(config, DeloraConfig), _step)

@@ -1,0 +1,52 @@
+"""LoRA: W + (alpha / r) B A (Hu et al. 2021, arXiv:2106.09685)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peft import LoraConfig, PeftConfig
+from peft.utils.other import get_pattern_key
+from torch import Tensor
+
+from ws.models.adapters.family import Family, Parts
+
+__all__ = ["FAMILY", "configure", "scale", "square", "step"]
+
+
+def scale(config: PeftConfig, name: str) -> float:
+    """What B A is multiplied by in this module: alpha / r, or alpha / sqrt(r) for rsLoRA."""
+    assert isinstance(config, LoraConfig)
+    ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
+    rank = ranks.get(get_pattern_key(list(ranks), name), config.r)
+    alpha = alphas.get(get_pattern_key(list(alphas), name), config.lora_alpha)
+    return float(alpha / (rank**0.5 if config.use_rslora else rank))
+
+
+def step(acc: Tensor, weight: Tensor, parts: Parts, config: PeftConfig, name: str) -> Tensor:
+    """W + (alpha / r) B A."""
+    return acc + scale(config, name) * (parts["lora_B"] @ parts["lora_A"])
+
+
+def square(parts: Parts, config: PeftConfig, name: str) -> Tensor:
+    """|s B A|^2 = s^2 tr(B'B A A'), r x r products only."""
+    a, b = parts["lora_A"], parts["lora_B"]
+    return scale(config, name) ** 2 * ((b.T @ b) * (a @ a.T)).sum()
+
+
+def configure(rank: int, alpha: float, names: Sequence[str], *, dora: bool = False) -> PeftConfig:
+    """The config of a new adapter on the modules `names`."""
+    # peft types alpha as an int; the ratio is all that it is used for
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        target_modules=list(names),
+        use_dora=dora,
+    )
+
+
+def _is_lora(config: PeftConfig) -> bool:
+    return isinstance(config, LoraConfig) and not config.use_dora
+
+
+FAMILY = Family(configure, _is_lora, step, scales=True, square=square)
