@@ -61,7 +61,7 @@ def test_the_runs_own_heal_is_a_stop(whole: reader.Run) -> None:
 def test_a_variant_goes_through_its_folder_and_is_found_again(mine: reader.Run) -> None:
     rows: list[dict[str, Any]] = []
     made = make_variant(mine, VariantSettings(3.0), ending_lm(), tell=rows.append)
-    assert made.path.parent == mine.path / "rounds/0/variants"
+    assert made.path.parent == mine.path / "rounds/0/stops"
     assert {p.name for p in made.path.iterdir()} == FILES
     assert [row["phase"] for row in rows if "phase" in row] == list(train_variant.PHASES)
     assert [row["step"] for row in rows if "step" in row] == made.curve["step"].to_list()
