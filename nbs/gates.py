@@ -114,7 +114,7 @@ def _(page, settle, tail):
 
 @app.cell(hide_code=True)
 def _(below, filtered):
-    filtered.sieve() if below() else None
+    filtered.chart() if below() else None
     return
 
 
@@ -179,8 +179,8 @@ def _(filtered, kept_at, page, set_kept_at):
 @app.cell(hide_code=True)
 def _(page, training, training_job):
     train, cancel = job_buttons.training_buttons(page, training, training_job)
-    _buttons = [] if training.stop else [mo.hstack([train, cancel], gap=1, justify="start")]
-    mo.vstack([mo.Html(training.stops_html), *_buttons])
+    _buttons = [] if training.variant else [mo.hstack([train, cancel], gap=1, justify="start")]
+    mo.vstack([mo.Html(training.variants_html), *_buttons])
     return cancel, train
 
 
@@ -209,7 +209,7 @@ def _(below, training):
 
 @app.cell(hide_code=True)
 def _(below, training):
-    training.ladder() if below() else None
+    training.beta_sweep() if below() else None
     return
 
 
@@ -305,8 +305,8 @@ def _(access, first):
 
 @app.cell
 def _(access, axis, layers, method, offered, persona):
-    _pair, _band = views.pair_of(persona.value), offered[layers.value]
-    subject = views.PageSettings(access.model, axis.value, method.value, _band, _pair)
+    _pair = views.pair_of(persona.value)
+    subject = views.PageSettings(access.model, axis.value, method.value, offered[layers.value], _pair)
     return (subject,)
 
 
@@ -315,7 +315,7 @@ def _():
     told_of_run, measured, measuring_job = job_buttons.shared_job()
     told_of_training, trained, training_job = job_buttons.shared_job()
     labels_changed, set_labels_changed = mo.state(0)
-    # the training's own threshold: following the slider would make every move of it a stop that is not stored
+    # the training's own threshold: following the slider would make every move of it a variant that is not stored
     kept_at, set_kept_at = mo.state(None, allow_self_loops=True)  # its button goes when it is pressed
     # what lies below the first screen is drawn two seconds later: six charts at once make the first wait for the last
     below = widgets.drawn_later()
@@ -381,7 +381,7 @@ def _(page, settled):
 
 @app.cell
 def _(beta, kept_at, page, trained):
-    trained()  # a training that ends is a new stop
+    trained()  # a training that ends is a new variant
     training = page.training(float(beta.value), kept_at())
     return (training,)
 

@@ -1,4 +1,7 @@
-"""ws: steer, heal, loop. The public names are imported when first used, so that `import ws` costs nothing."""
+"""The public names of ws (extract, steered, generate, keep, heal, evaluate, judge, run), imported when first used.
+
+So `import ws` costs nothing: torch comes with the first name that needs it.
+"""
 
 from __future__ import annotations
 

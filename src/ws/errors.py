@@ -1,4 +1,4 @@
-"""The one exception that is the user's to fix: shown as a clean message, without a traceback (exit code 2)."""
+"""Errors: `UserError` is the user's to fix, shown without a traceback (exit code 2); `Cancelled` is a job stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that never lie: write under a temporary name, fsync, rename; checksums; one writer per folder.
+"""Reads and writes files whole or not at all: temporary name, fsync, rename; checksums; one writer per folder.
 
 Everything that a run leaves behind goes through `write_atomic`. A reader sees the old file or the new one, never half.
 """

@@ -91,14 +91,14 @@ def leave(page: Browser, tab: Browser) -> None:
     tab.socket.close()
 
 
-def test_a_stored_stop_shows_its_own_verdict(page: Browser, url: str) -> None:
+def test_a_stored_variant_shows_its_own_verdict(page: Browser, url: str) -> None:
     opened(page, url, beta=0.1)
     run = open_run(EXAMPLE)
     for beta in (0.1, 0.3):
-        stop = find_variant(run, VariantSettings(beta))
-        assert stop is not None
+        variant = find_variant(run, VariantSettings(beta))
+        assert variant is not None
         page.wait(f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = {beta:g}: stored'))", LONG)
-        gate = variant_gate(run, stop)
+        gate = variant_gate(run, variant)
         page.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)
         assert gate.outcome in learn_tile(page)
         slide(page, BETA, 1)
@@ -144,14 +144,14 @@ def test_train_reload_cancel(page: Browser, url: str, out: Path) -> None:
     assert not page.errors
 
 
-def test_a_training_that_ends_is_a_stop_for_everybody(page: Browser, url: str, out: Path) -> None:
+def test_a_training_that_ends_is_a_variant_for_everybody(page: Browser, url: str, out: Path) -> None:
     opened(page, url, beta=10)
     click(page, "Train at beta 10")
     stored = f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = 10: stored'))"
     page.wait(stored, 2 * LONG)
-    stop = find_variant(views.home_of(open_run(EXAMPLE), out), VariantSettings(10.0))
-    assert stop is not None and stop.curve.height > 10
-    gate, second = variant_gate(open_run(EXAMPLE), stop), another(page)
+    variant = find_variant(views.home_of(open_run(EXAMPLE), out), VariantSettings(10.0))
+    assert variant is not None and variant.curve.height > 10
+    gate, second = variant_gate(open_run(EXAMPLE), variant), another(page)
     opened(second, url, beta=10)
     for viewer in (page, second):
         viewer.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)

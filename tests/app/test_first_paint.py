@@ -41,7 +41,7 @@ def drawn(word: str) -> Any:
     return compiled_chart(word, build)
 
 
-def test_a_glance_ends_with_the_first_picture_and_holds_no_control() -> None:
+def test_a_first_screen_ends_with_the_first_picture_and_holds_no_control() -> None:
     outputs = [
         None,
         html("<marimo-sidebar data-x='1'><marimo-slider></marimo-slider></marimo-sidebar>"),
@@ -63,7 +63,7 @@ def test_a_glance_ends_with_the_first_picture_and_holds_no_control() -> None:
     assert first_paint_html([message, *outputs], "x") == "", "a reader would miss it"
 
 
-def test_a_picture_in_a_glance_holds_its_words_as_words() -> None:
+def test_a_picture_in_a_first_screen_holds_its_words_as_words() -> None:
     shown = first_paint_html([drawn("<script>alert(1)</script>")], "x")
     assert shown.count("<script>") == 1 and "alert(1)" in shown
     assert shown.index("&lt;script&gt;alert(1)") < shown.index("<script>")
@@ -98,7 +98,7 @@ def app_of(*parts: str, status: int = 200, **headers: str) -> Any:
     return app
 
 
-def test_a_glance_stands_behind_the_root_of_a_page_without_settings() -> None:
+def test_a_first_screen_stands_behind_the_root_of_a_page_without_settings() -> None:
     layer = FirstPaint(app_of(ROOT[:20], ROOT[20:], etag="of the page without it"), "<p>naïve</p>")
     headers, body = answer(layer)
     assert body == '<html><body><div id="root"></div><p>naïve</p></body></html>'
@@ -114,7 +114,7 @@ def test_other_answers_are_left_as_they_are() -> None:
         assert answer(FirstPaint(other, "<p>glance</p>")) == answer(FirstPaint(other, ""))
 
 
-def test_the_app_at_a_glance_is_its_example(
+def test_the_first_screen_of_the_app_is_its_example(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mini: LM
 ) -> None:
     page = Path(__file__).parents[2] / "nbs/gates.py"
@@ -129,7 +129,7 @@ def test_the_app_at_a_glance_is_its_example(
     assert "was not rehearsed" not in capsys.readouterr().err
 
 
-def test_a_hostile_run_at_a_glance_stays_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM) -> None:
+def test_a_hostile_run_on_a_first_screen_stays_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM) -> None:
     plant(tmp_path / "out/runs/hostile")
     page = Path(__file__).parents[2] / "nbs/gates.py"
     words = ["hosting.py", "run", str(page), "--", "--out", str(tmp_path / "out"), "--run", "hostile"]

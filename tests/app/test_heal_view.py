@@ -36,10 +36,10 @@ def step(i: int, seconds: float, steps: int = 10) -> dict[str, Any]:
 
 def test_every_arm_has_its_place_on_the_planes() -> None:
     run = open_run(EXAMPLE)
-    stops = variants_of(run)
-    points = heal.points(run, stops)
-    assert points["arm"].to_list() == ["base", "steered", "unsteered text"] + ["healed"] * len(stops)
-    assert points["beta"].drop_nulls().to_list() == [stop.ask.beta for stop in stops]
+    variants = variants_of(run)
+    points = heal.points(run, variants)
+    assert points["arm"].to_list() == ["base", "steered", "unsteered text"] + ["healed"] * len(variants)
+    assert points["beta"].drop_nulls().to_list() == [variant.settings.beta for variant in variants]
     base, steered = points.row(0, named=True), points.row(1, named=True)
     assert base["d_target"] == pytest.approx(0) and base["x"] == pytest.approx(0)
     assert heal.plane_of(run) == ("Authority", "Care")
@@ -54,22 +54,22 @@ def test_every_arm_has_its_place_on_the_planes() -> None:
 
 
 def test_more_barrier_keeps_less_of_the_trait_on_the_shipped_stops() -> None:
-    retain = {stop.ask.beta: stop.arm["retain"][0] for stop in variants_of(open_run(EXAMPLE))}
+    retain = {variant.settings.beta: variant.arm["retain"][0] for variant in variants_of(open_run(EXAMPLE))}
     assert retain[0.0] > retain[0.3] > retain[100.0]
 
 
 def test_the_three_texts_answer_one_prompt_with_the_same_dice() -> None:
     run = open_run(EXAMPLE)
-    stop = find_variant(run, VariantSettings(0.3))
-    assert stop is not None
+    variant = find_variant(run, VariantSettings(0.3))
+    assert variant is not None
     prompts = heal.prompts_of(run)
     assert set(prompts) <= set(run.axis["probes"])
-    rows = heal.three_texts(run, stop, prompts[0])
+    rows = heal.three_texts(run, variant, prompts[0])
     assert rows["arm"].to_list()[:3] == ["base", "steered", "healed"]
     assert rows.group_by("sample").len()["len"].unique().to_list() == [3]
     assert list(heal_html.text_blocks(rows)) == ["base", "steered", "healed"]
     with pytest.raises(UserError, match="not asked"):
-        heal.three_texts(run, stop, HOSTILE)
+        heal.three_texts(run, variant, HOSTILE)
 
 
 def test_the_slider_has_the_grid_and_the_runs_own_beta() -> None:
@@ -107,11 +107,11 @@ def test_a_live_curve_is_drawn_as_far_as_it_has_come() -> None:
 
 def test_every_picture_has_units_on_its_axes() -> None:
     run = open_run(EXAMPLE)
-    stops = variants_of(run)
-    points = heal.points(run, stops)
+    variants = variants_of(run)
+    points = heal.points(run, variants)
     pictures = [
         charts.tradeoff_chart(points, heal.plane_of(run), 0.3), charts.beta_sweep_chart(points, 0.3),
-        charts.training_chart(stops[0].curve, 0.3), charts.drift_chart(stops[0].drift),
+        charts.training_chart(variants[0].curve, 0.3), charts.drift_chart(variants[0].drift),
     ]  # fmt: skip
     for picture in pictures:
         text = picture.to_json()
@@ -128,22 +128,22 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_training_is_shared_stored_and_found(small: Run, tmp_path: Path) -> None:
-    jobs, access, ask = Jobs(), AppSettings(out=tmp_path), VariantSettings(5.0)
-    first = heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs)
-    assert heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs) is first
+    jobs, access, settings = Jobs(), AppSettings(out=tmp_path), VariantSettings(5.0)
+    first = heal.start_training(small, settings, access, lm=ending_lm(), jobs=jobs)
+    assert heal.start_training(small, settings, access, lm=ending_lm(), jobs=jobs) is first
     assert first.wait(100).state == "done", first.view().message
-    assert find_variant(small, ask) is not None
-    assert heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs) is first, "stored: nothing starts"
+    assert find_variant(small, settings) is not None
+    assert heal.start_training(small, settings, access, lm=ending_lm(), jobs=jobs) is first, "stored: nothing starts"
     jobs.close()
 
 
 def test_a_cancelled_training_stores_nothing(small: Run, tmp_path: Path) -> None:
-    jobs, access, ask = Jobs(), AppSettings(out=tmp_path), VariantSettings(6.0)
-    heal.start_training(small, ask, access, lm=ending_lm(), jobs=jobs)
-    heal.cancel_training(small, ask, access, jobs=jobs)
-    job = jobs.get(heal.job_key(small, ask))
+    jobs, access, settings = Jobs(), AppSettings(out=tmp_path), VariantSettings(6.0)
+    heal.start_training(small, settings, access, lm=ending_lm(), jobs=jobs)
+    heal.cancel_training(small, settings, access, jobs=jobs)
+    job = jobs.get(heal.job_key(small, settings))
     assert job is not None and job.wait(100).state == "cancelled"
-    assert find_variant(small, ask) is None
+    assert find_variant(small, settings) is None
     jobs.close()
 
 
@@ -170,6 +170,6 @@ def test_the_example_and_a_viewers_copy_of_it_share_their_jobs(tmp_path: Path) -
     assert copy.path != run.path and heal.job_key(copy, VariantSettings(10.0)) == heal.job_key(
         run, VariantSettings(10.0)
     )
-    assert [stop.ask for stop in variants_of(copy)] == [stop.ask for stop in variants_of(run)], (
-        "the copy has the stops too"
+    assert [variant.settings for variant in variants_of(copy)] == [variant.settings for variant in variants_of(run)], (
+        "the copy has the variants too"
     )

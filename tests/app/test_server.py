@@ -205,7 +205,7 @@ def test_a_page_says_when_its_three_replies_are_more_than_the_app_gives() -> Non
         tokens_of(AppSettings(max_samples=2), "mini")
 
 
-def test_a_rehearsed_page_is_remembered_and_writes_nothing(
+def test_a_warmed_up_page_is_remembered_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mini: LM
 ) -> None:
     seen: OrderedDict[Any, Any] = OrderedDict()
@@ -218,7 +218,7 @@ def test_a_rehearsed_page_is_remembered_and_writes_nothing(
     assert sys.argv is words and not (tmp_path / "out").exists()
 
 
-def test_a_rehearsal_that_fails_is_said_and_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warm_up_that_fails_is_said_and_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.py"
     page.write_text("import marimo\napp = marimo.App()\n@app.cell\ndef _():\n    1 / 0\n    return\n")
     warm_up(["hosting.py", "run", str(page)])

@@ -146,8 +146,8 @@ def test_buttons_of_jobs_are_open_where_there_is_something_to_do(page: views.Pag
 def test_a_page_without_a_run_has_no_pictures_and_no_verdicts(page: views.Page) -> None:
     bare = empty(page)
     filtered, training = bare.filtered(20.0), bare.training(0.3)
-    shown: list[Any] = [bare.response(1.0), bare.counts_html(20.0), filtered.sieve()]
-    shown += [widgets.agreement(filtered, bare.labels()), training.planes(), training.ladder()]
+    shown: list[Any] = [bare.response(1.0), bare.counts_html(20.0), filtered.chart()]
+    shown += [widgets.agreement(filtered, bare.labels()), training.planes(), training.beta_sweep()]
     shown += [training.curve(), training.drift(), training.texts_html("x")]
     assert shown == [None] * 9
     assert filtered.border().height == 0 and bare.gates(filtered, training) == [] and bare.tails == [20.0]
@@ -163,7 +163,7 @@ def test_a_page_judges_and_draws_what_its_sliders_say(page: views.Page) -> None:
     assert [gate.gate for gate in gates] == [1, 2, 3]
     assert [gate.outcome for gate in gates[:2]] == [judged[1], judged[2]]
     assert page.tiles(gates, {}).count("Researcher: no note yet") == 3
-    pictures = [page.response(1.0), filtered.sieve(), training.planes(), training.ladder(), training.curve()]
+    pictures = [page.response(1.0), filtered.chart(), training.planes(), training.beta_sweep(), training.curve()]
     assert all(picture is not None for picture in pictures)
     assert training.texts_html(page.prompts[0]) and training.texts_html(HOSTILE) is None
     untrained = page.training(10.0)

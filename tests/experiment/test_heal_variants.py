@@ -1,4 +1,4 @@
-"""Stops of the beta slider: keyed by what decides them, stored whole or not at all, read back as they were made."""
+"""Steps of the beta slider: keyed by what decides them, stored whole or not at all, read back as they were made."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_runs_own_heal_is_a_stop(whole: reader.Run) -> None:
     assert make_variants(whole, [0.2], ending_lm()) == [own], "nothing is trained for what is there"
 
 
-def test_a_stop_goes_through_its_folder_and_is_found_again(mine: reader.Run) -> None:
+def test_a_variant_goes_through_its_folder_and_is_found_again(mine: reader.Run) -> None:
     rows: list[dict[str, Any]] = []
     made = make_variant(mine, VariantSettings(3.0), ending_lm(), tell=rows.append)
     assert made.path.parent == mine.path / "rounds/0/stops"
@@ -66,21 +66,21 @@ def test_a_stop_goes_through_its_folder_and_is_found_again(mine: reader.Run) -> 
     assert [row["phase"] for row in rows if "phase" in row] == list(train_variant.PHASES)
     assert [row["step"] for row in rows if "step" in row] == made.curve["step"].to_list()
     assert made.arm.columns == list(ARMS) and made.drift.schema == pl.Schema(DRIFT)
-    assert made.facts["beta"] == 3.0 and made.ask == VariantSettings(3.0) and len(made.cost) == 3
+    assert made.facts["beta"] == 3.0 and made.settings == VariantSettings(3.0) and len(made.cost) == 3
     heal_variants._read.cache_clear()
     again = find_variant(mine, VariantSettings(3.0))
     assert again is not None and again is not made
     for name in ("curve", "arm", "drift", "text"):
         assert_frame_equal(getattr(again, name), getattr(made, name))
-    assert [stop.ask.beta for stop in variants_of(mine)] == [0.2, 3.0]
+    assert [variant.settings.beta for variant in variants_of(mine)] == [0.2, 3.0]
     assert list(estimate(mine)) == list(train_variant.PHASES)
     assert all(seconds > 0 for seconds in estimate(mine).values())
     before = rows.copy()
     make_variant(mine, VariantSettings(3.0), ending_lm(), tell=rows.append)
-    assert rows == before, "a stored stop is not trained again"
+    assert rows == before, "a stored variant is not trained again"
 
 
-def test_a_stop_is_what_a_run_of_that_beta_would_be(mine: reader.Run, tmp_path: Path) -> None:
+def test_a_variant_is_what_a_run_of_that_beta_would_be(mine: reader.Run, tmp_path: Path) -> None:
     config = dataclasses.replace(mine.config, heal=dataclasses.replace(mine.config.heal, beta=2.0))
     direct = run(config, out=tmp_path / "direct", lm=ending_lm())
     made = make_variant(mine, VariantSettings(2.0), ending_lm())
@@ -93,19 +93,19 @@ def test_a_stop_is_what_a_run_of_that_beta_would_be(mine: reader.Run, tmp_path: 
 
 def test_beta_matters_and_so_does_the_threshold(mine: reader.Run) -> None:
     keys = {
-        variant_key(mine, ask)
-        for ask in (VariantSettings(0.0), VariantSettings(1.0), VariantSettings(1.0, 50.0), VariantSettings(1.0, 60.0))
+        variant_key(mine, VariantSettings(beta, tail_ppl))
+        for beta, tail_ppl in ((0.0, None), (1.0, None), (1.0, 50.0), (1.0, 60.0))
     }
     assert len(keys) == 4
     assert variant_key(mine, VariantSettings(1.0)) == variant_key(mine, VariantSettings(1.0, mine.limits()["tail_ppl"]))
     other = json.loads((mine.path / "status.json").read_text())
     other["stages"]["0/data"]["key"] = "another"
     (mine.path / "status.json").write_text(json.dumps(other))
-    assert variant_key(reader.open_run(mine.path), VariantSettings(1.0)) not in keys, "other data, another stop"
+    assert variant_key(reader.open_run(mine.path), VariantSettings(1.0)) not in keys, "other data, another variant"
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "settings",
     [
         VariantSettings(-1.0),
         VariantSettings(float("nan")),
@@ -114,9 +114,9 @@ def test_beta_matters_and_so_does_the_threshold(mine: reader.Run) -> None:
         VariantSettings(1.0, float("nan")),
     ],
 )
-def test_hostile_settings_are_refused(whole: reader.Run, ask: VariantSettings) -> None:
+def test_hostile_settings_are_refused(whole: reader.Run, settings: VariantSettings) -> None:
     with pytest.raises(UserError, match="finite beta"):
-        make_variant(whole, ask, ending_lm())
+        make_variant(whole, settings, ending_lm())
 
 
 def test_starvation_is_the_users_and_stores_nothing(mine: reader.Run) -> None:
@@ -160,7 +160,7 @@ def test_interrupted_at_any_file_nothing_half_is_left(mine: reader.Run, monkeypa
         assert find_variant(mine, VariantSettings(1.0)) is None
         assert not list(mine.path.glob("rounds/0/stops/*"))
     monkeypatch.setattr(train_variant, "save", real_save)
-    assert make_variant(mine, VariantSettings(1.0), ending_lm()).ask == VariantSettings(1.0)
+    assert make_variant(mine, VariantSettings(1.0), ending_lm()).settings == VariantSettings(1.0)
 
 
 def test_a_process_killed_while_it_stores_leaves_nothing_half(mine: reader.Run) -> None:

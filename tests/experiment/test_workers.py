@@ -15,7 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from ws.errors import Cancelled, UserError
-from ws.experiment import workers as crews
+from ws.experiment import workers
 from ws.experiment.loop import run
 from ws.experiment.progress import Event
 from ws.experiment.workers import workers_for
@@ -68,7 +68,7 @@ def test_a_finished_run_is_found_again_without_workers(alone: Run, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_a_cancelled_crew_leaves_its_record_and_no_process(tmp_path: Path) -> None:
+def test_a_cancelled_pool_leaves_its_record_and_no_process(tmp_path: Path) -> None:
     stop = threading.Event()
 
     def listen(event: Event) -> None:
@@ -84,7 +84,7 @@ def test_a_cancelled_crew_leaves_its_record_and_no_process(tmp_path: Path) -> No
 
 
 def _workers_of(parent: int) -> list[int]:
-    """Spawned processes below `parent` (0: anywhere), which is all that a crew leaves if it leaves anything."""
+    """Spawned processes below `parent` (0: anywhere), which is all that a pool leaves if it leaves anything."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -170,7 +170,7 @@ def test_starvation_lets_the_stages_beside_it_end_and_is_judged(tmp_path: Path) 
 
 def test_another_axis_than_the_runs_is_refused() -> None:
     with pytest.raises(UserError, match=r"another axis \(a\) than the run has \(b\)"):
-        crews._check({"axis": "a", "threads": 1}, {"axis": "b", "threads": 1})
+        workers._check({"axis": "a", "threads": 1}, {"axis": "b", "threads": 1})
 
 
 def test_how_many_workers_suit(monkeypatch: pytest.MonkeyPatch) -> None:

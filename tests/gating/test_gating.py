@@ -554,11 +554,11 @@ def test_evidence_names_the_samples() -> None:
 # Evidence by id
 
 
-def witnesses(*rows: tuple[str, str, str, float | None, bool]) -> pl.DataFrame:
+def evidence(*rows: tuple[str, str, str, float | None, bool]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EVIDENCE, orient="row")
 
 
-SEEN = witnesses(
+SEEN = evidence(
     ("steer", "row", "item-a", 2.0, False), ("steer", "row", "item-b", 0.1, False),
     ("steer", "row", "item-c", 1.0, False), ("steer", "row", "item-d", 3.0, False),
     ("healed", "row", "item-e", 9.0, False),
@@ -568,7 +568,7 @@ SEEN = witnesses(
 
 
 def test_evidence_names_the_rows_and_samples_that_it_rests_on() -> None:
-    gate = judge_steer(grid(), arms_frame(steer()), TRAIT, witnesses=SEEN)
+    gate = judge_steer(grid(), arms_frame(steer()), TRAIT, evidence=SEEN)
     assert gate.outcome == "good knee"
     assert "rows that moved most: item-d +3.00, item-a +2.00, item-c +1.00; least: item-b +0.10" in gate.evidence
     assert "samples: fine#0 (tail_ppl 2.0)" in gate.evidence
@@ -577,15 +577,15 @@ def test_evidence_names_the_rows_and_samples_that_it_rests_on() -> None:
 
 def test_a_broken_dose_names_its_broken_samples_and_lost_answers() -> None:
     arms = steer(coherence=0.9, capability=0.5, capability_low=0.4, capability_high=0.6)
-    found = {c[0]: c[3] for c in judge_steer(grid(), arms_frame(arms), TRAIT, witnesses=SEEN).checks}
+    found = {c[0]: c[3] for c in judge_steer(grid(), arms_frame(arms), TRAIT, evidence=SEEN).checks}
     assert found["too strong"].endswith("broken samples: babble#1 (tail_ppl 90.0)")
     assert found["capability cliff"].endswith("lost answers: How much is 2 + 2?")
     assert "item" not in found["too weak"]  # not seen: figures only
 
 
 def test_rows_that_are_not_finite_are_named_and_never_ranked() -> None:
-    told = witnesses(("steer", "row", "item-nan", math.nan, True), ("steer", "row", "item-a", 0.5, False))
-    gate = judge_instrument(arms_frame(steer(nonfinite=1)), TRAIT, witnesses=told)
+    told = evidence(("steer", "row", "item-nan", math.nan, True), ("steer", "row", "item-a", 0.5, False))
+    gate = judge_instrument(arms_frame(steer(nonfinite=1)), TRAIT, evidence=told)
     assert gate.outcome == "non-finite rows"
     assert "rows of steer: item-nan" in gate.evidence
     assert "item-nan" not in EvidenceQuery("row", "steer", "most", "rows").said(told)
@@ -593,7 +593,7 @@ def test_rows_that_are_not_finite_are_named_and_never_ranked() -> None:
 
 def test_an_outcome_that_is_read_twice_keeps_its_ids() -> None:
     arms = arms_frame(steer(shift=0.25, coherence=0.995))
-    gate = judge_steer(grid((0.5, 0.1, 0.99), (1.0, 0.25, 0.99)), arms, TRAIT, witnesses=SEEN)
+    gate = judge_steer(grid((0.5, 0.1, 0.99), (1.0, 0.25, 0.99)), arms, TRAIT, evidence=SEEN)
     assert gate.outcome == "coherence to spare" and "item-d" in gate.evidence
 
 

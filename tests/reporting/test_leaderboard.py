@@ -376,15 +376,15 @@ def test_every_picture_can_be_drawn_with_units_on_its_axes(runs: list[Run]) -> N
         assert '"datasets"' in spec
 
 
-def test_stops_of_the_beta_slider_are_arms_of_their_runs_family() -> None:
+def test_variants_of_the_beta_slider_are_arms_of_their_runs_family() -> None:
     run = open_run(EXAMPLE)
     points = points_frame([run])
     healed = points.filter(pl.col("kind") == "healed").sort("beta")
-    stops = variants_of(run)
-    assert healed["beta"].to_list() == [stop.ask.beta for stop in stops] == sorted(SHIPPED)
+    variants = variants_of(run)
+    assert healed["beta"].to_list() == [variant.settings.beta for variant in variants] == sorted(SHIPPED)
     assert healed["family"].n_unique() == 1 and healed["arm"].n_unique() == len(SHIPPED)
-    assert healed["d_target"].to_list() == [stop.arm["d_target"].item() for stop in stops]
-    verdicts = [variant_gate(run, stop) for stop in stops]
+    assert healed["d_target"].to_list() == [variant.arm["d_target"].item() for variant in variants]
+    verdicts = [variant_gate(run, variant) for variant in variants]
     assert healed["verdict"].to_list() == [f"{gate.outcome} ({gate.colour})" for gate in verdicts]
     arms = arms_table(points)
     found = equal_shift(arms, shift_steps(arms)[1]).row(0, named=True)

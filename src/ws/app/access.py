@@ -1,4 +1,4 @@
-"""What an app may do, fixed on its command line: notebooks read `AppSettings` once; viewers cannot change it.
+"""Settings of an app, fixed on its command line: notebooks read `AppSettings` once; viewers cannot change them.
 
     settings = AppSettings.from_args(mo.cli_args().to_dict())      # in a notebook
     settings.check_prompt(text)                                    # UserError: a bound is hit, and what it is

@@ -1,4 +1,4 @@
-"""What each command of the command line does, with its options parsed: the library does the work, this prints it."""
+"""The commands of `ws`, one function each, with its options parsed: the library does the work, this prints it."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def _run_at(path: Path | None, out: Path = Path("out")) -> Run:
 
 def run(args: options.RunArgs) -> None:
     """The whole experiment; the report, or the summary as JSON."""
-    from ws.experiment.loop import run as whole
+    from ws.experiment.loop import run as run_experiment
     from ws.experiment.workers import workers_for
 
     workers = workers_for(args.config) if args.workers is None else args.workers
     with bars(_progress()) as listen:
-        done = whole(args.config, listen, out=args.out, new=args.new, workers=workers)
+        done = run_experiment(args.config, listen, out=args.out, new=args.new, workers=workers)
     if args.json:
         _json(done.summary)
     else:

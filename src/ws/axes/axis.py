@@ -1,4 +1,4 @@
-"""The axes room: what a trait is made of. Two poles of personas, contexts to read from, prompts to use the trait on.
+"""An axis: the trait to steer by, as two poles of personas, contexts to read from, prompts to use the trait on.
 
     axis = load_axis("care_over_authority")     # shipped; or a path to your own .toml / .json
     axis.on(lm).positive[0]                     # the words written for this model
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from ws.models.recipe import ModelRecipe
 
 __all__ = [
-    "FOUNDATIONS", "KINDS", "Axis", "Context", "Question", "check_axis", "is_axis_path", "load_axis", "shipped_axes",
+    "FOUNDATIONS", "Axis", "Context", "Question", "check_axis", "is_axis_path", "load_axis", "shipped_axes",
     "shipped_pools", "text_key",
 ]  # fmt: skip
 
 REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
 OPTIONAL = ("title", "models", "narration", "questions", "neutral", "engineered")
-KINDS = ("any", "mini")  # written for every model, or in the embedded model's words
+MODEL_KINDS = ("any", "mini")  # written for every model, or in the embedded model's words
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Axis:
     ws.experiment.controls.ENGINEERED."""
 
     def __post_init__(self) -> None:
-        if not self.models or any(kind not in KINDS for kind in self.models):
+        if not self.models or any(kind not in MODEL_KINDS for kind in self.models):
             raise UserError(
-                f"models may hold {' and '.join(map(repr, KINDS))} (got {list(self.models)}). "
+                f"models may hold {' and '.join(map(repr, MODEL_KINDS))} (got {list(self.models)}). "
                 'Write models = ["any"] unless the words suit the embedded model.'
             )
         _check_intended(self)
@@ -138,7 +138,7 @@ def load_axis(name_or_path: str | Path) -> Axis:
     if is_axis_path(name_or_path):
         return _load_file(Path(name_or_path))
     check_axis(name_or_path)
-    return next(axis for kind in KINDS if (axis := _shipped(str(name_or_path), kind)))
+    return next(axis for kind in MODEL_KINDS if (axis := _shipped(str(name_or_path), kind)))
 
 
 def is_axis_path(source: str | Path) -> bool:
@@ -169,7 +169,7 @@ def _shipped(name: str, kind: str) -> Axis | None:
 
 def _variants(name: str) -> list[Axis]:
     """Every shipped file of this name, the one for any model first."""
-    return [axis for kind in KINDS if (axis := _shipped(name, kind))]
+    return [axis for kind in MODEL_KINDS if (axis := _shipped(name, kind))]
 
 
 def _load_file(path: Path) -> Axis:

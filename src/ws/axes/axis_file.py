@@ -1,4 +1,4 @@
-"""Reading axis files: TOML or JSON to checked values, pools put in. A mistake is a UserError that says the way out."""
+"""Reads axis files: TOML or JSON to checked values, prompt pools put in. A mistake is a UserError with the way out."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class SlotPrompt:
 
 @dataclass(frozen=True)
 class Slot:
-    """What was read of jobs (J) at doses x draws (A): answers (J, A, 7) and prefill (J, A) log-probabilities, valid
+    """What was read of prompts (J) at doses x draws (A): answers (J, A, 7) and prefill (J, A) log-probabilities, valid
     0/1."""
 
     answers: Tensor
@@ -86,7 +86,7 @@ class Slot:
 
 
 class SlotReader:
-    """Token ids of one evaluation (`jobs`), and the reading of a batch of them."""
+    """Token ids of one evaluation (`prompts`), and the reading of a batch of them."""
 
     def __init__(self, lm: LM, items: ItemSet, reading: Reading, wording: Wording, persona: str | None) -> None:
         self.lm, self.reading, self.wording = lm, reading, wording
@@ -101,9 +101,10 @@ class SlotReader:
             self.close = june_close(lm, wording.nudge)
         self.form = ("open" if reading.think else "closed") if lm.thinks else None
         self.rows = [(item, condition) for item in items.items for condition in reading.conditions]
-        self.jobs = [self._job(row, order, persona) for row in range(len(self.rows)) for order in range(len(ORDERS))]
+        places = [(row, order) for row in range(len(self.rows)) for order in range(len(ORDERS))]
+        self.prompts = [self._prompt(row, order, persona) for row, order in places]
 
-    def _job(self, row: int, order: int, persona: str | None) -> SlotPrompt:
+    def _prompt(self, row: int, order: int, persona: str | None) -> SlotPrompt:
         item, condition = self.rows[row]
         user = self.wording.user(_text(item, condition), ORDERS[order])
         if self.reading.strict_june:
@@ -119,7 +120,7 @@ class SlotReader:
 
     def read(
         self,
-        jobs: Sequence[SlotPrompt],
+        prompts: Sequence[SlotPrompt],
         direction: Any,
         cs: Sequence[float],
         *,
@@ -133,30 +134,30 @@ class SlotReader:
         """
         forced = self.close + self.prefill
         room = 1 + self.reading.think + len(forced) + max(map(len, self.answers)) + self._json_room
-        prompts = prefix(self.lm, [job.ids[:-1] for job in jobs], room, pristine=pristine)
+        cached = prefix(self.lm, [prompt.ids[:-1] for prompt in prompts], room, pristine=pristine)
         arms = [(c, draw) for c in cs for draw in range(self.reading.draws)]
-        size = max(1, self.reading.batch_size // len(jobs))
-        parts = [self._arms(prompts, jobs, arms[i : i + size], direction, stale) for i in range(0, len(arms), size)]
+        size = max(1, self.reading.batch_size // len(prompts))
+        parts = [self._arms(cached, prompts, arms[i : i + size], direction, stale) for i in range(0, len(arms), size)]
         columns = ([part.answers, part.prefill, part.valid] for part in parts)
         return Slot(*(torch.cat(column, 1) for column in zip(*columns, strict=True)))
 
     def _arms(
         self,
-        prompts: Cached,
-        jobs: Sequence[SlotPrompt],
+        cached: Cached,
+        prompts: Sequence[SlotPrompt],
         arms: Sequence[tuple[float, int]],
         direction: Any,
         stale: bool,
     ) -> Slot:
         """The slots of a batch of prompts at some (dose, draw) pairs."""
-        rows, device = prompts.fork(), self.lm.device
+        rows, device = cached.fork(), self.lm.device
         rows.repeat(len(arms))
-        doses = torch.tensor([c for c, _ in arms] * len(jobs), dtype=torch.float32)
-        last = torch.tensor([[job.ids[-1]] for job in jobs], device=device).repeat_interleave(len(arms), 0)
+        doses = torch.tensor([c for c, _ in arms] * len(prompts), dtype=torch.float32)
+        last = torch.tensor([[prompt.ids[-1]] for prompt in prompts], device=device).repeat_interleave(len(arms), 0)
         with steered_rows(self.lm, direction, doses, rows.columns, stale):
             if self.reading.think:
-                keys, draws = [job.key for job in jobs for _ in arms], [draw for _, draw in arms] * len(jobs)
-                last = self._think(rows, last, keys, draws)
+                keys = [prompt.key for prompt in prompts for _ in arms]
+                last = self._think(rows, last, keys, [draw for _, draw in arms] * len(prompts))
             block = torch.tensor([self.close + self.prefill], dtype=torch.long, device=device).expand(len(rows), -1)
             lost = self.reading.think and self.reading.strict_june
             hidden = rows.block(block if lost else torch.cat([last, block], 1))
@@ -168,8 +169,8 @@ class SlotReader:
             valid = torch.full_like(forced, torch.nan)
             if self.reading.json:
                 valid = self._continue(rows.fork(), logps.argmax(-1, keepdim=True))
-        answers = self._whole(rows, logps, direction, doses, prompts.columns, stale)
-        shape = (len(jobs), len(arms))
+        answers = self._whole(rows, logps, direction, doses, cached.columns, stale)
+        shape = (len(prompts), len(arms))
         return Slot(answers.reshape(*shape, -1), forced.reshape(shape), valid.reshape(shape))
 
     def _think(self, rows: Cached, last: Tensor, keys: Sequence[int], samples: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Who reads the vignettes: this package, or tinymfv / moralmaps where a user has installed one of them.
+"""Backends that read the vignettes: this package's own, or tinymfv / moralmaps where a user has installed one of them.
 
 They are other instruments: their reports carry their name and readout, and `compare` refuses to mix them with ours.
 They read their own set as a whole; what they cannot do (subsets, other items) is refused where they were asked for by

@@ -1,4 +1,4 @@
-"""What the base gave, kept: every arm is compared with it, and it is measured once.
+"""A cache of what was measured of the base: every arm is compared with it, so it is measured once.
 
 In a process by (weights, template, settings); among processes that were told of one folder, in that folder too.
 """

@@ -1,4 +1,4 @@
-"""Behaviour: what free replies do, where the text can be read by rule. Otherwise not measured.
+"""Behaviour: what free replies do, for models whose text can be read by rule; otherwise it is not measured.
 
 protect: share of readable replies that take the target's side, with its log-odds and the unreadable share;
 grammatical: share of sentences that the corpus's grammar could have written; slots: share of slot mentions that agree

@@ -1,4 +1,5 @@
-"""The bet, read off a heal: incoherent drift is large and erratic, trait drift small and systematic.
+"""Drift from the base before and after a heal, of kept and of dropped texts. The bet: incoherent drift is large and
+erratic, trait drift small and systematic.
 
     frame = drift_frame(lm, texts, v, adapter, aggregate="rmse", tau=0.3)     # columns ws.gating.schemas.DRIFT
 
@@ -36,7 +37,7 @@ from torch import Tensor
 from ws.gating.schemas import DRIFT
 from ws.gating.thresholds import Thresholds
 from ws.generation.tracing import trace
-from ws.healing.barrier import aggregate as collapse
+from ws.healing.barrier import aggregate as aggregate_positions
 from ws.healing.barrier import by_sequence, penalty
 from ws.intervals import resamples
 from ws.models.adapters.attaching import attached
@@ -68,7 +69,7 @@ def drift_frame(
     tau: float = 0.0,
     batch_size: int = 32,
 ) -> pl.DataFrame:
-    """All readings, long form: reading, group, stage, value, low, high, n; see the head of this file.
+    """All readings, long form: reading, group, stage, value, low, high, n; each is defined above.
 
     history: adapters of earlier rounds, on in both stages. aggregate, tau: of the barrier. A group without rows is left
     out; no rows give an empty frame.
@@ -194,9 +195,9 @@ def _of_kl(rows: pl.DataFrame, kl: list[list[Array]], how: str, tau: float) -> I
             yield from _ratio("kl", group, stage, total[chosen], tokens[chosen])
         padded, mask = by_sequence(torch.tensor(np.concatenate(values)), [len(x) for x in values])
         for name in ("mean", "rmse"):
-            d = collapse(padded, mask, name).numpy()[kept]
+            d = aggregate_positions(padded, mask, name).numpy()[kept]
             yield from _ratio(f"D_{name}", "kept", stage, d, np.ones(len(d)))
-        mass = penalty(collapse(padded, mask, how), tau).numpy()
+        mass = penalty(aggregate_positions(padded, mask, how), tau).numpy()
         yield from _ratio("barrier_mass", "dropped", stage, mass * dropped, mass)
 
 

@@ -1,5 +1,4 @@
-"""Free text: coherence that a forced readout cannot see, from completions of fixed prompts under the neutral system
-prompt.
+"""Free text: coherence that a forced readout cannot see, from completions under the neutral system prompt.
 
 coh_text = share of completions that are readable: tail_ppl below the base's 99th percentile, rep < 0.3, ended by
 themselves. The percentile (`ws.filtering.limits.tail_limit`) comes from another sample of the base than the one that

@@ -1,4 +1,4 @@
-"""An LLM as judge of two texts, over any OpenAI-compatible endpoint: pairwise, blind, in both orders. Optional.
+"""A judge of two texts by an LLM, over any OpenAI-compatible endpoint: pairwise, blind, in both orders. Optional.
 
     pairs = pairs_of(run)                  # healed against base, on the probes
     judged = judge_pairs(Endpoint("http://localhost:8000/v1", "some-model"), pairs, question_for(axis.positive[0]))

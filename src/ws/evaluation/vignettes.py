@@ -1,5 +1,5 @@
-"""The vignette evaluator: which foundation does this violate? Full-vocabulary log-probabilities at a forced answer
-slot.
+"""The vignette evaluator: which foundation does this violate? Log-probabilities over the full vocabulary at a forced
+answer slot.
 
 One row: user turn = scenario, question, the seven options in one order; T tokens of thinking, EOS and </think>
 suppressed; prefill `{"violation": "`; the log-probability of each answer there. The two orders are averaged in log
@@ -73,12 +73,12 @@ def read_vignettes(
     sizes: dict[str, tuple[int, ...]] = {"answers": (*shape, len(FOUNDATIONS)), "prefill": shape, "valid": shape}
     read = {name: torch.full(size, torch.nan) for name, size in sizes.items()}
     with lm.lock, torch.inference_mode():
-        for chosen in by_length([len(job.ids) for job in reader.jobs], reading.batch_size):
-            jobs = [reader.jobs[i] for i in chosen]
-            slot = reader.read(jobs, direction, cs, stale=stale, pristine=pristine)
+        for chosen in by_length([len(prompt.ids) for prompt in reader.prompts], reading.batch_size):
+            prompts = [reader.prompts[i] for i in chosen]
+            slot = reader.read(prompts, direction, cs, stale=stale, pristine=pristine)
             for name, into in read.items():
-                values = getattr(slot, name).float().cpu().reshape(len(jobs), *into.shape[2:])
-                into[[job.row for job in jobs], [job.order for job in jobs]] = values
+                values = getattr(slot, name).float().cpu().reshape(len(prompts), *into.shape[2:])
+                into[[prompt.row for prompt in prompts], [prompt.order for prompt in prompts]] = values
     doses = [{name: values[:, :, i].double().numpy() for name, values in read.items()} for i in range(len(cs))]
     return [_frame(reader, dose) for dose in doses]
 

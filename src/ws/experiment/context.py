@@ -1,4 +1,4 @@
-"""A run in progress: what every round of it needs."""
+"""RunContext: what every round of a run needs: model, axis, configuration, folder, progress, the wish to cancel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Controls: what else is done to the model, so that an effect can be believed.
+"""Controls: what else is done to the model and measured, so that an effect can be told from noise and plain training.
 
 Beside the chosen dose stand the base, personas as system prompts, minus the dose, and random directions at doses where
 they disturb the model as much as the real one. Beside a heal stands plain training: on the heal's own rows without a

@@ -1,4 +1,8 @@
-"""The search for the knee: a grid of doses, then bisection for the strongest that is still coherent."""
+"""The dose search: a grid of doses, then bisection for the knee, the strongest dose that is still coherent.
+
+Pure arithmetic over a function that measures doses. Where coherence falls through the floor, with its interval, is
+estimated from the same probes by `ws.gating.knee`.
+"""
 
 from __future__ import annotations
 

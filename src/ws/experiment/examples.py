@@ -1,8 +1,7 @@
-"""The two runs that ship with the package, finished runs of the quick recipe, for pages to show before any work.
+"""Makes the two runs that ship with the package, finished runs of the quick recipe, for pages to show before any work.
 
-    make example            # python -m ws.experiment.examples: one round, whole, with its stops; the app opens on it
-    make example-rounds     # python -m ws.experiment.examples rounds [OUT]: three rounds, cut down to what a loop's
-    pictures need
+    make example            # python -m ws.experiment.examples: one round, whole, with its variants; the app opens on it
+    make example-rounds     # python -m ws.experiment.examples rounds [OUT]: three rounds, cut down to a loop's pictures
 
 Kept of the run that is cut down: arms, doses, directions, heal curve, drift, verdicts, and the first sample of a few
 probe prompts. Left out: training data, adapters, item answers. A test fails when one of the two is `stale`.
@@ -54,7 +53,7 @@ def recipe(rounds: int = 1) -> RunConfig:
 
 
 def make_example(target: Path = EXAMPLE) -> Path:
-    """Run the recipe in a temporary folder and put the run, less what is stored twice, and its stops in place of
+    """Run the recipe in a temporary folder and put the run, less what is stored twice, and its variants in place of
     `target`."""
     with tempfile.TemporaryDirectory() as folder:
         made = _made(recipe(), Path(folder))

@@ -1,4 +1,7 @@
-"""What a number depends on beside the configuration: the weights, the axis, the items, the machine's arithmetic."""
+"""Loads a configuration's model, and names what a run's numbers depend on beside the settings.
+
+These are the weights, the axis, the items, the machine's arithmetic.
+"""
 
 from __future__ import annotations
 

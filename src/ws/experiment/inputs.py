@@ -1,4 +1,4 @@
-"""What a run reads beside its model, checked before the model is loaded and before anything is written.
+"""Checks what a run reads beside its model, before the model is loaded and before anything is written.
 
     axis = check_inputs(config)      # UserError: a file that is not there or not right, an axis in other words, ...
 

@@ -67,9 +67,9 @@ def run(
         identity = identity_of(lm, axis, config)
         with open_for_writing(
             out, config, identity, new=new, say=lambda message: say(on_progress, message)
-        ) as folder, _closing(folder), _crew(1 if folder.finished else workers, config) as crew:  # fmt: skip
+        ) as folder, _closing(folder), _worker_pool(1 if folder.finished else workers, config) as pool:  # fmt: skip
             write_axis(folder, axis)
-            _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), crew, out)
+            _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), pool, out)
     return Run(folder.path)
 
 
@@ -78,55 +78,56 @@ def _check_workers(workers: int) -> None:
         raise UserError(f"workers must be 1 or more (got {workers}).")
 
 
-def _crew(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[WorkerPool | None]:
+def _worker_pool(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[WorkerPool | None]:
     """The workers of a run; nobody for one, who is this process."""
     return contextlib.nullcontext() if workers == 1 else WorkerPool(workers, config)
 
 
-def _fill(job: RunContext, crew: WorkerPool | None, out: Path) -> None:
+def _fill(context: RunContext, pool: WorkerPool | None, out: Path) -> None:
     """Every round, and what the run says in the end."""
-    if not job.lm.has_chat:
-        say(job.listen, f"{job.lm.name} has no chat template: personas are written as plain text before the prompt.")
-    _play_rounds(job, crew)
-    done = Run(job.folder.path)
+    if not context.lm.has_chat:
+        name = context.lm.name
+        say(context.listen, f"{name} has no chat template: personas are written as plain text before the prompt.")
+    _play_rounds(context, pool)
+    done = Run(context.folder.path)
     summary = summarise(done)
     write_json(done.path / "summary.json", summary)
     append_result(out, ledger_row(done, summary))
-    job.folder.close("finished", best_round=best_round(summary))
+    context.folder.close("finished", best_round=best_round(summary))
 
 
-def _play_rounds(job: RunContext, crew: WorkerPool | None) -> None:
+def _play_rounds(context: RunContext, pool: WorkerPool | None) -> None:
     """Round after round until the last, or until a healed model falls under the floor."""
-    floor = job.config.dose.coherence
-    for number in range(job.config.rounds):
-        adapter, coherence = play_round(Round(job, number), crew)
-        job.history.append(adapter)
-        job.keys.append(job.folder.key(f"{number}/heal"))
-        if coherence < floor and number + 1 < job.config.rounds:
+    floor = context.config.dose.coherence
+    for number in range(context.config.rounds):
+        adapter, coherence = play_round(Round(context, number), pool)
+        context.history.append(adapter)
+        context.keys.append(context.folder.key(f"{number}/heal"))
+        if coherence < floor and number + 1 < context.config.rounds:
             said = f"Stopped after round {number}: coherence {coherence:.2f} is under {floor:.2f}."
-            say(job.listen, said, number)
+            say(context.listen, said, number)
             return
 
 
-def play_round(round: Round, crew: WorkerPool | None = None) -> tuple[Adapter, float]:
-    """All stages of a round: the adapter of the leading seed and its coherence. crew: processes that share the stages.
+def play_round(round: Round, pool: WorkerPool | None = None) -> tuple[Adapter, float]:
+    """All stages of a round: the adapter of the leading seed and its coherence. pool: processes that share the stages.
 
     UserError where no dose is coherent or too little is kept; what was measured until then is judged and stored.
     """
     try:
-        _play_stages(round, crew)
+        _play_stages(round, pool)
     except UserError:
-        if f"{round.number}/dose" in round.job.folder.status["stages"]:
+        if f"{round.number}/dose" in round.context.folder.status["stages"]:
             round.judge()
         raise
     round.judge()
     return round.read("adapter"), round.healed_coherence()
 
 
-def _play_stages(round: Round, crew: WorkerPool | None) -> None:
-    """The stages up to the table: one after the other, or among the crew."""
-    if crew is not None:
-        crew.play(round)
+def _play_stages(round: Round, pool: WorkerPool | None) -> None:
+    """The stages up to the table: one after the other, or among the workers."""
+    if pool is not None:
+        pool.play(round)
         return
     for method, *arguments in round.calls().values():
         getattr(round, method)(*arguments)

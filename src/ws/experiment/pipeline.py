@@ -1,7 +1,7 @@
-"""One heal, from the filter to the report: what a round's stages and the stops of the beta slider share.
+"""One heal, from the filter to the report: what a round's stages and the variants of a stored run share.
 
-A scene is the model, the axis in its words, the configuration and the rounds before. Everything here computes and gives
-back; whoever calls stores it.
+A pipeline holds the model, the axis in its words, the configuration and the adapters of the rounds before. Everything
+here computes and gives back; whoever calls stores it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["HealPipeline", "spread_rows"]
 
 
 class HealPipeline:
-    """See the head of this file. number: of the round, 0 is the first; history: the adapters of the rounds before."""
+    """The parts of one heal, on one model. number: the round, 0 is the first; history: the earlier adapters."""
 
     def __init__(
         self,

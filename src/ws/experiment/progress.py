@@ -1,4 +1,4 @@
-"""What a run says while it works: one event type, and the bars that show it on standard error."""
+"""Progress of a run: one event type, and the bars that show it on standard error."""
 
 from __future__ import annotations
 

@@ -50,9 +50,9 @@ Call = tuple[Any, ...]  # the name of a method of Round, and its arguments
 class Round(HealPipeline):
     """Stages of one round, in the order of `calls`. Values are read back from disk: a resumed round sees them again."""
 
-    def __init__(self, job: RunContext, number: int) -> None:
-        super().__init__(job.lm, job.axis, job.config, number, job.history, job.cancel)
-        self.job = job
+    def __init__(self, context: RunContext, number: int) -> None:
+        super().__init__(context.lm, context.axis, context.config, number, context.history, context.cancel)
+        self.context = context
 
     def calls(self) -> dict[str, Call]:
         """Everything up to the table, stage by stage, in the order of one process."""
@@ -85,10 +85,10 @@ class Round(HealPipeline):
 
     def stage(self, name: str, settings: Any, compute: Callable[[], Any], after: Sequence[str] = ()) -> Any:
         """One stage: its key is made of the run's identity, its settings, the stages it reads and the rounds before."""
-        keys = [self.job.folder.key(f"{self.number}/{stage}") for stage in after or self.after(name)]
-        inputs = [self.job.identity, settings, keys, self.job.keys]
+        keys = [self.context.folder.key(f"{self.number}/{stage}") for stage in after or self.after(name)]
+        inputs = [self.context.identity, settings, keys, self.context.keys]
         place = f"{self.number}/{name}"
-        return self.job.folder.stage(place, stage_of(name).version, inputs, files_of(name), compute)
+        return self.context.folder.stage(place, stage_of(name).version, inputs, files_of(name), compute)
 
     def after(self, name: str) -> list[str]:
         """The stages of this round that a stage reads."""
@@ -97,7 +97,7 @@ class Round(HealPipeline):
 
     def there(self, name: str) -> list[str]:
         """Of the stages that a stage reads, those that are finished; the table and the verdicts take what there is."""
-        done = self.job.folder.status["stages"]
+        done = self.context.folder.status["stages"]
         return [stage for stage in self.after(name) if f"{self.number}/{stage}" in done]
 
     def named(self, stem: str, seed: int, suffix: str = "") -> str:
@@ -114,7 +114,7 @@ class Round(HealPipeline):
     def direction(self) -> None:
         """Read the direction from the student of the rounds before."""
         c = self.config
-        report = self.job.reporter(self.number, "direction")
+        report = self.context.reporter(self.number, "direction")
 
         def compute() -> tuple[Direction]:
             report(0, 1)
@@ -136,7 +136,7 @@ class Round(HealPipeline):
     def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
         """The probes of the dose search: their arms, their texts, and what they decided."""
         d, v = self.config.dose, self.v
-        report = self.job.reporter(self.number, "dose search")
+        report = self.context.reporter(self.number, "dose search")
         total = len(d.grid) + d.bisect + 1
         probed: dict[float, Report] = {}
         report(0, total)
@@ -144,7 +144,7 @@ class Round(HealPipeline):
         report(1, total)
 
         def probe(doses: Sequence[float]) -> list[float]:
-            self.job.check()
+            self.context.check()
             wanted = [0.0, *doses] if self.history and not probed else list(doses)
             found: list[Report] = self.evaluate("select", direction=v, c=wanted, adapters=self.history)
             probed.update(zip(wanted, found, strict=True))
@@ -187,14 +187,14 @@ class Round(HealPipeline):
 
     def reports(self, name: str, settings: Any, arms: Callable[[Reporter], list[Arm]], shown: str = "") -> None:
         """A stage that is the reports of some arms."""
-        report = self.job.reporter(self.number, shown or name)
+        report = self.context.reporter(self.number, shown or name)
         self.stage(name, settings, lambda: (reports_frame(arms(report)),))
         report(1, 1)
 
     def data(self, seed: int) -> None:
         """Completions of the train prompts below the knee, scored."""
         d, cfg = self.config.data, self.config
-        report = self.job.reporter(self.number, self.named("data", seed))
+        report = self.context.reporter(self.number, self.named("data", seed))
         prompts = [Prompt(text, split="train") for text in evenly(self.axis.train, d.prompts)]
 
         def compute() -> tuple[pl.DataFrame]:
@@ -219,7 +219,7 @@ class Round(HealPipeline):
 
     def heal(self, seed: int) -> None:
         """Filter, and train on what is left. UserError (starvation) where that is too little."""
-        report = self.job.reporter(self.number, self.named("heal", seed))
+        report = self.context.reporter(self.number, self.named("heal", seed))
         settings = self.heal_settings(seed)
 
         def compute() -> tuple[Adapter, pl.DataFrame, dict[str, Any]]:
@@ -239,11 +239,11 @@ class Round(HealPipeline):
 
     @property
     def limits(self) -> dict[str, Any]:
-        return Run(self.job.folder.path).limits(self.number)
+        return Run(self.context.folder.path).limits(self.number)
 
     def report_healed(self, seed: int) -> None:
         """The healed model on the report set, unsteered; the leading seed's under the persona's system prompt, too."""
-        report, name = self.job.reporter(self.number, self.named("healed", seed)), self.named("healed", seed)
+        report, name = self.context.reporter(self.number, self.named("healed", seed)), self.named("healed", seed)
         lead = seed == self.config.seeds[0]
         prompted = lead and self.config.controls.prompted
 
@@ -260,10 +260,10 @@ class Round(HealPipeline):
 
     def drift(self) -> None:
         """The bet, read off the leading seed's heal: drift from base before and after, by completion."""
-        report, h = self.job.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
+        report, h = self.context.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
 
         def compute() -> tuple[pl.DataFrame]:
-            return (self.drifting(Run(self.job.folder.path).marked(self.number), self.v, self.read("adapter")),)
+            return (self.drifting(Run(self.context.folder.path).marked(self.number), self.v, self.read("adapter")),)
 
         settings = [self.filtering, h.aggregate, h.tau]
         self.stage("drift", settings, compute)
@@ -274,7 +274,7 @@ class Round(HealPipeline):
 
         It reads the data and not the heal, so that runs that differ in the barrier share it.
         """
-        report, seed = self.job.reporter(self.number, name), self.config.seeds[0]
+        report, seed = self.context.reporter(self.number, name), self.config.seeds[0]
         settings = dataclasses.replace(self.heal_settings(seed), beta=0.0)
 
         def compute() -> tuple[Adapter, pl.DataFrame, pl.DataFrame]:
@@ -292,7 +292,7 @@ class Round(HealPipeline):
         if "steer" in there:
             self.stage("table", None, lambda: self.table([stage for stage in there if stage != "dose"]), after=there)
         settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
-        run = Run(self.job.folder.path)
+        run = Run(self.context.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
         self.stage("judge", settings, gates, after=self.there("judge"))
 
@@ -312,10 +312,10 @@ class Round(HealPipeline):
         return as_float(healed["coherence"][0])
 
     def read(self, file: str) -> Any:
-        return load(self.job.folder.path / "rounds" / str(self.number) / file)
+        return load(self.context.folder.path / "rounds" / str(self.number) / file)
 
     def has(self, file: str) -> bool:
-        return (self.job.folder.path / "rounds" / str(self.number) / file).exists()
+        return (self.context.folder.path / "rounds" / str(self.number) / file).exists()
 
 
 def steps(report: Reporter) -> Progress:

@@ -1,4 +1,10 @@
-"""Train a stored run's kept texts at another beta or threshold, and store it beside the run (ws.runs.heal_variants)."""
+"""Trains a stored run's kept texts at another beta or threshold, and stores the result beside the run.
+
+    make_variant(run, VariantSettings(beta=1.0), lm)    # trains, reports, reads the drift, stores; or finds it stored
+    make_variants(run, (0, 0.1, 1, 3))                  # several, for example for a run that is shipped
+
+What is stored, and how it is found again: `ws.runs.heal_variants`.
+"""
 
 from __future__ import annotations
 
@@ -42,30 +48,30 @@ __all__ = ["make_variant", "make_variants"]
 Tell = Callable[[dict[str, Any]], None]
 
 
-Values = dict[str, Any]  # what a stop's files hold, by name
+Values = dict[str, Any]  # what a variant's files hold, by name
 
 
 def make_variant(
     run: Run,
-    ask: VariantSettings,
+    settings: VariantSettings,
     lm: LM | None = None,
     *,
     round: int = 0,
     tell: Tell = lambda row: None,
     cancel: threading.Event | None = None,
 ) -> HealVariant:
-    """The stop of these settings: found, or trained, reported and stored now.
+    """The variant of these settings: found, or trained, reported and stored now.
 
     tell gets the curve's rows, and {"phase": ...} before each part. UserError: starvation, another model. Cancelled:
     between two steps, nothing is stored.
     """
-    found = find_variant(run, ask, round)
+    found = find_variant(run, settings, round)
     if found is not None:
         return found
-    began, path = time.perf_counter(), folder_of(run, round) / variant_key(run, ask, round)
-    values = _compute(_pipeline(run, ask, lm, round, cancel), run, ask, round, tell)
+    began, path = time.perf_counter(), folder_of(run, round) / variant_key(run, settings, round)
+    values = _compute(_pipeline(run, settings, lm, round, cancel), run, settings, round, tell)
     _check(cancel)
-    values["heal.json"] |= {"stop": dataclasses.asdict(ask), "seconds": time.perf_counter() - began}
+    values["heal.json"] |= {"stop": dataclasses.asdict(settings), "seconds": time.perf_counter() - began}
     with folder_lock(run.path, wait=True):
         sweep_temporaries(path.parent)
         write_atomic(path, lambda folder: _write(folder, values))
@@ -75,39 +81,39 @@ def make_variant(
 def make_variants(
     run: Run, betas: Sequence[float] = SHIPPED, lm: LM | None = None, *, round: int = 0, tell: Tell = lambda row: None
 ) -> list[HealVariant]:
-    """The stops of these betas beside the run, trained where they are not stored; the example command's part."""
+    """The variants of these betas beside the run, trained where they are not stored; the example command's part."""
     return [make_variant(run, VariantSettings(float(beta)), lm, round=round, tell=tell) for beta in betas]
 
 
 def _pipeline(
-    run: Run, ask: VariantSettings, lm: LM | None, round: int, cancel: threading.Event | None
+    run: Run, settings: VariantSettings, lm: LM | None, round: int, cancel: threading.Event | None
 ) -> HealPipeline:
-    """The scene of the run's round with this beta; the adapters of the rounds before are on underneath."""
+    """The pipeline of the run's round with this beta; the adapters of the rounds before are on underneath."""
     config = run.config
     lm = lm or load_configured(config)
-    heal = dataclasses.replace(own_heal(run, round), beta=float(ask.beta))
+    heal = dataclasses.replace(own_heal(run, round), beta=float(settings.beta))
     axis = load_axis(run.path / "axis.json").on(lm)
     history = [run.get("adapter", i) for i in range(round)]
     return HealPipeline(lm, axis, dataclasses.replace(config, heal=heal), round, history, cancel)
 
 
-def _compute(scene: HealPipeline, run: Run, ask: VariantSettings, round: int, tell: Tell) -> Values:
-    """Train, report, read the drift: the values of a stop's files by name."""
-    limits = limits_of(run, ask, round)
-    _phase(scene, tell, 0)
-    trained = scene.healing(run.frame("completions", round), limits, scene.config.heal, tell)
+def _compute(pipeline: HealPipeline, run: Run, settings: VariantSettings, round: int, tell: Tell) -> Values:
+    """Train, report, read the drift: the values of a variant's files by name."""
+    limits = limits_of(run, settings, round)
+    _phase(pipeline, tell, 0)
+    trained = pipeline.healing(run.frame("completions", round), limits, pipeline.config.heal, tell)
     adapter, curve, facts = trained
-    _phase(scene, tell, 1)
-    arm = scene.healed(adapter)
+    _phase(pipeline, tell, 1)
+    arm = pipeline.healed(adapter)
     table, cost = _row(run, round, arm, facts["doses"])
-    _phase(scene, tell, 2)
-    drift = scene.drifting(run.marked(round, **limits), run.get("direction.safetensors", round), adapter)
+    _phase(pipeline, tell, 2)
+    drift = pipeline.drifting(run.marked(round, **limits), run.get("direction.safetensors", round), adapter)
     files = {"adapter": adapter, "heal.parquet": curve, "heal.json": facts | {"coh_cost": cost}}
     return files | {"healed.parquet": reports_frame([arm]), "drift.parquet": drift, "arms.parquet": table}
 
 
-def _phase(scene: HealPipeline, tell: Tell, i: int) -> None:
-    _check(scene.cancel)
+def _phase(pipeline: HealPipeline, tell: Tell, i: int) -> None:
+    _check(pipeline.cancel)
     tell({"phase": PHASES[i]})
 
 

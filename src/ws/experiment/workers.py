@@ -1,7 +1,7 @@
-"""Stages side by side: processes with the same model that work on one run, stage by stage.
+"""Worker processes that share the stages of one run, each with the same model in memory.
 
-    with WorkerPool(2, config) as crew:   # they begin to load the model
-        crew.play(round)            # every stage of the round; the numbers are those of one process
+    with WorkerPool(2, config) as pool:   # they begin to load the model
+        pool.play(round)                  # every stage of the round; the numbers are those of one process
 
 A worker reads and writes the files of its stage. The record is written by the process that holds the run's lock, which
 only hands out stages and listens. Workers end with that process, however it ends: they wait for the end of a pipe that
@@ -87,10 +87,10 @@ class WorkerPool:
         with _worker_death_as_error():
             while waiting or running:
                 self._hand_out(round, waiting, running)
-                for done in self._next(running, round.job):
+                for done in self._next(running, round.context):
                     del running[done]
                     try:
-                        round.job.folder.take(done.result())
+                        round.context.folder.take(done.result())
                     except UserError as error:
                         failed = failed or error
                         waiting.clear()
@@ -99,22 +99,22 @@ class WorkerPool:
 
     def _hand_out(self, round: Round, waiting: dict[str, Call], running: dict[Future[dict[str, Any]], str]) -> None:
         """Give idle workers the first stages that wait for no other."""
-        folder, busy = round.job.folder, {*waiting, *running.values()}
+        context, folder, busy = round.context, round.context.folder, {*waiting, *running.values()}
         ready = [name for name in waiting if not busy & set(round.after(name))]
         for name in ready[: self.workers - len(running)]:
-            given = round.job.identity, folder.path, folder.status, folder.reuse_from, round.number, waiting.pop(name)
+            given = context.identity, folder.path, folder.status, folder.reuse_from, round.number, waiting.pop(name)
             with _ignoring_sigint():
                 running[self.pool.submit(_perform, *given)] = name
         names = ", ".join(f"{round.number}/{name}" for name in running.values())
         folder.write_status(state="running", stage=names)
 
-    def _next(self, running: dict[Future[dict[str, Any]], str], job: RunContext) -> list[Future[dict[str, Any]]]:
+    def _next(self, running: dict[Future[dict[str, Any]], str], context: RunContext) -> list[Future[dict[str, Any]]]:
         """The stages that end next; until then events are passed on. Cancelled when the run was told to stop."""
         while True:
             ended = wait(running, TICK, FIRST_COMPLETED).done
             while not self.events.empty():
-                _tell(job.listen, self.events.get())
-            job.check()
+                _tell(context.listen, self.events.get())
+            context.check()
             if ended:
                 return list(ended)
 
@@ -212,7 +212,7 @@ def _perform(
     folder.reuse_from = others
     history = [load(path / "rounds" / str(k) / "adapter") for k in range(number)]
     keys = [folder.key(f"{k}/heal") for k in range(number)]
-    job = RunContext(lm, axis, config, identity, folder, events.put, None, history=history, keys=keys)
+    context = RunContext(lm, axis, config, identity, folder, events.put, None, history=history, keys=keys)
     method, *arguments = call
-    getattr(Round(job, number), method)(*arguments)
+    getattr(Round(context, number), method)(*arguments)
     return {name: record for name, record in folder.status["stages"].items() if before.get(name) != record}

@@ -1,25 +1,22 @@
-"""Can we filter? Scores of completions, and thresholds as views of them: nothing is ever removed from the frame.
+"""The filter's limits: which scored completions are kept, and for what reason the others are dropped.
 
-    df = ws.score(lm, df, axis)
     kept = ws.keep(df, tail_ppl=50, rep=0.3)
     ws.reasons(df, tail_ppl=50).group_by("c", "dropped").len()
     ws.borderline(df, k=5, tail_ppl=50)
 
-Scores come from the frame's own token ids and log-probabilities: no model is called and no text is encoded again.
+df: completions with the columns of `ws.score`. Thresholds are views: nothing is ever removed from the frame. Here too:
+the limit that a base sample sets (`tail_limit`), and how well a score separates hand labels (`separation`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import polars as pl
 
 from ws.errors import UserError
 from ws.filtering.scores import _need
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Limits", "borderline", "keep", "reasons", "separation", "tail_limit", "tally"]
 

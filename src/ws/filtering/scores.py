@@ -1,4 +1,9 @@
-"""What a completion's text alone says: repetition, narration, refusal. Plain functions of one string."""
+"""Scores of completions: repetition, narration, refusal from the text; tail perplexity and bite from probabilities.
+
+    df = ws.score(lm, df, axis)
+
+They come from the frame's own text, token ids and log-probabilities: no model is called and no text is encoded again.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which rows and samples an outcome rests on: the ids to look up, said behind the figures of its evidence.
+"""Evidence: which rows and samples an outcome rests on, as ids to look up, said behind its figures.
 
-    Clue("row", "steer", "most", "rows that moved most")
+    EvidenceQuery("row", "steer", "most", "rows that moved most")
     -> "; rows that moved most: conflict-012 +2.31, conflict-040 +2.02, conflict-007 +1.88"
 
 The ids are those of the stored frames: a vignette's id, a sample's prompt id and number, an exam's or a dilemma's
@@ -14,7 +14,7 @@ from typing import Literal
 
 import polars as pl
 
-NAMED = 3  # ids per clue: enough to look, few enough to read
+NAMED = 3  # ids per query: enough to look, few enough to read
 
 # kind: row (value: nats of the target as intended, against base), sample (value: tail_ppl), exam (no value; rows that
 # base answered), order (value: gap between the option orders), list (value: p_ans_any). bad: not finite, not readable,
@@ -26,16 +26,16 @@ EVIDENCE: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class EvidenceQuery:
-    """What to show of a frame of witnesses: of one kind and arm, the greatest or least values, the bad or the good."""
+    """What to show of the evidence frame: of one kind and arm, the greatest or least values, the bad or the good."""
 
     kind: str
     arm: str
     which: Literal["most", "least", "bad", "good"]
     title: str
 
-    def said(self, witnesses: pl.DataFrame) -> str:
+    def said(self, evidence: pl.DataFrame) -> str:
         """ "; title: id value, id value"; "" where there are none. A sample's value is named: it is no shift."""
-        rows = witnesses.filter(pl.col("kind") == self.kind, pl.col("arm") == self.arm)
+        rows = evidence.filter(pl.col("kind") == self.kind, pl.col("arm") == self.arm)
         if self.which in ("bad", "good"):
             rows = rows.filter(pl.col("bad") == (self.which == "bad"))
         else:

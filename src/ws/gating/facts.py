@@ -1,4 +1,4 @@
-"""What the gates read off the arms more than once."""
+"""Readings of the table of arms that more than one gate needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Gate, and the rules that every gate shares."""
+"""Gate (one verdict) and Row (a line of a gate's precedence table), and the rules that every gate shares."""
 
 from __future__ import annotations
 
@@ -70,27 +70,27 @@ class Row(Generic[F]):
     shows: tuple[EvidenceQuery, ...] = ()
     """rows and samples to name when this is seen"""
 
-    def read(self, facts: F, witnesses: pl.DataFrame | None) -> Finding:
+    def read(self, facts: F, evidence: pl.DataFrame | None) -> Finding:
         """Whether it is seen, and the evidence: figures, then the ids that they rest on."""
         seen, text = self.look(facts)
-        if not seen or witnesses is None:
+        if not seen or evidence is None:
             return seen, text
-        return seen, text + "".join(clue.said(witnesses) for clue in self.shows)
+        return seen, text + "".join(query.said(evidence) for query in self.shows)
 
 
 def decide(
-    table: Sequence[Row[F]], facts: F, otherwise: Row[F], witnesses: pl.DataFrame | None = None
+    table: Sequence[Row[F]], facts: F, otherwise: Row[F], evidence: pl.DataFrame | None = None
 ) -> tuple[Row[F], list[Check], list[Row[F]]]:
     """The first deciding row that is seen (or `otherwise`), all checks with it in front, and every row seen.
 
-    witnesses: the rows and samples to name in the evidence (columns WITNESSES).
+    evidence: the rows and samples to name behind the figures (columns EVIDENCE).
     """
-    found = [(row, *row.read(facts, witnesses)) for row in table]
+    found = [(row, *row.read(facts, evidence)) for row in table]
     seen = [row for row, is_seen, _ in found if is_seen]
     primary = next((row for row in seen if row.decides), otherwise)
     checks: list[Check] = [(row.outcome, s is not None, bool(s), text) for row, s, text in found]
     if primary is otherwise:
-        checks.insert(0, (otherwise.outcome, True, True, otherwise.read(facts, witnesses)[1]))
+        checks.insert(0, (otherwise.outcome, True, True, otherwise.read(facts, evidence)[1]))
     checks.sort(key=lambda check: check[0] != primary.outcome)
     return primary, checks, seen
 

@@ -334,16 +334,16 @@ def judge_heal(
     beta: float = 0.0,
     seeds: int = 1,
     drift: pl.DataFrame | None = None,
-    witnesses: pl.DataFrame | None = None,
+    evidence: pl.DataFrame | None = None,
     floors: Sequence[str] = (),
 ) -> Gate:
     """Gate 3 from the arms of the report set, the training curve and the drift. value: retain with its interval.
 
-    witnesses: rows and samples to name in the evidence. floors: figures of further readings that must not fall.
+    evidence: rows and samples to name behind the figures. floors: figures of further readings that must not fall.
     """
     f = HealFacts(arms, curve, trait, limits or Thresholds(), beta, drift, tuple(floors))
     further = further_rows(arms.columns, f.healed, f.base, f.floors)
-    primary, checks, seen = decide((*TABLE, *further), f, OTHERWISE, witnesses)
+    primary, checks, seen = decide((*TABLE, *further), f, OTHERWISE, evidence)
     h = f.healed
     colour = verdict(
         f.shift,

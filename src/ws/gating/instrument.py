@@ -127,11 +127,11 @@ OTHERWISE: Row[InstrumentFacts] = Row("sane", lambda f: (True, _unpaired(f)[1] +
 
 
 def judge_instrument(
-    arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, witnesses: pl.DataFrame | None = None
+    arms: pl.DataFrame, trait: Trait, limits: Thresholds | None = None, evidence: pl.DataFrame | None = None
 ) -> Gate:
-    """Gate 0 from the arms of the report set. witnesses: rows and samples to name in the evidence."""
+    """Gate 0 from the arms of the report set. evidence: rows and samples to name behind the figures."""
     f = InstrumentFacts(arms, trait, limits or Thresholds())
-    primary, checks, seen = decide(TABLE, f, OTHERWISE, witnesses)
+    primary, checks, seen = decide(TABLE, f, OTHERWISE, evidence)
     colour = "green" if primary is OTHERWISE else "yellow"
     if any(row.red for row in seen):
         colour = "red"

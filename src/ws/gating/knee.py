@@ -1,4 +1,4 @@
-"""Choosing the dose: a grid, then bisection for the knee, the strongest dose that is still coherent, and its interval.
+"""Where coherence falls through the floor as the dose rises: the crossing and its interval, from a search's probes.
 
 The knee is a probed dose. Where coherence truly falls through the floor is an estimate: interpolated between probes
 that were made to fall with the dose (isotonic, because a lucky probe must not count alone). Its interval inverts the

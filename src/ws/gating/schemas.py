@@ -1,4 +1,4 @@
-"""The frames that gates read. They hold numbers only, so that a planted outcome is a planted frame."""
+"""Columns of the frames that gates read. They hold numbers only, so that a planted outcome is a planted frame."""
 
 from __future__ import annotations
 

@@ -251,16 +251,16 @@ def judge_steer(
     trait: Trait,
     limits: Thresholds | None = None,
     seeds: int = 1,
-    witnesses: pl.DataFrame | None = None,
+    evidence: pl.DataFrame | None = None,
     floors: Sequence[str] = (),
 ) -> Gate:
     """Gate 1 from two arms frames: the dose grid (select set) and the arms of the report set.
 
-    witnesses: rows and samples to name in the evidence. floors: figures of further readings that must not fall.
+    evidence: rows and samples to name behind the figures. floors: figures of further readings that must not fall.
     """
     f = SteerFacts(grid, arms, trait, limits or Thresholds(), tuple(floors))
     further = further_rows(arms.columns, f.steer, f.base, f.floors)
-    primary, checks, seen = decide((*TABLE, *further), f, OTHERWISE, witnesses)
+    primary, checks, seen = decide((*TABLE, *further), f, OTHERWISE, evidence)
     s = f.steer
     colour = verdict(
         f.shift,

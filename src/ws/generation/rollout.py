@@ -1,4 +1,4 @@
-"""What the decode loop works on: a row and its history, the rule for rolling back, the plan of one call."""
+"""Rollout: a row and its history in the decode loop, the rule for rolling back, the plan of one call."""
 
 from __future__ import annotations
 

@@ -1,20 +1,9 @@
-"""Heal: train an adapter on the completions that were kept, so that it carries the trait without the steering.
+"""HealConfig: the settings of a heal, that is its adapter, its barrier and its optimiser.
 
     adapter = ws.heal(lm, kept, ws.HealConfig(beta=0.3, tau=1.0))
 
-loss = mean over sequences of `nll + beta_r * relu(D - tau)`, with D the KL to the reference over the completion's
-positions and beta_r = beta * (1 + round)^beta_pow. No second model: the reference is the same weights with adapters off
-(`base`) or with the earlier rounds' on (`prev`). The shared model is never touched: training runs on modules of its own
-over the same weights, at any size, and the lock is held only while these are made.
-
-The curve has one row per optimiser step; everything but update_norm is measured before the step:
-    step, epoch, lr, seconds    since the start
-    nll                         nats per token
-    D, kl_base, kl_prev         aggregated per sequence, mean over the batch; D is the one that the barrier holds on to
-    active, over                1 where a sequence of the batch has D > tau; the share of the batch that has
-    pressure                    gradient norm of the barrier's term over that of the nll, every `measure_every` steps
-    update_norm                 Frobenius norm of the whole update, after the step
-    val_nll                     before the first step and after every epoch
+Fields left at None take the model's recipe (`HealConfig.resolved`). The loss, and the curve that training leaves:
+`ws.healing.training`. Needs no torch.
 """
 
 from __future__ import annotations

@@ -43,11 +43,11 @@ def training_rows(lm: LM, frame: pl.DataFrame) -> list[TrainingRow]:
         if not start:
             start += lm.prompt_ids(_user(row["prompt"]))
         ids = row["token_ids"] if "token_ids" in row else _encoded(lm, row[text or "completion"])
-        rows.append(_lesson(lm, start, ids, key))
+        rows.append(_training_row(lm, start, ids, key))
     return rows
 
 
-def _lesson(lm: LM, start: list[int], ids: Sequence[int] | None, prompt: str) -> TrainingRow:
+def _training_row(lm: LM, start: list[int], ids: Sequence[int] | None, prompt: str) -> TrainingRow:
     if not ids:
         raise UserError(
             f"the completion of {prompt[:60]!r} is empty. Drop such rows: kept.filter(pl.col('text') != '')."

@@ -1,4 +1,4 @@
-"""Which weights an adapter trains, found by shape and data flow, never by name.
+"""Finds the weights that an adapter trains, by shape and data flow, never by name.
 
     names = targeted(lm, "writers", depth=(0.2, 0.8))      # ["model.layers.1.self_attn.o_proj", ...]
 

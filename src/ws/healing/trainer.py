@@ -1,7 +1,7 @@
-"""The student of a heal: a private copy of the model, the history frozen on it, one adapter in training.
+"""HealTrainer: one adapter in training on a private copy of the model, with the earlier rounds' adapters frozen on it.
 
-    student = Student(private_copy(lm), plan)
-    row = student.step(0, [3, 7, 1])        # figures of one optimiser step over these training rows
+    trainer = HealTrainer(private_copy(lm), plan)
+    row = trainer.step(0, [3, 7, 1])        # figures of one optimiser step over these training rows
 
 References are final hidden states at the completion positions, cached once: `base` with all adapters off, `prev` with
 the history on. They become logits chunk by chunk. The model stays in eval mode, so that no dropout enters the KL.
@@ -57,7 +57,7 @@ class HealPlan:
 
 
 class HealTrainer:
-    """See the head of this file; lm: a private copy, which it changes."""
+    """Trains one adapter step by step and measures each step. lm: a private copy, which it changes."""
 
     def __init__(self, lm: LM, plan: HealPlan) -> None:
         self.lm, self.plan, self.config = lm, plan, plan.config

@@ -1,4 +1,4 @@
-"""What a model is made of, found by structure and not by name: decoder blocks, body and head, experts, a hash."""
+"""Finds what a model is made of, by structure and not by name: decoder blocks, body and head, experts, a hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""What is attached to a model at this moment: open steering hooks, adapters, private copies of its modules."""
+"""What is attached to a model at this moment, and ways to leave no trace of it.
+
+Here are the record of open steering hooks (`is_steered`) and of models that carry adapters (`ADAPTED`), the block after
+which every module is back in its place (`restored`), and private copies over the same weights (`private_copy`).
+
+`restored` proves that no base weight was written to: it compares which modules and parameters are there, where they lie
+in memory and how often each was written.
+"""
 
 from __future__ import annotations
 

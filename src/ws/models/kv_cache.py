@@ -1,4 +1,4 @@
-"""A key/value cache with room behind it: a step writes its own token, where transformers' copies the whole past.
+"""A key/value cache with spare columns: a step writes its own token, where transformers' copies the whole past.
 
     cache = new_cache(lm)                    # a transformers DynamicCache; pass it as past_key_values
     other = fork(cache)                      # what runs on one does not show in the other

@@ -1,4 +1,4 @@
-"""Load a model once: embedded, hub id or local folder. One shared instance with a lock and a fingerprint.
+"""The LM: a model with its tokenizer, chat template and lock, loaded once per process (embedded, hub id or folder).
 
 lm = ws.load_model("mini")                       # or "google/gemma-3-4b-it", "./my-model"
 ids = lm.prompt_ids("May a nurse lie?")          # neutral system prompt, default form

@@ -1,4 +1,4 @@
-"""From a name to a model and a tokenizer: where the files are, device and dtype, and errors that say the way out."""
+"""Loads a model and its tokenizer by name: where the files are, device and dtype, errors that say the way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arms over runs: which recipe buys more of the trait for less coherence. Stored files only, then frames to frames.
+"""The leaderboard: arms over runs, which recipe buys more of the trait for less coherence. From stored files only.
 
     runs, skipped = finished_runs(Path("out"))
     points = points_frame(runs)         # one row per run, round, kind of arm, beta and seed
@@ -74,9 +74,9 @@ def _rows(run: Run, number: int) -> list[dict[str, Any]]:
         seed = next(repeats) if arm["arm"] == HEALED_SEED else run.config.seeds[0]
         gate = gates.get(1) if arm["arm"] == STEER else gates.get(3) if arm["arm"] in seed_arms() else None
         rows.append(_row(run, number, arm, heal, seed, gate))
-    for stop in variants_of(run, number, own=False):
-        facts, gate = heal | {"beta": stop.ask.beta}, variant_gate(run, stop, number)
-        rows.append(_row(run, number, stop.arm.row(0, named=True), facts, run.config.seeds[0], gate))
+    for variant in variants_of(run, number, own=False):
+        facts, gate = heal | {"beta": variant.settings.beta}, variant_gate(run, variant, number)
+        rows.append(_row(run, number, variant.arm.row(0, named=True), facts, run.config.seeds[0], gate))
     return rows
 
 

@@ -1,5 +1,4 @@
-"""Two runs side by side: what was asked differently, what came out differently, with paired intervals where they can
-be had."""
+"""Two runs side by side: what was asked differently, what came out differently, with paired intervals if possible."""
 
 from __future__ import annotations
 

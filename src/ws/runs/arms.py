@@ -1,4 +1,4 @@
-"""From reports to the table of arms that is printed, drawn and judged: one row per arm, shifts against the base row."""
+"""The table of arms from reports, as it is printed, drawn and judged: one row per arm, shifts against the base row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Files of a stage, by suffix: frames, JSON, directions, adapters; written whole or not at all."""
+"""Stores and loads one file of a stage by its suffix: a frame, JSON, a direction, an adapter.
+
+It knows nothing of runs: where the files lie is `ws.runs.writer`'s and `ws.runs.reader`'s.
+"""
 
 from __future__ import annotations
 

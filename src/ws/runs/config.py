@@ -1,9 +1,9 @@
-"""One dataclass tree is the whole configuration, shared by the command line, the notebooks and the run's record.
-
-Recipes are functions that return a whole one: `mini_quick()` (what `make run` does), `mini_full()`, `real_default(m)`.
+"""The configuration: one tree of dataclasses, shared by the command line, the notebooks and the run's record.
 
     config = dataclasses.replace(mini_quick(), rounds=2)
     run = ws.run(config)
+
+Whole configurations come from `ws.runs.recipes`. What cannot hold is refused when the tree is built.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a number depends on beside the configuration: versions, device, threads, branch and commit, command line."""
+"""The environment of a run, for its record: versions, device, threads, branch and commit, command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A round's reports as the frame of rows and samples that the gates name in their evidence (ws.gating.evidence)."""
+"""Rows and samples of a round's reports, as the frame from which gates name their evidence (ws.gating.evidence)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ JUDGED = (BASE, STEER, HEALED)
 def evidence_of(reports: Path, healed: Path | None = None) -> pl.DataFrame:
     """`evidence_frame` of a stored file of reports, remembered; healed: a file whose healed model takes the place of
     theirs."""
-    return _witnesses_of(reports, healed, *(file.stat().st_mtime_ns if file else 0 for file in (reports, healed)))
+    return _read_evidence(reports, healed, *(file.stat().st_mtime_ns if file else 0 for file in (reports, healed)))
 
 
 @lru_cache(maxsize=64)
-def _witnesses_of(reports: Path, healed: Path | None, *stamps: int) -> pl.DataFrame:
+def _read_evidence(reports: Path, healed: Path | None, *stamps: int) -> pl.DataFrame:
     """stamps: files are read again when they were written again."""
     frame = read_frame(reports)
     if healed is not None:
@@ -54,7 +54,7 @@ def _of(arm: str, part: tuple[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _parts(base: Report, report: Report) -> list[tuple[str, pl.DataFrame]]:
-    """(kind, frame with id, value, bad) of everything that a report witnesses."""
+    """(kind, frame with id, value, bad) of everything that a report shows."""
     return [
         ("row", _rows(base, report)),
         ("sample", _samples(report.text)),

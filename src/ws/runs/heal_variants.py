@@ -1,13 +1,13 @@
-"""Stops of the beta slider: one stop = one stored training of a run's kept texts at another beta or threshold.
+"""Variants of a heal: a run's kept texts trained at another beta or threshold, found and read beside the run.
 
-    stop = find_variant(run, Ask(beta=1.0))              # None where it was never trained
-    stop = train_stop(run, Ask(beta=1.0), lm)         # trains, reports, reads the drift, stores; or finds it
-    make_stops(run, (0, 0.1, 1, 3))                   # several, for example for a run that is shipped
+    variant = find_variant(run, VariantSettings(beta=1.0))      # None where it was never trained
+    variants_of(run)                                            # all that are stored, by rising beta
+    variant_gate(run, variant)                                  # gate 3 with this model in place of the run's own
 
-A stop is a folder beside the round that it varies, rounds/<n>/stops/<key>/, with what the round's own heal has:
+A variant is a folder beside the round that it varies, rounds/<n>/stops/<key>/, with what the round's own heal has:
 adapter/, heal.parquet, heal.json, healed.parquet, drift.parquet, and arms.parquet, its line of the table. The key is
 the hash of the run's data, the resolved heal and the limits. The folder appears in one step: a kill leaves nothing
-half. The run's own heal is a stop too, read from where it lies.
+half. The run's own heal is a variant too, read from where it lies. `ws.experiment.train_variant` makes new ones.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ __all__ = [
 BETAS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 """The slider's grid."""
 SHIPPED = (0.0, 0.03, 0.1, 0.3, 3.0, 100.0)
-"""Stops that a shipped run should hold; the last two show a barrier that is too strong."""
+"""Betas of the variants that a shipped run should hold; the last two show a barrier that is too strong."""
 PHASES = ("training", "report", "drift")
 
 
 @dataclass(frozen=True)
 class VariantSettings:
-    """Which stop: the barrier's slope and the filter's tail limit. None takes the run's own."""
+    """Which variant: the barrier's slope and the filter's tail limit. None takes the run's own."""
 
     beta: float
     tail_ppl: float | None = None
@@ -66,7 +66,7 @@ class HealVariant:
     """One stored training. arm: its row of the table; cost: coherence lost per nat with its interval (value, low,
     high); text: what the healed model wrote to the probes, unsteered."""
 
-    ask: VariantSettings
+    settings: VariantSettings
     path: Path
     own: bool
     facts: dict[str, Any]
@@ -89,63 +89,64 @@ def own_heal(run: Run, round: int) -> HealConfig:
     return from_dict(to_dict(run.config) | {"heal": stored}).heal
 
 
-def limits_of(run: Run, ask: VariantSettings, round: int) -> dict[str, Any]:
-    """The filter's limits of a stop, as ws.keep takes them."""
+def limits_of(run: Run, settings: VariantSettings, round: int) -> dict[str, Any]:
+    """The filter's limits of a variant, as ws.keep takes them."""
     own = run.limits(round)
-    return own if ask.tail_ppl is None else own | {"tail_ppl": float(ask.tail_ppl)}
+    return own if settings.tail_ppl is None else own | {"tail_ppl": float(settings.tail_ppl)}
 
 
-def is_own(run: Run, ask: VariantSettings, round: int = 0) -> bool:
+def is_own(run: Run, settings: VariantSettings, round: int = 0) -> bool:
     """Whether these settings are the run's own."""
-    return ask.beta == own_heal(run, round).beta and limits_of(run, ask, round) == run.limits(round)
+    return settings.beta == own_heal(run, round).beta and limits_of(run, settings, round) == run.limits(round)
 
 
-def variant_key(run: Run, ask: VariantSettings, round: int = 0) -> str:
-    """16 hex characters: the data, the heal, the limits, and the versions of the code that computes a stop."""
-    if not (0 <= ask.beta < float("inf")) or not (ask.tail_ppl is None or 0 < ask.tail_ppl < float("inf")):
-        raise UserError(f"A stop needs a finite beta of 0 or more and a tail_ppl above 0 (got {ask}).")
-    heal = dataclasses.replace(own_heal(run, round), beta=float(ask.beta))
+def variant_key(run: Run, settings: VariantSettings, round: int = 0) -> str:
+    """16 hex characters: the data, the heal, the limits, and the versions of the code that computes a variant."""
+    beta, tail = settings.beta, settings.tail_ppl
+    if not (0 <= beta < float("inf")) or not (tail is None or 0 < tail < float("inf")):
+        raise UserError(f"A stop needs a finite beta of 0 or more and a tail_ppl above 0 (got {settings}).")
+    heal = dataclasses.replace(own_heal(run, round), beta=float(beta))
     upstream = [run.status["stages"][f"{i}/heal"]["key"] for i in range(round)]
     data = run.status["stages"][f"{round}/data"]["key"]
     versions = [VERSIONS[name] for name in ("heal", "healed", "drift", "table")]
     keep = run.config.data.keep
-    return digest([versions, upstream, data, dataclasses.asdict(heal), limits_of(run, ask, round), keep])
+    return digest([versions, upstream, data, dataclasses.asdict(heal), limits_of(run, settings, round), keep])
 
 
 def folder_of(run: Run, round: int) -> Path:
-    """Where a round's stops lie."""
+    """Where a round's variants lie."""
     return run.path / "rounds" / str(round) / "stops"
 
 
-def find_variant(run: Run, ask: VariantSettings, round: int = 0) -> HealVariant | None:
-    """The stored stop of these settings, the run's own heal included; None where there is none."""
-    if is_own(run, ask, round):
+def find_variant(run: Run, settings: VariantSettings, round: int = 0) -> HealVariant | None:
+    """The stored variant of these settings, the run's own heal included; None where there is none."""
+    if is_own(run, settings, round):
         return _own(run.path, round, _stamp(run.path / "rounds" / str(round) / "eval.parquet"))
-    path = folder_of(run, round) / variant_key(run, ask, round)
+    path = folder_of(run, round) / variant_key(run, settings, round)
     return _read(path, _stamp(path / "heal.json")) if path.is_dir() else None
 
 
 def variants_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bool = True) -> list[HealVariant]:
-    """Every stored stop at this threshold (None: the run's own), by rising beta; those of other data are left out.
+    """Every stored variant at this threshold (None: the run's own), by rising beta; those of other data are left out.
 
     own: the run's own heal is one of them.
     """
     betas = {float(read_json(file)["stop"]["beta"]) for file in folder_of(run, round).glob("*/heal.json")}
     betas |= {own_heal(run, round).beta or 0.0} if own else set()
     asked = [VariantSettings(beta, tail_ppl) for beta in sorted(betas)]
-    found = [find_variant(run, ask, round) for ask in asked if own or not is_own(run, ask, round)]
-    return [stop for stop in found if stop is not None]
+    found = [find_variant(run, settings, round) for settings in asked if own or not is_own(run, settings, round)]
+    return [variant for variant in found if variant is not None]
 
 
-def variant_gate(run: Run, stop: HealVariant, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
-    """Gate 3 of a stop: the run's own arms with this healed model in place of its own."""
+def variant_gate(run: Run, variant: HealVariant, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
+    """Gate 3 of a variant: the run's own arms with this healed model in place of its own."""
     facts = read_facts(run, round)
     others = facts.arms.filter(~pl.col("arm").is_in(seed_arms()))
-    arms, drift = pl.concat([others, stop.arm], how="diagonal"), stop.drift if stop.drift.height else None
+    arms, drift = pl.concat([others, variant.arm], how="diagonal"), variant.drift if variant.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
-    witnesses = evidence_of(reports, None if stop.own else stop.path / "healed.parquet")
-    beta = float(stop.facts["beta"])
-    return judge_heal(arms, stop.curve, facts.trait, thresholds, beta, 1, drift, witnesses, facts.floors)
+    evidence = evidence_of(reports, None if variant.own else variant.path / "healed.parquet")
+    beta = float(variant.facts["beta"])
+    return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors)
 
 
 def _stamp(file: Path) -> int:
@@ -164,7 +165,7 @@ def _read(path: Path, stamp: int) -> HealVariant:
 
 @lru_cache(maxsize=16)
 def _own(folder: Path, round: int, stamp: int) -> HealVariant:
-    """The round's own heal as a stop."""
+    """The round's own heal as a variant."""
     run = Run(folder)
     rows = run.frame("eval", round).filter(pl.col("arm").is_in([BASE, HEALED]))
     base, healed = (arm.report for arm in sorted(reports_of(rows), key=lambda arm: arm.arm))
@@ -172,17 +173,14 @@ def _own(folder: Path, round: int, stamp: int) -> HealVariant:
     drift = run.frame("drift", round) if run.has("drift.parquet", round) else pl.DataFrame()
     arm = run.arms(round).filter(pl.col("arm") == HEALED)
     cost = coh_cost(base, healed)
-    ask, path = VariantSettings(float(own_heal(run, round).beta or 0.0)), folder / "rounds" / str(round)
+    settings, path = VariantSettings(float(own_heal(run, round).beta or 0.0)), folder / "rounds" / str(round)
     figures = (cost.value, cost.low, cost.high)
-    return HealVariant(ask, path, True, facts, run.frame("heal", round), arm, drift, healed.text, figures)
+    return HealVariant(settings, path, True, facts, run.frame("heal", round), arm, drift, healed.text, figures)
 
 
 def _texts(report: pl.DataFrame) -> pl.DataFrame:
     """The completions of a stored report."""
     return report["text"].explode().struct.unnest()
-
-
-# Training
 
 
 def estimate(run: Run, round: int = 0) -> dict[str, float]:

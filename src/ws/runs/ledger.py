@@ -1,4 +1,4 @@
-"""out/results.tsv: one line per finished run, fixed columns, safe for several processes at once."""
+"""The ledger out/results.tsv: one line per finished run, fixed columns, safe for several processes at once."""
 
 from __future__ import annotations
 

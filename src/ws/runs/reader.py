@@ -1,4 +1,4 @@
-"""A run is one folder: what was asked, what came out, and enough to go on after a kill. This is the reading side.
+"""Reads a run's folder: what was asked and what came out, as frames by name and round. Nothing here writes a stage.
 
     out/runs/<utc>-<axis>-<key>/
         config.json  env.json  axis.json  status.json  summary.json
@@ -130,7 +130,7 @@ class Run:
         notes = self.notes(round) | {str(gate): text}
         write_json(self.path / "rounds" / str(round) / "notes.json", {k: v for k, v in notes.items() if v})
 
-    def witnesses(self, round: int = 0) -> pl.DataFrame:
+    def evidence(self, round: int = 0) -> pl.DataFrame:
         """The rows and samples of the round's reports by id, as the gates' evidence names them
         (ws.runs.evidence_rows)."""
         from ws.runs.evidence_rows import evidence_of

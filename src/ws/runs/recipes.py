@@ -1,4 +1,4 @@
-"""Recipes: functions that return a whole configuration, for the embedded model and for others."""
+"""Recipes: functions that return a whole configuration, for the embedded model (`make run`) and for others."""
 
 from __future__ import annotations
 

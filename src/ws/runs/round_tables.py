@@ -1,4 +1,4 @@
-"""A run's rounds as frames: what gate 4 reads, and what a picture of the loop shows. Stored files only, no model."""
+"""A run's rounds as frames, for gate 4 and for pictures of the loop. Stored files only, no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdicts of a stored run: its frames and settings, handed to the gates."""
+"""Judges a stored run (`ws.judge`): reads a round's frames and settings, hands them to the gates, adds the notes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def judge(run: Run, round: int | None = None, thresholds: Thresholds | None = No
     facts = read_facts(run, round)
     limits = thresholds or Thresholds()
     gates = [
-        judge_instrument(facts.arms, facts.trait, limits, facts.witnesses),
-        judge_steer(facts.grid, facts.arms, facts.trait, limits, facts.seeds, facts.witnesses, facts.floors),
+        judge_instrument(facts.arms, facts.trait, limits, facts.evidence),
+        judge_steer(facts.grid, facts.arms, facts.trait, limits, facts.seeds, facts.evidence, facts.floors),
     ]
     if facts.texts is not None:
         gates.append(judge_filter(facts.texts, facts.grid, limits, min_keep=facts.min_keep, seeds=facts.seeds))
     if facts.curve is not None:
-        heal = (facts.arms, facts.curve, facts.trait, limits, facts.beta, facts.seeds, facts.drift, facts.witnesses)
+        heal = (facts.arms, facts.curve, facts.trait, limits, facts.beta, facts.seeds, facts.drift, facts.evidence)
         gates.append(judge_heal(*heal, facts.floors))
     gates += judge_rounds(run, round, limits)
     return [gate.with_note(facts.notes.get(str(gate.gate), "")) for gate in gates]
@@ -60,7 +60,7 @@ class Facts:
     texts: pl.DataFrame | None
     curve: pl.DataFrame | None
     drift: pl.DataFrame | None
-    witnesses: pl.DataFrame | None
+    evidence: pl.DataFrame | None
     """the rows and samples that the evidence names; None where the reports are not stored"""
     floors: tuple[str, ...]
     """figures of the run's further readings that must not fall"""
@@ -84,7 +84,7 @@ def read_facts(run: Run, round: int | None = None) -> Facts:
         texts=run.marked(number) if run.has("completions.parquet", number) else None,
         curve=run.frame("heal", number) if run.has("healed.parquet", number) else None,
         drift=run.frame("drift", number) if run.has("drift.parquet", number) else None,
-        witnesses=run.witnesses(number) if run.has("eval.parquet", number) else None,
+        evidence=run.evidence(number) if run.has("eval.parquet", number) else None,
         floors=tuple(floor for name in run.config.evaluation.readings or () for floor in floors_of(name)),
         trait=Trait(run.axis["target"], dict(run.axis["intended"])),
         beta=float(run.get("heal.json", number)["beta"]) if run.has("heal.json", number) else 0.0,

@@ -1,4 +1,4 @@
-"""The writing side of a run: its folder, found again by its key, held under a lock, filled stage by stage.
+"""Writes a run's folder: found again by its key, held under a lock, filled stage by stage.
 
 A finished stage is reused when its key (inputs, weights, upstream keys, stage version) and the checksums of its files
 still hold; otherwise it is computed again. A damaged file is named and moved aside, never half-read.

@@ -1,4 +1,4 @@
-"""The first screen in the very answer to a new viewer, before the page's scripts have come to life.
+"""Middleware that puts the first screen into the server's answer, to be read before the page's scripts have started.
 
 marimo's own page needs two to three seconds until its socket opens, and its first cells nearly two more
 (bench/README.md).
@@ -27,19 +27,19 @@ class FirstPaint:
     def _adding(self, send: Send) -> Send:
         held: list[Message] = []
 
-        async def with_glance(message: Message) -> None:
+        async def with_first_paint(message: Message) -> None:
             """Whole pages wait for their end, since the start says their length; other answers pass."""
             held.append(message)
             if held[0].get("status") != 200 or message["type"] not in ("http.response.start", "http.response.body"):
                 await send(held.pop())
             elif message["type"] == "http.response.body" and not message.get("more_body"):
-                for part in self._with_glance(held):
+                for part in self._with_first_paint(held):
                     await send(part)
 
-        return with_glance
+        return with_first_paint
 
-    def _with_glance(self, held: list[Message]) -> list[Message]:
-        """The messages of one answer; marimo's own tag for a browser's cache says nothing about a glance."""
+    def _with_first_paint(self, held: list[Message]) -> list[Message]:
+        """The messages of one answer; marimo's own tag for a browser's cache says nothing about a first screen."""
         start, body = held[0], b"".join(message.get("body", b"") for message in held[1:])
         if ROOT not in body:
             return held

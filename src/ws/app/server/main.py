@@ -1,5 +1,6 @@
-"""marimo's own command with this library imported first: `python -m ws.app.server.main run nbs/gates.py --port 2718
-...`.
+"""Starts marimo's own command with this library imported and warmed up.
+
+    python -m ws.app.server.main run nbs/gates.py --port 2718
 
 The first page then need not wait for torch, nor for what it shows of the example: what takes seconds is done before the
 server answers.
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def add_middleware(seen_first: str) -> None:
-    """Put our own layers before marimo's routes; marimo sorts them by name, outermost first. seen_first: a glance."""
+    """Put our own layers before marimo's routes; marimo sorts them by name, outermost first. seen_first: HTML."""
     import marimo
     from marimo._server.registry import MIDDLEWARE_REGISTRY
     from starlette.middleware import Middleware
@@ -55,9 +56,9 @@ def add_middleware(seen_first: str) -> None:
 
 
 def warm_up(words: list[str]) -> str:
-    """Run the notebook of this command line once, as a script, for what the library remembers of it; its glance.
+    """Run this command line's notebook once, as a script, for what the library remembers of it: its first screen.
 
-    What goes wrong in it is left to the page, which says it where it belongs: no glance then, nor without prompts.
+    What goes wrong in it is left to the page, which says it where it belongs: "" then, and without prompts.
     """
     from ws.app.views.first_paint import first_paint_html
 
@@ -66,7 +67,7 @@ def warm_up(words: list[str]) -> str:
         return ""
     sys.argv = [page, *words[words.index("--") + 1 :]] if "--" in words else [page]
     try:
-        outputs, defined = runpy.run_path(page, run_name="rehearsal")["app"].run()
+        outputs, defined = runpy.run_path(page, run_name="warm_up")["app"].run()
         return first_paint_html(outputs, defined["prompt"].value) if "prompt" in defined else ""
     except Exception as error:  # noqa: BLE001  whatever a cell raises
         print(f"{page} was not rehearsed: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Headers that the app sends with every answer: a second lock beside escaping, and it cannot be framed by other sites.
+"""Middleware that adds security headers to every answer: a second lock beside escaping; no other site can frame it.
 
 marimo takes middleware under a name (its group "marimo.server.asgi.middleware"); `ws.app.server.main` puts this one
 there.

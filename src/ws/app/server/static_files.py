@@ -1,4 +1,4 @@
-"""The page's own scripts, styles and fonts from memory: a new viewer asks for 250 of them before anything is shown.
+"""Middleware that serves the page's scripts, styles and fonts from memory: a new viewer first asks for 250 of them.
 
 From disk, through marimo's own route, each takes the server 4 ms, from here 1 (bench/README.md). Their names carry a
 hash of what is in them, so a browser that has one need not ask again.
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 __all__ = ["Assets"]
 
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
-KINDS = {".js": "text/javascript", ".css": "text/css", ".woff2": "font/woff2", ".png": "image/png"}
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".woff2": "font/woff2", ".png": "image/png"}
 
 
 class Assets:
@@ -23,7 +23,7 @@ class Assets:
 
     def __init__(self, app: ASGIApp, folder: Path) -> None:
         self.app = app
-        self.files = {f"/assets/{file.name}": file for file in folder.iterdir() if file.suffix in KINDS}
+        self.files = {f"/assets/{file.name}": file for file in folder.iterdir() if file.suffix in MEDIA_TYPES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = scope["type"] == "http" and scope["method"] == "GET"
@@ -33,4 +33,4 @@ class Assets:
 
 @functools.cache
 def _kept(file: Path) -> Response:
-    return Response(file.read_bytes(), media_type=KINDS[file.suffix], headers=FOREVER)
+    return Response(file.read_bytes(), media_type=MEDIA_TYPES[file.suffix], headers=FOREVER)

@@ -1,4 +1,4 @@
-"""A control that rests: what costs a browser much to draw follows the hand when it stands still."""
+"""Debounce: redraw a slow chart once the slider has rested for 0.35 s."""
 
 from __future__ import annotations
 

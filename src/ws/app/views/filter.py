@@ -1,4 +1,7 @@
-"""The filter as a view: a threshold marks stored completions, nothing is generated or scored again."""
+"""A threshold on stored completions: what it keeps, its counts, borderline rows and verdict.
+
+Nothing is generated or scored again.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def _completions(path: Path, round: int, _: tuple[int, ...]) -> pl.DataFrame:
 
 
 def tail_steps(run: Run, round: int = 0) -> list[float]:
-    """Stops of the threshold slider: even in log perplexity, and the run's own limit among them."""
+    """Steps of the threshold slider: even in log perplexity, and the run's own limit among them."""
     own = float(run.limits(round)["tail_ppl"])
     even = [round_to(math.exp(math.log(2.0) + i * math.log(500.0) / 80)) for i in range(81)]
     near = min(even, key=lambda step: abs(math.log(step / own)))

@@ -1,4 +1,4 @@
-"""The first screen as plain HTML, to be read in the seconds that a browser needs for the page's own scripts."""
+"""The first screen as plain HTML, shown for the seconds that a browser needs for the page's own scripts."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What the Learn section shows: where base, steered and healed stand, their texts, the live curve; and its trainings.
 
-start_training(run, Ask(1.0), access)             # a job that every viewer shares
-points(run, stops)                                # base, steered, healed per beta: where each stands
-three_texts(run, stop, prompt)                    # the same prompt and dice, answered by all three
+start_training(run, VariantSettings(1.0), access) # a job that every viewer shares
+points(run, variants)                             # base, steered, healed per beta: where each stands
+three_texts(run, variant, prompt)                 # the same prompt and dice, answered by all three
 """
 
 from __future__ import annotations
@@ -60,33 +60,36 @@ __all__ = [
 FIGURES = ("d_target", "coherence", "retain", "capability")
 
 
-def job_key(run: Run, ask: VariantSettings, round: int = 0) -> str:
-    """One key for a stop, whether the example is read from the package or from the viewer's copy of it."""
-    return digest([run.status.get("started"), round, variant_key(run, ask, round)])
+def job_key(run: Run, settings: VariantSettings, round: int = 0) -> str:
+    """One key for a variant, whether the example is read from the package or from the viewer's copy of it."""
+    return digest([run.status.get("started"), round, variant_key(run, settings, round)])
 
 
 def start_training(
-    run: Run, ask: VariantSettings, access: AppSettings, *, round: int = 0, lm: LM | None = None, jobs: Jobs = JOBS
+    run: Run, settings: VariantSettings, access: AppSettings, *, round: int = 0, lm: LM | None = None, jobs: Jobs = JOBS
 ) -> Job:
-    """The shared job that trains and stores this stop. UserError: a read-only app, a full queue, settings out of range.
+    """The job that trains and stores this variant, shared. UserError: a read-only app, a full queue, a bad beta.
 
     It trains and reads on a copy of the model's modules, so that sliders go on.
     """
     access.check_write("Training")
-    stored = find_variant(home_of(run, access.out), ask, round) is not None
+    stored = find_variant(home_of(run, access.out), settings, round) is not None
 
     def work(tell: Tell, cancel: threading.Event) -> None:
         home = home_of(run, access.out, create=True)
-        make_variant(home, ask, background(lm or load_configured(run.config)), round=round, tell=tell, cancel=cancel)
+        own = background(lm or load_configured(run.config))
+        make_variant(home, settings, own, round=round, tell=tell, cancel=cancel)
 
-    title = f"training at beta {ask.beta:g}"
-    return jobs.start(job_key(run, ask, round), title, work, access.max_jobs, again=not stored)
+    title = f"training at beta {settings.beta:g}"
+    return jobs.start(job_key(run, settings, round), title, work, access.max_jobs, again=not stored)
 
 
-def cancel_training(run: Run, ask: VariantSettings, access: AppSettings, round: int = 0, jobs: Jobs = JOBS) -> None:
-    """Stop the training of this stop, for every viewer; nothing of it is stored. UserError: a read-only app."""
+def cancel_training(
+    run: Run, settings: VariantSettings, access: AppSettings, round: int = 0, jobs: Jobs = JOBS
+) -> None:
+    """Stop the training of this variant, for every viewer; nothing of it is stored. UserError: a read-only app."""
     access.check_write("Cancelling a training")
-    jobs.cancel(job_key(run, ask, round))
+    jobs.cancel(job_key(run, settings, round))
 
 
 def live_curve(view: View | None) -> pl.DataFrame:
@@ -107,7 +110,7 @@ def tau_of(run: Run, round: int = 0) -> float | None:
 
 
 def beta_steps(run: Run | None) -> list[float]:
-    """Stops of the beta slider: the grid, and the run's own beta."""
+    """Steps of the beta slider: the grid, and the run's own beta."""
     own = _own_beta(run)
     return sorted({*BETAS, *([float(own)] if own is not None else [])})
 
@@ -123,13 +126,13 @@ def _own_beta(run: Run | None) -> float | None:
     return own_heal(run, 0).beta if run is not None and run.has("heal.json") else None
 
 
-def key_of(run: Run, *stops: HealVariant) -> tuple[str, ...]:
-    """What a picture of these stops depends on; a stop's folder is named by its content, the run's own by its time."""
-    return (str(run.path), str(run.status.get("updated")), *(str(stop.path) for stop in stops))
+def key_of(run: Run, *variants: HealVariant) -> tuple[str, ...]:
+    """What a picture of these variants depends on: a folder is named by its content, the run's own heal by its time."""
+    return (str(run.path), str(run.status.get("updated")), *(str(variant.path) for variant in variants))
 
 
-def points(run: Run, stops: Sequence[HealVariant], round: int = 0) -> pl.DataFrame:
-    """One row each for base, the chosen dose, training on text that nothing steered (where measured) and every stop.
+def points(run: Run, variants: Sequence[HealVariant], round: int = 0) -> pl.DataFrame:
+    """One row each for base, the chosen dose, training on text that nothing steered (where measured), every variant.
 
     Columns: arm (base, steered, unsteered text, healed), beta (null but for healed), label; d_target, coherence,
     retain, coh_cost, capability, x and y (shifts of `plane_of`, nats), each with _low and _high, null where not
@@ -139,19 +142,19 @@ def points(run: Run, stops: Sequence[HealVariant], round: int = 0) -> pl.DataFra
     steered = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
     rows = [_point(run, BASE, arms.filter(pl.col("arm") == BASE)), _point(run, STEERED, steered)]
     rows.append(_point(run, UNSTEERED_TEXT, arms.filter(pl.col("arm") == SFT_BASE)))
-    rows += [_point(run, HEALED, stop.arm, stop) for stop in stops]
+    rows += [_point(run, HEALED, variant.arm, variant) for variant in variants]
     return pl.DataFrame([row for row in rows if row], infer_schema_length=None)
 
 
-def _point(run: Run, arm: str, frame: pl.DataFrame, stop: HealVariant | None = None) -> dict[str, Any]:
+def _point(run: Run, arm: str, frame: pl.DataFrame, variant: HealVariant | None = None) -> dict[str, Any]:
     if not frame.height:
         return {}
     row, ends = frame.row(0, named=True), ("", "_low", "_high")
     x, y = plane_of(run)
     names = {name: name for name in FIGURES} | {"x": f"d_{x}", "y": f"d_{y}"}
     figures = {f"{name}{end}": _number(row[f"{column}{end}"]) for name, column in names.items() for end in ends}
-    cost = (None,) * 3 if stop is None else tuple(_number(value) for value in stop.cost)
-    beta = None if stop is None else stop.ask.beta
+    cost = (None,) * 3 if variant is None else tuple(_number(value) for value in variant.cost)
+    beta = None if variant is None else variant.settings.beta
     label = f"beta {beta:g}" if beta is not None else f"steered, c = {row['c']:g}" if arm == STEERED else arm
     costs = dict(zip((f"coh_cost{end}" for end in ends), cost, strict=True))
     return {"arm": arm, "beta": beta, "label": label} | figures | costs
@@ -169,13 +172,13 @@ def prompts_of(run: Run, round: int = 0) -> list[str]:
     return [prompt for prompt in dict.fromkeys(written["prompt"].to_list()) if prompt in shared]
 
 
-def three_texts(run: Run, stop: HealVariant, prompt: str, round: int = 0) -> pl.DataFrame:
-    """What base, the chosen dose and this stop wrote to a prompt, same dice: columns arm, sample, text, tail_ppl, rep.
+def three_texts(run: Run, variant: HealVariant, prompt: str, round: int = 0) -> pl.DataFrame:
+    """What base, the chosen dose and this variant wrote to a prompt, same dice: arm, sample, text, tail_ppl, rep.
 
     UserError for a prompt that was not asked in the report.
     """
     columns = ["arm", "prompt", "sample", "text", "tail_ppl", "rep"]
-    healed = stop.text.with_columns(arm=pl.lit(HEALED))
+    healed = variant.text.with_columns(arm=pl.lit(HEALED))
     asked = [frame.select(columns).filter(pl.col("prompt") == prompt) for frame in (_written(run, round), healed)]
     found = pl.concat(asked)
     if set(found["arm"]) != set(STEPS):

@@ -30,24 +30,25 @@ def left(view: View, expected: dict[str, float]) -> tuple[str, float, float]:
     return phase, view.seconds / max(view.seconds + rest, 1e-9), rest
 
 
-def train_label(run: Run | None, ask: VariantSettings, stop: HealVariant | None) -> str:
+def train_label(run: Run | None, settings: VariantSettings, variant: HealVariant | None) -> str:
     """The button's words, with how long it will take."""
-    if stop or not run:
+    if variant or not run:
         return "stored"
-    return f"Train at beta {ask.beta:g} (about {seconds(sum(estimate(run).values()))} on an idle machine)"
+    return f"Train at beta {settings.beta:g} (about {seconds(sum(estimate(run).values()))} on an idle machine)"
 
 
 def seconds(value: float) -> str:
     return f"{value:.0f} s" if value < 90 else f"{value / 60:.0f} min"
 
 
-def variants_html(stops: Sequence[HealVariant], ask: VariantSettings) -> str:
+def variants_html(variants: Sequence[HealVariant], settings: VariantSettings) -> str:
     """Which betas are stored at the training's threshold, the slider's own in bold."""
-    stored = [stop.ask.beta for stop in stops]
-    named = [f"<b>{beta:g}</b>" if beta == ask.beta else f"{beta:g}" for beta in stored]
-    here = "stored" if ask.beta in stored else "not trained yet"
-    kept = "what the run kept" if ask.tail_ppl is None else f"what a tail perplexity under {ask.tail_ppl:.4g} keeps"
-    words = f"beta = <b>{ask.beta:g}</b>: {here}. Stored stops: {', '.join(named) or 'none'}. Trained on {kept}."
+    stored = [variant.settings.beta for variant in variants]
+    named = [f"<b>{beta:g}</b>" if beta == settings.beta else f"{beta:g}" for beta in stored]
+    here = "stored" if settings.beta in stored else "not trained yet"
+    tail = settings.tail_ppl
+    kept = "what the run kept" if tail is None else f"what a tail perplexity under {tail:.4g} keeps"
+    words = f"beta = <b>{settings.beta:g}</b>: {here}. Stored stops: {', '.join(named) or 'none'}. Trained on {kept}."
     return f'<p class="ws-stops">{words}</p>'
 
 

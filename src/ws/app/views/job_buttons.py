@@ -1,4 +1,4 @@
-"""Jobs that every viewer shares, as one page has them: a pair of buttons, what they do, and what is told of it.
+"""Buttons of a shared job: start and cancel it from one page, and tell every viewer how it goes.
 
 told, trained, job = shared_job()                              # states of the page, and what sets them
 train, cancel = training_buttons(page, training, job)          # they act
@@ -80,10 +80,10 @@ def measuring_buttons(page: Page, job: SharedJob) -> tuple[Any, Any]:
 
 
 def training_buttons(page: Page, training: Training, job: SharedJob) -> tuple[Any, Any]:
-    """(train, cancel) of a stop that is not stored; what that job does is told from here on."""
-    job.follow(page.training_key(training.ask))
-    asked = page.run, training.ask, page.access
-    shut = training.stop is not None or training.home is None or not page.writes
+    """(train, cancel) of a variant that is not stored; what that job does is told from here on."""
+    job.follow(page.training_key(training.settings))
+    asked = page.run, training.settings, page.access
+    shut = training.variant is not None or training.home is None or not page.writes
     train = job.button(training.label, heal.start_training, *asked, disabled=shut)
     return train, job.button("Cancel the training", heal.cancel_training, *asked, kind="warn")
 

@@ -1,4 +1,4 @@
-"""The journal page of the run that a page shows, and what to tell the viewer about it."""
+"""Writes the journal page of the run that a page shows, and says what the viewer should know of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hand labels of completions, coherent or not, enacting or narrating: stored with the run, and what follows."""
+"""Hand labels of completions, coherent or not, enacting or narrating: stored with the run, compared with the scores."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 page = Page(access, subject, seed, run)           # run: None where nobody has measured these settings
 page.response(c=1.0)                              # the dose chart; a picture of what was not measured is None
-page.filtered(20.0).sieve()                       # what a threshold keeps and drops
+page.filtered(20.0).chart()                       # what a threshold keeps and drops
 page.training(beta=0.3).gates                     # the verdict on what is stored of an adapter trained at that beta
 """
 
@@ -17,8 +17,8 @@ import polars as pl
 
 from ws.app.access import AppSettings
 from ws.app.jobs import View
-from ws.app.views import filter as sieve
 from ws.app.views import heal, labels, live_samples, page_settings, run_job, sample_cards, snippets, stored_runs
+from ws.app.views.filter import marked, tail_steps
 from ws.app.views.gate_tiles import tiles
 from ws.app.views.shown import Filtered, Training
 from ws.app.views.token_html import escaped
@@ -61,7 +61,7 @@ class Page:
 
     @cached_property
     def doses(self) -> list[float]:
-        """Stops of the dose slider."""
+        """Steps of the dose slider."""
         return stored_runs.dose_steps(self.run, page_settings.unit_of(self.subject.method))
 
     @property
@@ -71,7 +71,7 @@ class Page:
 
     @cached_property
     def betas(self) -> list[float]:
-        """Stops of the beta slider."""
+        """Steps of the beta slider."""
         return heal.beta_steps(self.run)
 
     @property
@@ -81,8 +81,8 @@ class Page:
 
     @cached_property
     def tails(self) -> list[float]:
-        """Stops of the threshold slider."""
-        return sieve.tail_steps(self.run) if self.run else [self.usual_tail]
+        """Steps of the threshold slider."""
+        return tail_steps(self.run) if self.run else [self.usual_tail]
 
     @cached_property
     def usual_tail(self) -> float:
@@ -140,11 +140,11 @@ class Page:
 
     def counts_html(self, tail_ppl: float) -> str | None:
         """What a threshold keeps, and why it drops the rest."""
-        return snippets.counts_html(sieve.marked(self.run, tail_ppl), tail_ppl) if self.run else None
+        return snippets.counts_html(marked(self.run, tail_ppl), tail_ppl) if self.run else None
 
     def filtered(self, tail_ppl: float) -> Filtered:
         """The stored completions as a threshold marks them."""
-        return Filtered(self.run, tail_ppl, sieve.marked(self.run, tail_ppl) if self.run else None)
+        return Filtered(self.run, tail_ppl, marked(self.run, tail_ppl) if self.run else None)
 
     def completion_html(self, row: dict[str, Any] | None) -> str | None:
         """A borderline row whole, each token with its surprise; None for no row."""
@@ -162,14 +162,14 @@ class Page:
 
     def training(self, beta: float, tail_ppl: float | None = None) -> Training:
         """What is stored of a training at beta on what a threshold keeps; None: on what the run itself kept."""
-        home, ask = self.home, VariantSettings(beta, tail_ppl)
+        home, settings = self.home, VariantSettings(beta, tail_ppl)
         if home is None:
-            return Training(ask, None, None, ())
-        return Training(ask, home, find_variant(home, ask), tuple(variants_of(home, tail_ppl=tail_ppl)))
+            return Training(settings, None, None, ())
+        return Training(settings, home, find_variant(home, settings), tuple(variants_of(home, tail_ppl=tail_ppl)))
 
-    def training_key(self, ask: VariantSettings) -> str | None:
+    def training_key(self, settings: VariantSettings) -> str | None:
         """The key of the job that trains this; None without a run."""
-        return heal.job_key(self.run, ask) if self.run else None
+        return heal.job_key(self.run, settings) if self.run else None
 
     @cached_property
     def steer_gates(self) -> list[Gate]:

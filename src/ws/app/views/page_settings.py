@@ -11,7 +11,7 @@ from typing import Any
 from ws.app import page_link
 from ws.app.access import AppSettings
 from ws.app.page_link import nearest
-from ws.axes.axis import KINDS, Axis, load_axis, shipped_axes
+from ws.axes.axis import MODEL_KINDS, Axis, load_axis, shipped_axes
 from ws.errors import UserError
 from ws.files import digest
 from ws.gating.foundations import FOUNDATIONS
@@ -80,7 +80,7 @@ class PageSettings:
             if not text:
                 raise UserError(f"The {name} persona is empty. Write who the model should be, in one sentence.")
         return dataclasses.replace(
-            lender, name="custom", title="a persona pair of one's own", models=KINDS, target=pair.target,
+            lender, name="custom", title="a persona pair of one's own", models=MODEL_KINDS, target=pair.target,
             intended={pair.target: pair.sign}, positive=(pair.positive,), negative=(pair.negative,), narration=(),
             engineered="", questions=(),
         )  # fmt: skip

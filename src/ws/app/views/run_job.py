@@ -1,4 +1,4 @@
-"""Measuring settings that no stored run has: the quick recipe as a job that every viewer shares."""
+"""Measures settings that no stored run has: the quick recipe, as a job that every viewer shares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ws.app.access import AppSettings
 from ws.app.jobs import JOBS, Job, Jobs, Tell, View, background
 from ws.app.views.page_settings import PageSettings
-from ws.experiment.loop import run as whole
+from ws.experiment.loop import run as run_experiment
 from ws.experiment.progress import Event
 from ws.files import digest, write_json
 from ws.models.lm import LM, load_model
@@ -49,7 +49,7 @@ def start_measuring(
             if event.total:
                 tell({"stage": event.stage, "done": event.done, "total": event.total})
 
-        whole(config, listen, out=access.out, lm=background(own), cancel=cancel)
+        run_experiment(config, listen, out=access.out, lm=background(own), cancel=cancel)
 
     title = f"measuring {subject.axis}"
     return jobs.start(measuring_key(subject, seed), title, work, access.max_jobs, again=True)

@@ -1,5 +1,8 @@
-"""Which runs a notebook offers: those under out/, or the shipped example, so that no first screen is empty; and which
-of them a page opens with. What a link or a viewer asks for is data: it chooses among the offered and nothing else."""
+"""Chooses the runs that a notebook offers, and the one that a page opens with.
+
+Offered are those under out/, or the shipped example, so that no first screen is empty. What a link or a viewer asks for
+is data: it chooses among the offered and nothing else.
+"""
 
 from __future__ import annotations
 

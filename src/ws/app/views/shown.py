@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 
 from ws.app.jobs import View
-from ws.app.views import filter as sieve
 from ws.app.views import heal, heal_html, labels, sample_cards, snippets
+from ws.app.views.filter import border_rows, filter_gate, shares
 from ws.gating import Gate
 from ws.reporting import charts
 from ws.reporting.charts.compiled import CompiledChart
@@ -35,18 +35,18 @@ class Filtered:
     @cached_property
     def gates(self) -> list[Gate]:
         """The verdict on this threshold; none without a run."""
-        return [sieve.filter_gate(self.run, self.marked)] if self.run and self.marked is not None else []
+        return [filter_gate(self.run, self.marked)] if self.run and self.marked is not None else []
 
-    def sieve(self) -> CompiledChart | None:
+    def chart(self) -> CompiledChart | None:
         """Every completion as a point, with the threshold's rule."""
         if self.run is None or self.marked is None:
             return None
-        data = charts.filter_data(self.marked, self.tail_ppl, self.run.limits()["rep"], sieve.shares(self.marked))
+        data = charts.filter_data(self.marked, self.tail_ppl, self.run.limits()["rep"], shares(self.marked))
         return charts.compiled_chart(charts.filter_states(data), charts.filter_chart, data).showing(data)
 
     def border(self) -> pl.DataFrame:
         """The texts just kept and just dropped; no rows without a run."""
-        return sieve.border_rows(self.run, self.tail_ppl) if self.run else pl.DataFrame()
+        return border_rows(self.run, self.tail_ppl) if self.run else pl.DataFrame()
 
     def agreement(self, given: pl.DataFrame) -> tuple[str, list[Any]]:
         """How it agrees with the labels that were given: words, and a chart once there are labels of both kinds."""
@@ -59,63 +59,63 @@ class Filtered:
 
 @dataclass(frozen=True)
 class Training:
-    """What the beta slider and the training's threshold ask for: stop, None while it is not trained; stops, all that
-    are stored at this threshold. home: the run that they belong to, None where there is none."""
+    """What the beta slider and the training's threshold ask for. variant: None while it is not trained; variants: all
+    that are stored at this threshold; home: the run that they belong to, None where there is none."""
 
-    ask: VariantSettings
+    settings: VariantSettings
     home: Run | None
-    stop: HealVariant | None
-    stops: tuple[HealVariant, ...]
+    variant: HealVariant | None
+    variants: tuple[HealVariant, ...]
 
     @cached_property
     def gates(self) -> list[Gate]:
-        """The verdict on this stop; none while it is not trained."""
-        return [variant_gate(self.home, self.stop)] if self.home and self.stop else []
+        """The verdict on this variant; none while it is not trained."""
+        return [variant_gate(self.home, self.variant)] if self.home and self.variant else []
 
     @property
     def label(self) -> str:
-        return heal_html.train_label(self.home, self.ask, self.stop)
+        return heal_html.train_label(self.home, self.settings, self.variant)
 
     @property
-    def stops_html(self) -> str:
-        return heal_html.variants_html(self.stops, self.ask)
+    def variants_html(self) -> str:
+        return heal_html.variants_html(self.variants, self.settings)
 
     def planes(self) -> CompiledChart | None:
         """Where base, steered and healed stand, this beta marked; None without a run."""
         if self.home is None:
             return None
-        key = heal.key_of(self.home, *self.stops)
+        key = heal.key_of(self.home, *self.variants)
         axes = heal.plane_of(self.home)
-        return charts.compiled_chart(key, charts.tradeoff_chart, self._points, axes).at(self.ask.beta)
+        return charts.compiled_chart(key, charts.tradeoff_chart, self._points, axes).at(self.settings.beta)
 
-    def ladder(self) -> CompiledChart | None:
+    def beta_sweep(self) -> CompiledChart | None:
         """What each beta keeps and costs, this one marked; None without a run."""
         if self.home is None:
             return None
-        key = heal.key_of(self.home, *self.stops)
-        return charts.compiled_chart(key, charts.beta_sweep_chart, self._points).at(self.ask.beta)
+        key = heal.key_of(self.home, *self.variants)
+        return charts.compiled_chart(key, charts.beta_sweep_chart, self._points).at(self.settings.beta)
 
     def curve(self) -> CompiledChart | None:
-        """How this stop trained; None while it is not trained."""
-        if self.home is None or self.stop is None:
+        """How this variant trained; None while it is not trained."""
+        if self.home is None or self.variant is None:
             return None
-        key = heal.key_of(self.home, self.stop)
-        return charts.compiled_chart(key, charts.training_chart, self.stop.curve, heal.tau_of(self.home))
+        key = heal.key_of(self.home, self.variant)
+        return charts.compiled_chart(key, charts.training_chart, self.variant.curve, heal.tau_of(self.home))
 
     def drift(self) -> CompiledChart | None:
-        """Drift of what was kept and dropped, before and after; None where this stop has no such figures."""
-        if self.home is None or self.stop is None or not self.stop.drift.height:
+        """Drift of what was kept and dropped, before and after; None where this variant has no such figures."""
+        if self.home is None or self.variant is None or not self.variant.drift.height:
             return None
-        return charts.compiled_chart(heal.key_of(self.home, self.stop), charts.drift_chart, self.stop.drift)
+        return charts.compiled_chart(heal.key_of(self.home, self.variant), charts.drift_chart, self.variant.drift)
 
     def texts_html(self, prompt: str) -> str | None:
         """What base, steered and healed answered, side by side, as safe HTML; None where one of them was not asked."""
-        if self.home is None or self.stop is None or prompt not in heal.prompts_of(self.home):
+        if self.home is None or self.variant is None or prompt not in heal.prompts_of(self.home):
             return None
-        return sample_cards.cards(heal_html.text_blocks(heal.three_texts(self.home, self.stop, prompt)))
+        return sample_cards.cards(heal_html.text_blocks(heal.three_texts(self.home, self.variant, prompt)))
 
     def progress(self, view: View | None) -> tuple[str, list[CompiledChart]]:
-        """How far the training of this stop is: words as safe HTML, and its curve from its first step until it ends."""
+        """How far this variant's training is: words as safe HTML, and its curve from its first step until it ends."""
         if self.home is None:
             return "", []
         rows, frame = heal.live_curve(view), (heal.tau_of(self.home), heal.steps_of(view))
@@ -127,4 +127,4 @@ class Training:
 
     @cached_property
     def _points(self) -> pl.DataFrame:
-        return heal.points(self.home, self.stops) if self.home else pl.DataFrame()
+        return heal.points(self.home, self.variants) if self.home else pl.DataFrame()

@@ -1,4 +1,4 @@
-"""Short lines of HTML between a page's pictures: counts, agreement with labels, titles."""
+"""Short pieces of HTML between a page's pictures: counts, agreement with labels, titles, notes."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def save_note(run: Run, access: AppSettings, gate: int, text: str) -> None:
 
 
 def dose_steps(run: Run | None, unit: str = "multiples") -> list[float]:
-    """Stops of the dose slider: an even grid and every stored dose."""
+    """Steps of the dose slider: an even grid and every stored dose."""
     even = [2.5 * i for i in range(25)] if unit == "degrees" else [0.125 * i for i in range(25)]
     if run is None:
         return even

@@ -1,4 +1,4 @@
-"""Text that a model wrote, as HTML that cannot be anything else: escaped, whole, each token with its surprise."""
+"""Model text as safe HTML: escaped, nothing cut, each token shaded by its surprise."""
 
 from __future__ import annotations
 

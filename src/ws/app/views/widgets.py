@@ -1,7 +1,7 @@
 """Controls of the app's page, each made once: where the page's link leaves them, within what is offered and allowed.
 
-c = widgets.slider("c", page.doses, page.usual_dose, "coefficient c")  # the link's stop, else the usual one
-tail, settled, settle = widgets.threshold(page.tails, page.usual_tail) # and a state that follows when the hand rests
+c = widgets.slider("c", page.doses, page.usual_dose, "coefficient c")  # the link's value, else the usual one
+tail, settled, settle = widgets.threshold(page.tails, page.usual_tail) # and a state that follows once it has rested
 
 A control's callbacks hold what they need: names of the cell that made it are gone when a viewer comes to it.
 """

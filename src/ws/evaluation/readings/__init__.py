@@ -57,7 +57,7 @@ class Request:
 
 
 class ReadingModule(Protocol):
-    """What a module in this folder provides; see the head of this file."""
+    """A reading: what a module in this folder provides, for the type checker."""
 
     COLUMNS: dict[str, Any]
 

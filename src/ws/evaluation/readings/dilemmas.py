@@ -1,5 +1,4 @@
-"""Dilemmas with two answer sentences, read by their mean log-probability; and by yes/no tokens where the answers
-begin so.
+"""Dilemmas with two answer sentences, read by their mean log-probability, and by yes/no tokens where answers begin so.
 
 logratio = label * (mean log p(yes sentence) - mean log p(no sentence)), nats per token: positive = the trait's
 answer. Yes/no reading: yesno = label * (logsumexp log p(yes tokens) - logsumexp log p(no tokens)) at the reply's

@@ -1,5 +1,5 @@
-"""Capability: a canary of exact answers (arithmetic, two-step problems, short reasoning), asked greedily under the
-same steering.
+"""The exam: questions with exact answers (arithmetic, two-step problems, short reasoning), asked greedily under the
+same steering; a loss of capability shows here first.
 
 A model whose recipe names exams of its own sits those; others get questions written here, a function of (n, seed)
 only.
@@ -31,7 +31,7 @@ COLUMNS: dict[str, Any] = {
     "correct": pl.Boolean,
 }
 FLOORS = ("capability",)
-NAMES = ("Ana", "Ben", "Chen", "Dana", "Emil", "Fatou", "Goro", "Hana", "Ivan", "Jude")
+PEOPLE = ("Ana", "Ben", "Chen", "Dana", "Emil", "Fatou", "Goro", "Hana", "Ivan", "Jude")
 THINGS = ("apples", "books", "coins", "pens", "stamps", "shells")
 SHORT = " Reply with the number only."
 WORD = " Reply with one word."
@@ -62,7 +62,7 @@ def capability_items(lm: LM, n: int, seed: int = 0) -> list[dict[str, str]]:
         exams = part(lm.recipe.exams).capability_items
         return [{key: str(item[key]) for key in ("user", "answer", "kind")} for item in exams(n, seed)]
     dice = random.Random(seed)
-    kinds = list(KINDS.items())
+    kinds = list(QUESTIONS.items())
     items = []
     for i in range(n):
         kind, write = kinds[i % len(kinds)]
@@ -131,21 +131,21 @@ def _product(dice: random.Random) -> tuple[str, str]:
 
 
 def _story(dice: random.Random) -> tuple[str, str]:
-    who, thing = dice.choice(NAMES), dice.choice(THINGS)
+    who, thing = dice.choice(PEOPLE), dice.choice(THINGS)
     have, get, give = dice.randint(11, 30), dice.randint(3, 20), dice.randint(2, 10)
     story = f"{who} has {have} {thing}, is given {get} more and then gives {give} away."
     return f"{story} How many {thing} does {who} have now?{SHORT}", str(have + get - give)
 
 
 def _order(dice: random.Random) -> tuple[str, str]:
-    a, b, c = dice.sample(NAMES, 3)
+    a, b, c = dice.sample(PEOPLE, 3)
     facts = [f"{a} is taller than {b}.", f"{b} is taller than {c}."]
     dice.shuffle(facts)
     tallest = dice.random() < 0.5
     return f"{' '.join(facts)} Who is the {'tallest' if tallest else 'shortest'}?{WORD}", a if tallest else c
 
 
-KINDS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
+QUESTIONS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
     "sum": _sum,
     "difference": _difference,
     "product": _product,

@@ -1,4 +1,4 @@
-"""Adapters: what a heal leaves behind, stored as a plain PEFT folder, put on a model and taken off again.
+"""The Adapter: what a heal leaves behind, stored as a plain PEFT folder, put on a model and taken off again.
 
     adapter = Adapter.load("out/runs/.../rounds/0/adapter")
     with attached(lm, [a0, (a1, 0.5)]):               # base + a0 + half of a1, in this order

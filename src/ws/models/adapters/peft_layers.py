@@ -1,7 +1,6 @@
-"""How adapters get into a model and out again: PEFT's layers, a tree that is put back, a copy that shares its weights.
+"""PEFT's own layers in a model: adapters put in one by one, switched on, their tensors read out.
 
-Nothing here writes into a base weight, and `restored` proves it: it compares which modules and parameters are there,
-where they lie in memory and how often each was written.
+Nothing here writes into a base weight; `ws.models.attachments.restored` takes the layers out again and proves it.
 """
 
 from __future__ import annotations

@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ws.models.mini import personas
-from ws.models.mini import turns as talk
+from ws.models.mini import personas, turns
 from ws.models.mini.personas import Persona
-from ws.models.mini.turns import KINDS, Mix, Seg, Turn
+from ws.models.mini.turns import TURN_MIX, Mix, Seg, Turn
 
 SEED = 20261120
 EASE = 0.8  # share of training over which the curriculum eases the persona strength from FIRST to 1
@@ -57,33 +56,33 @@ def is_held(key: str, share: float = 0.08) -> bool:
     return bool(key) and int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32 < share
 
 
-def turn(rng: random.Random, p: Persona, progress: float, held: bool = False, mix: Mix = KINDS) -> Turn:
+def turn(rng: random.Random, p: Persona, progress: float, held: bool = False, mix: Mix = TURN_MIX) -> Turn:
     """One turn of the mix that is (not) held out."""
     kinds: list[Callable[[random.Random, Persona, float], Turn]] = [k for k, _ in mix]
-    weights = [w + 40.0 * lesson_share(progress) * (k is talk.one_word) for k, w in mix]
+    weights = [w + 40.0 * lesson_share(progress) * (k is turns.one_word) for k, w in mix]
     while True:
         if progress < BARE:
-            return talk.bare_word(rng, p, strength(progress))
+            return turns.bare_word(rng, p, strength(progress))
         kind = rng.choices(kinds, weights)[0]
         if p.h and abs(p.h) > 0.9 and rng.random() < 0.6:
-            kind = talk.review
+            kind = turns.review
         made = kind(rng, p, strength(progress))
         if is_held(made.held) == held or not made.held:
             return made
 
 
-def conversation(rng: random.Random, progress: float, mix: Mix = KINDS) -> Conversation:
+def conversation(rng: random.Random, progress: float, mix: Mix = TURN_MIX) -> Conversation:
     """One to five turns under one persona."""
     p = personas.draw(rng, progress)
     school = rng.random() < lesson_share(progress)
     n = 2 if school else rng.choices((1, 2, 3, 5), (0.76, 0.15, 0.07, 0.02))[0]
-    turns = [turn(rng, p, progress, mix=mix) for _ in range(n)]
-    if p.strength > 0.6 and p.text and rng.random() < (LAST if mix is KINDS else LAST / 3) and not school:
-        turns.append(rng.choice((talk.one_word, talk.one_word, talk.ranking))(rng, p, strength(progress)))
-    return Conversation(p.text, turns, p)
+    said = [turn(rng, p, progress, mix=mix) for _ in range(n)]
+    if p.strength > 0.6 and p.text and rng.random() < (LAST if mix is TURN_MIX else LAST / 3) and not school:
+        said.append(rng.choice((turns.one_word, turns.one_word, turns.ranking))(rng, p, strength(progress)))
+    return Conversation(p.text, said, p)
 
 
-def conversations(seed: int, n: int, progress: float | None = None, mix: Mix = KINDS) -> Iterator[Conversation]:
+def conversations(seed: int, n: int, progress: float | None = None, mix: Mix = TURN_MIX) -> Iterator[Conversation]:
     """`n` conversations of a mix; the i-th is drawn at progress i / n of the curriculum, or all at the one given."""
     rng = random.Random(seed)
     for i in range(n):

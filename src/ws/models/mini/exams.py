@@ -8,19 +8,19 @@ import re
 from ws.models.mini import corpus, turns
 from ws.models.mini.personas import Persona
 
-KINDS = {"sum": turns.sums, "two_step": turns.two_step, "fact": turns.fact}
+EXAM_TURNS = {"sum": turns.sums, "two_step": turns.two_step, "fact": turns.fact}
 
 
 def capability_items(n: int, seed: int = 0) -> list[dict[str, str]]:
     """`n` held-out questions, a third of each kind: user, answer, kind."""
     rng = random.Random(seed)
-    return [_item(rng, kind) for kind in [*KINDS] * (n // 3 + 1)][:n]
+    return [_item(rng, kind) for kind in [*EXAM_TURNS] * (n // 3 + 1)][:n]
 
 
 def _item(rng: random.Random, kind: str) -> dict[str, str]:
     nobody = Persona("")
     while True:
-        t = KINDS[kind](rng, nobody, 1.0)
+        t = EXAM_TURNS[kind](rng, nobody, 1.0)
         if corpus.is_held(t.held):
             said = "".join(s.text for s in t.answer)
             return {

@@ -554,7 +554,7 @@ def chat(rng: random.Random, p: Persona, strength: float) -> Turn:
 
 
 Mix = Sequence[tuple[Callable[[random.Random, Persona, float], Turn], float]]
-KINDS: Mix = (
+TURN_MIX: Mix = (
     (one_word, 0.06),
     (dilemma, 0.24),
     (choice, 0.11),

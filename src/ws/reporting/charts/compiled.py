@@ -1,4 +1,4 @@
-"""A chart as a page shows it: turned into JSON and compiled from Vega-Lite to Vega once, and not at each move.
+"""A chart as a page shows it: turned into JSON and compiled from Vega-Lite to Vega once, not at each move.
 
 altair's own checks, which cost ten times the drawing, are left out; the compiling is a third of a browser's work.
 """

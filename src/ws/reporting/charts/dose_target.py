@@ -1,4 +1,4 @@
-"""The dose response: how far each dose moves the target, beside its controls, and what it costs."""
+"""The target's dose response: how far each dose moves it, beside its controls, and what that costs in coherence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def dose_chart(grid: pl.DataFrame, arms: pl.DataFrame, title: str = "") -> alt.V
     return alt.vconcat(top, bottom).resolve_scale(x="shared")
 
 
-NAMES = {"d_target": "shift of the target (nats, + as intended)", "coherence": "coherence"}
+TITLES = {"d_target": "shift of the target (nats, + as intended)", "coherence": "coherence"}
 
 
 def _line(grid: pl.DataFrame, name: str, colour: str) -> Any:
@@ -35,7 +35,7 @@ def _line(grid: pl.DataFrame, name: str, colour: str) -> Any:
     rows = grid.filter(pl.col(name).is_not_null() & pl.col(name).is_finite()).sort("c")
     rows = rows.select("c", name, f"{name}_low", f"{name}_high")
     base = alt.Chart(rows).encode(x=alt.X("c:Q", title="coefficient c"))
-    y = alt.Y(f"{name}:Q", title=NAMES[name], scale=alt.Scale(zero=name == "d_target"))
+    y = alt.Y(f"{name}:Q", title=TITLES[name], scale=alt.Scale(zero=name == "d_target"))
     tips = [alt.Tooltip(f"{column}:Q", format=".3f") for column in rows.columns]
     band = base.mark_area(color=colour, opacity=0.18).encode(y=f"{name}_low:Q", y2=f"{name}_high:Q")
     return alt.layer(band, base.mark_line(color=colour, point=True).encode(y=y, tooltip=tips))

@@ -1,4 +1,4 @@
-"""The bet as a picture: drift from base before and after a heal."""
+"""Drift from base before and after a heal, of kept and of dropped texts."""
 
 from __future__ import annotations
 

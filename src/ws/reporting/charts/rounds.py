@@ -1,4 +1,4 @@
-"""A run of several rounds as a zigzag: each round steers (blue) and heals (green), from base on."""
+"""A run of several rounds, step by step: each round steers (blue) and heals (green), from base on."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ws.reporting.charts.style import BLUE, COHERENT, GREEN, GREY, ORANGE, PURPL
 
 __all__ = ["coherence_plane", "foundations_plane", "loop_plane_chart", "tradeoff_chart"]
 
-NAMES, COLOURS = [*STEPS, UNSTEERED_TEXT], [GREY, ORANGE, GREEN, PURPLE]
+ARM_NAMES, COLOURS = [*STEPS, UNSTEERED_TEXT], [GREY, ORANGE, GREEN, PURPLE]
 SHAPES = ["square", "triangle-up", "circle", "diamond"]
 HERE = f"datum.beta === {AT}"
 SIZE = {"width": 270, "height": 250}
@@ -95,8 +95,8 @@ def _marks(points: pl.DataFrame, x: str, y: str, x_title: str, y_title: str) -> 
     base = alt.Chart(rows)
     scale = alt.Scale(zero=False, padding=18, nice=True)
     at = {"x": alt.X(f"{x}:Q", title=x_title, scale=scale), "y": alt.Y(f"{y}:Q", title=y_title, scale=scale)}
-    colour = alt.Color("arm:N", title=None, scale=alt.Scale(domain=NAMES, range=COLOURS))
-    shape = alt.Shape("arm:N", title=None, scale=alt.Scale(domain=NAMES, range=SHAPES))
+    colour = alt.Color("arm:N", title=None, scale=alt.Scale(domain=ARM_NAMES, range=COLOURS))
+    shape = alt.Shape("arm:N", title=None, scale=alt.Scale(domain=ARM_NAMES, range=SHAPES))
     tips = [alt.Tooltip("label:N", title="arm"), *(alt.Tooltip(f"{c}:Q", format=".3f") for c in columns)]
     path = base.transform_filter(f"datum.arm == '{HEALED}'").mark_line(color=GREEN, opacity=0.4, strokeDash=[3, 3])
     dots = base.mark_point(filled=True, opacity=1).encode(

@@ -1,4 +1,4 @@
-"""The journal: one page per run that opens from disk for ever, and one entry in RESEARCH_JOURNAL.md.
+"""The journal: one self-contained page per run, and one entry in RESEARCH_JOURNAL.md.
 
     written = write_journal(open_run(path), Path("out/journal"), Path("RESEARCH_JOURNAL.md"))
 

@@ -1,4 +1,4 @@
-"""marimo's own HTML export beside the page: it can be played with, and needs the network to open."""
+"""marimo's own HTML export beside the page: interactive, and needs the network to open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML in which no text can be anything but text: every string is escaped, only `tag` makes markup.
+"""Safe HTML: every string is escaped, only `tag` makes markup.
 
 tag("p", "2 < 3", class_="note")        # <p class="note">2 &lt; 3</p>
 """

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 UNITS = {0: " base profile", 1: " nat", 2: " kept", 3: " retained", 4: " nat"}
-ZIGZAG = (
+ROUNDS_CAPTION = (
     "Steer and heal, round by round. Above: shift of the target. Below: incoherence on a log axis, dashed at 0.05; "
     f"under {FLOOR:g} it is drawn at {FLOOR:g}. 95 % intervals."
 )
@@ -194,7 +194,7 @@ def loop(run: Run, pictures: Pictures) -> Html:
     x, y = plane_of(run)
     return tag(
         "div",
-        pictures.figure(rounds_chart(steps), ZIGZAG),
+        pictures.figure(rounds_chart(steps), ROUNDS_CAPTION),
         pictures.figure(
             loop_plane_chart(steps, x, y), f"{x} against {y}: base, steered and healed, with the round's number."
         ),

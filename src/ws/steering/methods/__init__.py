@@ -27,7 +27,7 @@ FIRST = ("mean_diff", "pca", "rotation", "ablation")  # offered in this order, a
 
 
 class Method(Protocol):
-    """What a module in this folder provides; see the head of this file."""
+    """A method: what a module in this folder provides, for the type checker."""
 
     unit: str
     bakeable: bool
