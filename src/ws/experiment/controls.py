@@ -100,46 +100,46 @@ ENGINEERED = "{personas} Stay in this role: act on it in everything you say, and
 Tell = Callable[[float, float], object]
 
 
-def _prompted(persona: str, scene: HealPipeline, **more: Any) -> dict[str, Any]:
+def _prompted(persona: str, pipeline: HealPipeline, **more: Any) -> dict[str, Any]:
     """A persona as the system prompt, on the student of earlier rounds."""
-    return {"persona": persona, "adapters": scene.history, **more}
+    return {"persona": persona, "adapters": pipeline.history, **more}
 
 
 UNSTEERED: dict[str, Callable[[HealPipeline], dict[str, Any] | None]] = {
-    BASE: lambda scene: {},
-    STUDENT: lambda scene: {"adapters": scene.history} if scene.history else None,
-    PERSONA: lambda scene: _prompted(scene.axis.positive[0], scene),
-    PERSONA_ENGINEERED: lambda scene: (
-        _prompted(engineered_prompt(scene.axis), scene) if scene.config.controls.engineered else None
+    BASE: lambda pipeline: {},
+    STUDENT: lambda pipeline: {"adapters": pipeline.history} if pipeline.history else None,
+    PERSONA: lambda pipeline: _prompted(pipeline.axis.positive[0], pipeline),
+    PERSONA_ENGINEERED: lambda pipeline: (
+        _prompted(engineered_prompt(pipeline.axis), pipeline) if pipeline.config.controls.engineered else None
     ),
-    ANTI_PERSONA: lambda scene: _prompted(scene.axis.negative[0], scene, text=False),
+    ANTI_PERSONA: lambda pipeline: _prompted(pipeline.axis.negative[0], pipeline, text=False),
 }
-"""Arm -> how it is measured, as `Scene.evaluate` takes it; None: not in this round. A new control without steering is a
-line here and one in ws.gating.arm_table. text=False: vignettes only."""
+"""Arm -> how it is measured, as `HealPipeline.evaluate` takes it; None: not in this round. text=False: vignettes only. A
+new control without steering is a line here and one in ws.gating.arm_table."""
 STANDING = tuple(UNSTEERED)  # controls added to the table go into the key of the stage that measures them
 
 
-def unsteered_arms(scene: HealPipeline, tell: Tell) -> list[Arm]:
+def unsteered_arms(pipeline: HealPipeline, tell: Tell) -> list[Arm]:
     """The arms of `UNSTEERED`."""
-    asked = {name: how for name, treatment in UNSTEERED.items() if (how := treatment(scene)) is not None}
+    asked = {name: how for name, treatment in UNSTEERED.items() if (how := treatment(pipeline)) is not None}
     arms = []
     for i, (name, how) in enumerate(asked.items()):
         tell(i, len(asked))
-        scene.check()
-        arms.append(Arm(name, scene.evaluate("report", **how)))
+        pipeline.check()
+        arms.append(Arm(name, pipeline.evaluate("report", **how)))
     return arms
 
 
-def steered_arms(scene: HealPipeline, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
+def steered_arms(pipeline: HealPipeline, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
     """+c and -c; vignettes only, the doses of the data (for retain)."""
-    on: dict[str, Any] = {"adapters": scene.history, "direction": v}
+    on: dict[str, Any] = {"adapters": pipeline.history, "direction": v}
     tell(0, 2)
-    full = scene.evaluate("report", c=[c, -c], **on)
+    full = pipeline.evaluate("report", c=[c, -c], **on)
     arms = [Arm(STEER, r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
     tell(1, 2)
     short = [k for k in doses if k not in (c, -c)]
     if short:
-        found = scene.evaluate("report", text=False, c=short, **on)
+        found = pipeline.evaluate("report", text=False, c=short, **on)
         arms += [Arm(STEER, r, k, chosen=False) for k, r in zip(short, found, strict=True)]
     return arms
 
@@ -149,20 +149,20 @@ def engineered_prompt(axis: Axis) -> str:
     return axis.engineered or ENGINEERED.format(personas=" ".join(axis.positive[:3]))
 
 
-def random_arms(scene: HealPipeline, v: Direction, c: float, tell: Tell) -> list[Arm]:
+def random_arms(pipeline: HealPipeline, v: Direction, c: float, tell: Tell) -> list[Arm]:
     """Random directions at the KL that the knee had in the dose search, vignettes only."""
-    config, lead = scene.config, scene.config.seeds[0]
+    config, lead = pipeline.config, pipeline.config.seeds[0]
     draws = random_directions(v, config.dose.random_draws, lead)
-    prompts: Sequence[str] = scene.axis.select[:KL_PROMPTS]
-    on: dict[str, Any] = {"adapters": scene.history}
+    prompts: Sequence[str] = pipeline.axis.select[:KL_PROMPTS]
+    on: dict[str, Any] = {"adapters": pipeline.history}
     tell(0, len(draws) + 1)
     how: dict[str, Any] = {"seed": lead, "batch_size": config.batch_size}
-    _, doses, found = same_kl(scene.lm, v, c, draws, prompts, **on, **how)
+    _, doses, found = same_kl(pipeline.lm, v, c, draws, prompts, **on, **how)
     arms = []
     for i, (direction, dose) in enumerate(zip(draws, doses, strict=True)):
         tell(i + 1, len(draws) + 1)
-        scene.check()
-        report = scene.evaluate("report", text=False, direction=direction, c=dose, **on)
+        pipeline.check()
+        report = pipeline.evaluate("report", text=False, direction=direction, c=dose, **on)
         arms.append(Arm(RANDOM, report, dose, draw=i, kl=found[i]))
     return arms
 
@@ -170,27 +170,27 @@ def random_arms(scene: HealPipeline, v: Direction, c: float, tell: Tell) -> list
 BASELINES = (SFT, SFT_BASE)
 
 
-def baselines_of(scene: HealPipeline) -> list[str]:
+def baselines_of(pipeline: HealPipeline) -> list[str]:
     """The healed controls that the configuration asks for; a heal without a barrier is its own sft."""
-    controls = scene.config.controls
-    barrier = scene.config.heal.resolved(scene.lm).slope(scene.number) > 0
+    controls = pipeline.config.controls
+    barrier = pipeline.config.heal.resolved(pipeline.lm).slope(pipeline.number) > 0
     asked = {SFT: controls.sft and barrier, SFT_BASE: controls.sft_base}
     return [name for name in BASELINES if asked[name]]
 
 
-def plain_rows(scene: HealPipeline, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
+def plain_rows(pipeline: HealPipeline, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
     """The training rows of a control: those of the heal, or as many at c = 0, spread over the same prompts."""
     if name == SFT:
         return chosen
-    config = scene.config
+    config = pipeline.config
     users = chosen["prompt"].unique(maintain_order=True).to_list()
     texts = generate(
-        scene.lm,
+        pipeline.lm,
         [Prompt(text, split="train") for text in users],
         n=math.ceil(chosen.height / len(users)),
         seed=config.seeds[0],
         max_new_tokens=config.max_new_tokens,
-        adapters=scene.history,
+        adapters=pipeline.history,
         batch_size=config.batch_size,
         trace=False,
     )
