@@ -114,8 +114,8 @@ UNSTEERED: dict[str, Callable[[HealPipeline], dict[str, Any] | None]] = {
     ),
     ANTI_PERSONA: lambda pipeline: _prompted(pipeline.axis.negative[0], pipeline, text=False),
 }
-"""Arm -> how it is measured, as `HealPipeline.evaluate` takes it; None: not in this round. text=False: vignettes only. A
-new control without steering is a line here and one in ws.gating.arm_table."""
+"""Arm -> how it is measured, as `HealPipeline.evaluate` takes it; None: not in this round. text=False: vignettes only.
+A new control without steering is a line here and one in ws.gating.arm_table."""
 STANDING = tuple(UNSTEERED)  # controls added to the table go into the key of the stage that measures them
 
 
