@@ -24,6 +24,7 @@ from ws.evaluation.items import ItemSet
 from ws.evaluation.vignettes import ROWS, read_vignettes
 from ws.gating.foundations import FOUNDATIONS
 from ws.models.lm import LM
+from ws.steering.hooks import steered
 
 __all__ = ["EXTERNAL", "Backend", "Builtin", "External", "backend_of"]
 
@@ -103,8 +104,6 @@ class External:
         persona: str | None,
         stale: bool,
     ) -> list[pl.DataFrame]:
-        from ws.steering.hooks import steered
-
         module = importlib.import_module(self.name)
         quiet = {"verbose": 0} if self.name == "moralmaps" else {}
         tok = lm.tok if persona is None else _WithPersona(lm.tok, persona)

@@ -21,6 +21,7 @@ from ws.files import digest
 from ws.models.batching import share
 from ws.models.kv_cache import fork
 from ws.models.lm import LM, check_length
+from ws.steering.hooks import steered
 
 __all__ = ["Cached", "forget_prefixes", "log_softmax", "prefix", "steered_rows", "token_logps"]
 
@@ -116,8 +117,6 @@ def forget_prefixes() -> None:
 @contextmanager
 def steered_rows(lm: LM, direction: Any, c: Tensor, start: int, stale: bool) -> Iterator[None]:
     """steered() over a Cached batch, c (B,), the tag in column `start` of every row; nothing without a direction."""
-    from ws.steering.hooks import steered
-
     if direction is None:
         yield
         return

@@ -21,10 +21,14 @@ from typing import Any
 
 import polars as pl
 
+from ws.axes.axis import load_axis
 from ws.experiment.controls import BASELINES
+from ws.experiment.identity import identity_of
 from ws.experiment.train_variant import make_variants
+from ws.experiment.workers import workers_for
 from ws.files import digest, read_json, write_atomic, write_frame, write_json
 from ws.gating.arm_table import BASE, HEALED, STEER
+from ws.models.lm import load_model
 from ws.runs.config import RunConfig, from_dict, to_dict
 from ws.runs.heal_variants import SHIPPED, VariantSettings, find_variant
 from ws.runs.reader import FORMAT, Run
@@ -78,8 +82,6 @@ def _made(config: RunConfig, out: Path) -> Run:
 
     import ws
     from ws.experiment.progress import bars
-    from ws.experiment.workers import workers_for
-
     with bars(Console(stderr=True)) as listen:
         return ws.run(config, listen, out=out, workers=workers_for(config))
 
@@ -148,10 +150,6 @@ def stale(path: Path = EXAMPLE, rounds: int = 1) -> list[str]:
 
 def _now(config: RunConfig) -> dict[str, Any]:
     """What the numbers of a recipe would depend on in this version."""
-    from ws.axes.axis import load_axis
-    from ws.experiment.identity import identity_of
-    from ws.models.lm import load_model
-
     lm = load_model(config.model)
     identity = identity_of(lm, load_axis(config.axis).on(lm), config)
     return {name: identity[name] for name in ("fingerprint", "axis", "items")} | {"stages": VERSIONS}

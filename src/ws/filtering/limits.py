@@ -17,6 +17,7 @@ import polars as pl
 
 from ws.errors import UserError
 from ws.filtering.scores import _need
+from ws.intervals import auc
 
 __all__ = ["Limits", "borderline", "keep", "reasons", "separation", "tail_limit", "tally"]
 
@@ -176,8 +177,6 @@ def separation(df: pl.DataFrame, labels: pl.DataFrame, label: str = "coherent") 
 
 def _separate(value: pl.Series, truth: pl.Series, sign: int) -> dict[str, Any]:
     """AUC and the best limit of one score; sign: 1 where more is better. A value that is not finite counts as worst."""
-    from ws.intervals import auc  # not at import: evaluation scores its free text with this module
-
     signed, good = (sign * value).fill_null(-math.inf).fill_nan(-math.inf).to_numpy(), truth.to_numpy()
     best: tuple[float, ...] = (0.0, math.nan, math.nan, math.nan)
     for limit in sorted(set(signed)):

@@ -32,9 +32,9 @@ from torch import Tensor, nn
 
 from ws.errors import Cancelled, UserError
 from ws.healing.config import HealConfig
-from ws.healing.dataset import TrainingRow
+from ws.healing.dataset import TrainingRow, split, training_rows
 from ws.healing.trainer import HealPlan, HealTrainer
-from ws.models.adapters.adapter import Adapter
+from ws.models.adapters.adapter import Adapter, checked
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
 
@@ -171,10 +171,6 @@ def heal(
     its other lists is trained on. on_progress gets every row of the curve, with `steps`, the number of them.
     UserError: too few rows, rows longer than the context, a loss that is not finite. Cancelled: `cancel` was set.
     """
-    from ws.healing.dataset import split, training_rows
-    from ws.healing.trainer import HealPlan
-    from ws.models.adapters.adapter import checked
-
     settings = (config or HealConfig()).resolved(lm)
     stack = checked(lm, history)
     if kept.height < settings.min_rows:

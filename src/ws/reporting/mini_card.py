@@ -29,7 +29,8 @@ from ws.generation.completions import Prompt, generate
 from ws.healing.config import HealConfig
 from ws.healing.training import heal
 from ws.intervals import auc
-from ws.models.lm import LM
+from ws.models.lm import LM, load_model
+from ws.models.mini.exams import capability_items, correct
 from ws.models.mini.lexicon import ARCHETYPE_NAMES, ARCHETYPES
 from ws.steering.direction import Direction
 from ws.steering.extraction import extract
@@ -242,8 +243,6 @@ def archetype_axis(name: str, own: str, contexts: Any) -> Axis:
 
 def capability(lm: LM, n: int = 300) -> dict[str, float]:
     """Held-out sums, two-step sums and facts, greedy, neutral prompt."""
-    from ws.models.mini.exams import capability_items, correct
-
     items = capability_items(n, seed=11)
     df = generate(
         lm, [Prompt(i["user"], id=str(k)) for k, i in enumerate(items)], temperature=0.0, max_new_tokens=24, trace=False
@@ -347,8 +346,6 @@ def write(card: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure everything, write card.json beside the weights and the scores into CARD.md; arguments: single parts."""
-    from ws.models.lm import load_model
-
     found = measure(load_model("mini"), sys.argv[1:] or tuple(PARTS))
     path = WEIGHTS / "card.json"
     card = json.loads(path.read_text()) if path.exists() else {}

@@ -30,6 +30,7 @@ from ws.gating.gate import Gate
 from ws.generation.completions import SCHEMA
 from ws.runs.artifacts import load
 from ws.runs.config import RunConfig, from_dict
+from ws.runs.evidence_rows import evidence_of
 
 __all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run"]
 
@@ -133,8 +134,6 @@ class Run:
     def evidence(self, round: int = 0) -> pl.DataFrame:
         """The rows and samples of the round's reports by id, as the gates' evidence names them
         (ws.runs.evidence_rows)."""
-        from ws.runs.evidence_rows import evidence_of
-
         return evidence_of(self.path / "rounds" / str(round) / "eval.parquet")
 
     def samples(self, round: int = 0) -> list[tuple[str, pl.DataFrame]]:

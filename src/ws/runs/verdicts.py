@@ -17,6 +17,7 @@ from ws.gating.schemas import Trait
 from ws.gating.steer import judge_steer
 from ws.gating.thresholds import Thresholds
 from ws.runs.reader import Run
+from ws.runs.round_tables import rounds_frame
 
 __all__ = ["Facts", "judge", "judge_rounds", "read_facts"]
 
@@ -45,8 +46,6 @@ def judge(run: Run, round: int | None = None, thresholds: Thresholds | None = No
 
 def judge_rounds(run: Run, last: int | None = None, thresholds: Thresholds | None = None) -> list[Gate]:
     """Gate 4 over a run's rounds up to `last`, from stored files; nothing before the second healed round."""
-    from ws.runs.round_tables import rounds_frame
-
     rounds = rounds_frame(run, last)
     return [judge_loop(rounds, thresholds, len(run.config.seeds))] if rounds.height > 1 else []
 
