@@ -23,8 +23,8 @@ from ws.healing.config import HealConfig
 from ws.healing.dataset import split, training_rows
 from ws.healing.divergences import AGGREGATES, BARRIERS
 from ws.healing.target_modules import TARGETS
-from ws.healing.trainer import HealPlan, HealTrainer
 from ws.healing.training import CURVE, heal
+from ws.healing.training_step import HealPlan, HealTrainer
 from ws.models.adapters.adapter import Adapter
 from ws.models.adapters.attaching import attached
 from ws.models.adapters.families import FAMILIES

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from ws.errors import Cancelled, UserError
 from ws.healing.config import HealConfig
 from ws.healing.dataset import TrainingRow, split, training_rows
-from ws.healing.trainer import HealPlan, HealTrainer
+from ws.healing.training_step import HealPlan, HealTrainer
 from ws.models.adapters.adapter import Adapter, checked
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
