@@ -349,7 +349,7 @@ def test_a_measurement_is_one_shared_job_that_the_page_then_finds(
         listen(Event(0, "dose search", 1, 4))
         seen.append((config, where["out"], where["lm"] is mini))
 
-    monkeypatch.setattr("ws.app.views.run_job.whole", whole)
+    monkeypatch.setattr("ws.app.views.run_job.run_experiment", whole)
     jobs = Jobs()
     job = views.run_job.start_measuring(subject, 3, local, jobs=jobs)
     view = job.wait(30)
@@ -366,7 +366,7 @@ def test_a_typed_pair_is_measured_as_an_axis_file_and_found_again(
 ) -> None:
     typed = views.PageSettings(persona=views.TypedPair("You care about <b>pain</b>.", "You obey.", "Care", 1))
     seen: list[RunConfig] = []
-    monkeypatch.setattr("ws.app.views.run_job.whole", lambda config, *_, **where: seen.append(config))
+    monkeypatch.setattr("ws.app.views.run_job.run_experiment", lambda config, *_, **where: seen.append(config))
     assert views.run_job.start_measuring(typed, 3, local, jobs=Jobs()).wait(30).state == "done"
     axis = load_axis(seen[0].axis).on(mini)
     assert (axis.positive, axis.negative, axis.target, axis.intended["Care"]) == (

@@ -24,7 +24,7 @@ from ws.evaluation.behaviour import read_behaviour
 from ws.evaluation.items import load_items, shipped_items
 from ws.evaluation.readings.exam import capability_items
 from ws.evaluation.wording import wording_of
-from ws.generation.completions import _settings
+from ws.generation.settings import Sampling
 from ws.healing.config import HealConfig
 from ws.models.lm import LM, load_model
 from ws.models.recipe import MINI, OTHER, RECIPES, HealDefaults, ModelRecipe, SamplingDefaults, part, recipe_of
@@ -50,9 +50,14 @@ def lm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LM:
     return load_model("next", device="cpu")
 
 
+def drawn(lm: LM) -> dict[str, Any]:
+    """How the model draws tokens where nothing else is asked for."""
+    return {name: value for name, value in dataclasses.asdict(Sampling().on(lm)).items() if name != "seed"}
+
+
 def test_an_entry_reaches_every_default(lm: LM) -> None:
     assert (lm.name, str(lm.dtype), lm.neutral) == ("next", "torch.bfloat16", "You are brief.")
-    assert _settings(lm, None, None, None, None) == {
+    assert drawn(lm) == {
         "max_new_tokens": 33, "temperature": 0.6, "top_p": 0.9, "top_k": 40,
     }  # fmt: skip
     assert evaluator._sampler(lm) == {"temperature": 0.6, "top_k": 40, "top_p": 0.9}
@@ -113,9 +118,9 @@ def test_the_defaults_are_what_they_were(tiny: LM) -> None:
     own = tiny_lm("qwen3", fresh=True)
     own.model.generation_config.temperature, own.model.generation_config.top_k = 0.7, 20
     want = {"temperature": 0.7, "top_p": 1.0, "top_k": 20}
-    assert _settings(own, None, None, None, None) == {"max_new_tokens": 256, **want}
+    assert drawn(own) == {"max_new_tokens": 256, **want}
     small = dataclasses.replace(own, recipe=MINI)
-    assert _settings(small, None, None, None, None) == {
+    assert drawn(small) == {
         "max_new_tokens": 80, "temperature": 1.0, "top_p": 1.0, "top_k": 0,
     }  # fmt: skip
     assert evaluator._sampler(small) == {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
