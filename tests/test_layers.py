@@ -119,3 +119,17 @@ def test_python_m_ws_is_the_command_line() -> None:
     done = subprocess.run([sys.executable, "-m", "ws", "--help"], cwd=ROOT / "src", check=False, capture_output=True)
     assert done.returncode == 0 and b"ws run" in done.stdout
     assert time.perf_counter() - began < 60, "something heavy is imported for a list of commands"
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need is in tests/builders."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
+    named = {
+        (name, target)
+        for name, path in modules.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for target in targets(node, modules)
+    }
+    assert len(named) > 50
+    assert not [(a, b) for a, b in named if b.rpartition(".")[2].startswith("test_")]
