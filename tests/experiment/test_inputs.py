@@ -117,6 +117,17 @@ def test_a_stored_run_of_names_that_are_gone_opens_and_does_not_run(tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_stored_run_with_values_that_are_refused_today_opens() -> None:
+    plain = to_dict(mini_quick())
+    plain["data"] |= {"doses": [1.0, 1.0], "prompts": 0, "tail_ppl": 0.0}
+    plain["evaluation"] |= {"per_foundation": 0, "readings": ["a_reading_of_before"]}
+    stored = from_dict(plain)
+    assert stored.data.doses == (1.0, 1.0) and stored.evaluation.readings == ("a_reading_of_before",)
+    for part in (stored.data, stored.evaluation):
+        with pytest.raises(UserError):
+            dataclasses.replace(part)  # asked for anew, it is looked at
+
+
 def broken(path: Path, text: str) -> None:
     path.write_text(text)
 

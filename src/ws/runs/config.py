@@ -96,11 +96,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _positive("data.doses", *self.doses)
-        _check(bool(self.doses), "data.doses is empty. Name at least one share of the knee.")
-        _check(len(set(self.doses)) == len(self.doses),
-               f"data.doses repeat (got {self.doses}). For more texts per dose raise data.samples.")  # fmt: skip
-        _check(self.tail_ppl is None or self.tail_ppl > 0,
-               f"data.tail_ppl must be above 0 (got {self.tail_ppl}). None takes it from base's own text.")  # fmt: skip
+        _ask(bool(self.doses), "data.doses is empty. Name at least one share of the knee.")
+        _ask(len(set(self.doses)) == len(self.doses),
+             f"data.doses repeat (got {self.doses}). For more texts per dose raise data.samples.")  # fmt: skip
+        _ask(self.tail_ppl is None or self.tail_ppl > 0,
+             f"data.tail_ppl must be above 0 (got {self.tail_ppl}). None takes it from base's own text.")  # fmt: skip
         _at_least_one("data.prompts", self.prompts)
         _positive("data.rep", self.rep)
         _check(self.samples >= 1, f"data.samples must be at least 1 (got {self.samples}).")
@@ -133,11 +133,12 @@ class EvalConfig:
     """what is read beside vignettes and free text, in the order of the names; None reads exam and dilemmas"""
 
     def __post_init__(self) -> None:
-        check_names(self, "evaluation")
+        if not _OPENING.get():  # the file of a stored run's reading may have gone
+            check_names(self, "evaluation")
         _check(self.texts >= 8, f"evaluation.texts must be at least 8 (got {self.texts}): coherence needs free text.")
         _check(self.think is None or self.think >= 0, f"evaluation.think cannot be negative (got {self.think}).")
         _at_least_one("evaluation.per_foundation", self.per_foundation)
-        _check(self.think_samples >= 0, f"evaluation.think_samples cannot be negative (got {self.think_samples}).")
+        _ask(self.think_samples >= 0, f"evaluation.think_samples cannot be negative (got {self.think_samples}).")
         _check(self.exam >= 1, f"evaluation.exam must be at least 1 (got {self.exam}).")
         _check(self.batch_size >= 1, f"evaluation.batch_size must be at least 1 (got {self.batch_size}).")
 
@@ -249,7 +250,12 @@ def _one_of(name: str, value: str | None, known: Sequence[str | None]) -> None:
 
 
 def _at_least_one(name: str, value: int | None) -> None:
-    _check(value is None or value >= 1, f"{name} must be at least 1 (got {value}). None takes all.")
+    _ask(value is None or value >= 1, f"{name} must be at least 1 (got {value}). None takes all.")
+
+
+def _ask(holds: bool, message: str) -> None:
+    """`_check` of what is asked for now; earlier versions stored such values, and their runs open."""
+    _check(holds or _OPENING.get(), message)
 
 
 def _check(holds: bool, message: str) -> None:
