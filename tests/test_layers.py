@@ -96,7 +96,8 @@ def test_a_circle_and_an_arrow_back_are_noticed(tmp_path: Path) -> None:
 
 
 def test_the_root_stays_small() -> None:
-    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    entries = {path.relative_to(PACKAGE).parts[0] for path in files}  # a folder that has moved may leave its cache
     assert len(entries) <= 18, entries
 
 
