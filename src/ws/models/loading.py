@@ -27,12 +27,13 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from ws.errors import UserError
+from ws.models.gguf.preparing import file_of, prepared
 from ws.models.recipe import DTYPES, ModelRecipe, recipe_of, weights_of
 
 __all__ = ["Source", "read_model", "source_of"]
 
 T = TypeVar("T")
-WAY_OUT = 'load_model("mini") needs no network, and a folder that save_pretrained wrote is loaded by its path.'
+WAY_OUT = 'load_model("mini") needs no network; a folder that save_pretrained wrote, or a .gguf file, is loaded by its path.'
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,20 @@ def source_of(
     recipe = recipe_of(name)
     packaged = weights_of(recipe)
     folder = packaged or Path(name).expanduser()
-    local = packaged is not None or folder.is_dir()
-    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise UserError(f"there is no folder {name!r}. Check the path: {WAY_OUT}")
+    if packaged is not None and not packaged.exists():
+        raise UserError(f"{recipe.title}'s weights are missing: there is no {folder}. {recipe.missing}")
+    local = packaged is not None or folder.exists()
+    if not local and (name.startswith((".", "/", "~")) or name.endswith(".gguf") or name.count("/") > 1):
+        raise UserError(f"there is no folder or file {name!r}. Check the path: {WAY_OUT}")
     if quantize not in (None, "4bit"):
         raise UserError(f"quantize={quantize!r} is unknown. Use '4bit' or None.")
     where = _device(device, recipe)
     kind = _dtype(dtype, where, recipe)
     if not local:
         return Source(name, False, recipe, where, kind, quantize)
-    return Source(str(folder.resolve()), True, recipe, where, kind, quantize, _stamp(folder))
+    file = file_of(folder)
+    place = folder if file is None else prepared(file)
+    return Source(str(place.resolve()), True, recipe, where, kind, quantize, _stamp(place))
 
 
 def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

