@@ -33,7 +33,7 @@ from ws.models.recipe import DTYPES, ModelRecipe, recipe_of, weights_of
 __all__ = ["Source", "read_model", "source_of"]
 
 T = TypeVar("T")
-WAY_OUT = 'load_model("mini") needs no network; a folder that save_pretrained wrote, or a .gguf file, is loaded by its path.'
+WAY_OUT = 'load_model("mini") needs no network; a folder that save_pretrained wrote or a .gguf file loads by its path.'
 
 
 @dataclass(frozen=True)
