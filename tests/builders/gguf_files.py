@@ -48,7 +48,7 @@ def write_gguf(
     return path
 
 
-def _add_shape(writer: gguf.GGUFWriter) -> None:
+def _add_shape(writer: gguf.GGUFWriter, vocab: int = VOCAB) -> None:
     writer.add_name("tiny")
     writer.add_context_length(512)
     writer.add_embedding_length(WIDTH)
@@ -59,7 +59,7 @@ def _add_shape(writer: gguf.GGUFWriter) -> None:
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(VOCAB)
+    writer.add_vocab_size(vocab)
 
 
 def _add_tokenizer(
@@ -85,13 +85,13 @@ def _add_tokenizer(
         writer.add_chat_template(template)
 
 
-def _shapes() -> dict[str, tuple[int, ...]]:
+def _shapes(vocab: int = VOCAB) -> dict[str, tuple[int, ...]]:
     block = {
         "attn_norm": (WIDTH,), "attn_q": (WIDTH, WIDTH), "attn_k": (WIDTH, WIDTH), "attn_v": (WIDTH, WIDTH),
         "attn_output": (WIDTH, WIDTH), "ffn_norm": (WIDTH,), "ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH),
         "ffn_down": (WIDTH, INNER),
     }  # fmt: skip
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (VOCAB, WIDTH), "output_norm.weight": (WIDTH,)}
+    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (vocab, WIDTH), "output_norm.weight": (WIDTH,)}
     return shapes | {f"blk.{i}.{name}.weight": shape for i in range(BLOCKS) for name, shape in block.items()}
 
 
@@ -104,3 +104,26 @@ def _add_weight(writer: gguf.GGUFWriter, name: str, shape: tuple[int, ...], numb
         writer.add_tensor(name, gguf.quants.quantize(values, member), raw_dtype=member)
     else:
         writer.add_tensor(name, values if isinstance(number, str) else values.astype(number))
+
+
+def write_vocabulary(path: Path, source: Path, pre: str) -> Path:
+    """A whole tiny Llama over the byte-level vocabulary of another file, cut another way."""
+    fields = gguf.GGUFReader(source).fields
+    tokens, types, merges = (fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "token_type", "merges"))
+    writer = gguf.GGUFWriter(path, "llama")
+    _add_shape(writer, len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(False)
+    for name, shape in _shapes(len(tokens)).items():
+        _add_weight(writer, name, shape, np.float32, 0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

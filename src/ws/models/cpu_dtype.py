@@ -23,7 +23,7 @@ from ws.files import digest, write_json
 from ws.models.gguf.preparing import models_folder, writing
 from ws.models.recipe import DTYPES
 
-__all__ = ["cpu_dtype"]
+__all__ = ["cpu_dtype", "known_why"]
 
 GAIN = 1.3  # under it the coarser numbers are not worth it
 SHAPE = (64, 1024, 1024)  # a decode step of 64 rows through one matrix of a small model
@@ -41,7 +41,19 @@ def cpu_dtype(measure: Callable[[], float] | None = None) -> tuple[str, str]:
             raise UserError(f"WS_CPU_DTYPE={asked!r} is unknown. Use one of: {', '.join(DTYPES)}.")
         return DTYPES[asked], "WS_CPU_DTYPE"
     gain = _stored(measure or bf16_gain)
-    return "bfloat16" if gain >= GAIN else "float32", f"bfloat16 multiplies {gain:.1f} times as fast here"
+    return "bfloat16" if gain >= GAIN else "float32", _why(gain)
+
+
+def known_why() -> str | None:
+    """What decided this CPU's number type, for a run's record; None where nothing was asked or measured yet."""
+    if os.environ.get("WS_CPU_DTYPE"):
+        return f"WS_CPU_DTYPE={os.environ['WS_CPU_DTYPE']}"
+    gain = _read(_path(models_folder()))
+    return None if gain is None else _why(gain)
+
+
+def _why(gain: float) -> str:
+    return f"bfloat16 multiplies {gain:.1f} times as fast here"
 
 
 def bf16_gain() -> float:
@@ -68,7 +80,7 @@ def _seconds(dtype: torch.dtype) -> float:
 def _stored(measure: Callable[[], float]) -> float:
     """What was measured here before, or what is measured now."""
     root = models_folder()
-    path = root / "machine" / f"{digest([_processor(), torch.__version__])}.json"
+    path = _path(root)
     found = _read(path)
     if found is None:
         with writing(root):
@@ -77,6 +89,10 @@ def _stored(measure: Callable[[], float]) -> float:
                 found = measure()
                 write_json(path, {"processor": _processor(), "torch": torch.__version__, "bf16_gain": found})
     return found
+
+
+def _path(root: Path) -> Path:
+    return root / "machine" / f"{digest([_processor(), torch.__version__])}.json"
 
 
 def _read(path: Path) -> float | None:
