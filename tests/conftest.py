@@ -13,6 +13,7 @@ from ws.models.lm import LM, load_model
 from ws.models.recipe import MINI, SMOLLM2, weights_of
 
 # tests change their folder: a copy of a GGUF file is made once for all of them, and for the processes they start
+os.environ.setdefault("WS_CPU_DTYPE", "float32")  # else numbers would depend on the machine
 os.environ.setdefault("WS_MODELS", str(Path(__file__).parents[1] / "out" / "models"))
 
 

@@ -21,6 +21,7 @@ from ws.reporting.terminal import dose_table, figure, print_gates, print_run, pr
 if TYPE_CHECKING:
     from ws.app import options
     from ws.gating import Gate
+    from ws.models.lm import LM
     from ws.runs.reader import Run
 
 __all__ = [
@@ -51,6 +52,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _one_thread(lm: LM) -> LM:
+    """The model; on a CPU with one thread where it is so small that a second one only waits."""
+    import torch
+
+    if lm.recipe.one_thread and lm.device.type == "cpu":
+        torch.set_num_threads(1)
+    return lm
 
 
 def _run_at(path: Path | None, out: Path = Path("out")) -> Run:
@@ -84,7 +94,7 @@ def steer(args: options.SteerArgs) -> None:
     from ws.steering.extraction import extract
 
     axis = load_axis(args.axis).written_for(recipe_of(args.model), args.model)
-    lm = load_model(args.model)
+    lm = _one_thread(load_model(args.model))
     v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
     options = {"n": args.n, "seed": args.seed, "max_new_tokens": args.max_new_tokens, "persona": args.persona}
     texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
@@ -168,7 +178,7 @@ def doctor(args: options.DoctorArgs) -> None:
     recipe = recipe_of(args.model)
     axis = load_axis(args.axis).written_for(recipe, args.model)
     load_items(args.items, recipe).refuse_gaps()
-    lm = load_model(args.model)
+    lm = _one_thread(load_model(args.model))
     trait = Trait(axis.target, dict(axis.intended))
     report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60)
     arms = arms_of(report, [Arm(BASE, report)], lm.fingerprint)
@@ -177,7 +187,8 @@ def doctor(args: options.DoctorArgs) -> None:
     if axis.target not in report.profile:
         room = f"{axis.target} is no foundation: the axis is read by its questions, which have no profile"
     about = {
-        "name": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device), "dtype": str(lm.dtype),
+        "name": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device),
+        "dtype": str(lm.dtype), "dtype_why": lm.why_dtype,
         "layers": lm.n_layers, "context": lm.max_context, "chat": lm.has_chat, "thinks": lm.thinks,
     }  # fmt: skip
     if args.json:

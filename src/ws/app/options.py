@@ -42,7 +42,7 @@ class SteerArgs:
     c: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 3.0)
     """doses"""
     model: str = "mini"
-    """"mini", a hub id or a local folder"""
+    """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
     axis: str = "care_over_authority"
     """a shipped axis or a path"""
     direction: Path | None = None
@@ -96,7 +96,7 @@ class DoctorArgs:
     """Gate 0: is the instrument sane on this model and axis? Nothing is steered or stored."""
 
     model: str = "mini"
-    """"mini", a hub id or a local folder"""
+    """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
     axis: str = "care_over_authority"
     """a shipped axis or a path"""
     items: str = "default"

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +24,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from ws.errors import UserError
 from ws.models.architecture import body_name, find_blocks, fingerprint_of, fused_experts, logits_of
 from ws.models.chat import Chat, chat_of
-from ws.models.loading import read_model, source_of
+from ws.models.gguf.preparing import spoiled
+from ws.models.loading import Source, read_model, source_of
 from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class LM:
 
     model: eval(), no parameter requires grad; blocks: decoder blocks, len == num_hidden_layers; fingerprint: 16 hex
     characters of the weights; chat: how prompts are rendered; recipe: in what this model differs from others; neutral:
-    the neutral system prompt; lock: re-entrant, held by whoever attaches anything.
+    the neutral system prompt; why_dtype: where its number type comes from; lock: re-entrant, held by whoever attaches
+    anything.
     """
 
     name: str
@@ -56,6 +59,7 @@ class LM:
     chat: Chat
     recipe: ModelRecipe = OTHER
     neutral: str = OTHER.neutral
+    why_dtype: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -189,21 +193,42 @@ def load_model(
     quantize: str | None = None,
     layers_path: str | None = None,
 ) -> LM:
-    """The embedded model "mini", a hub id or a local folder; the same call gives the same instance in one process.
+    """A model by name ("mini", "smollm2"), a GGUF file, a folder or a hub id; the same call gives the same instance.
 
     device: the first GPU, else the CPU; "auto", the default beyond one GPU, spreads the blocks over all of them.
-    dtype: bf16 on GPU, fp32 on CPU and for the embedded model. quantize: "4bit" (bitsandbytes). layers_path: the
-    decoder blocks by hand, for example "model.layers". UserError: unknown model, no network, no causal LM, pickled
-    weights, weights missing, bitsandbytes missing, no or several candidates for the blocks.
+    dtype: bf16 on a GPU and on a CPU that multiplies faster in it, else fp32; fp32 for the embedded model. quantize:
+    "4bit" (bitsandbytes). layers_path: the decoder blocks by hand, for example "model.layers". UserError: unknown
+    model, no network, no causal LM, pickled weights, weights missing, bitsandbytes missing, no or several candidates
+    for the blocks, a GGUF file that cannot be unpacked, no room for its copy.
     """
     name = str(name)
     source = source_of(name, device, dtype, quantize)
     with _LOADING:
-        key = (source, layers_path)
-        if key not in _LOADED:
-            model, tok = read_model(source)
-            _LOADED[key] = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
-        return _LOADED[key]
+        if (source, layers_path) not in _LOADED:
+            lm = _load(name, source, layers_path)
+            if _is_spoiled(source, lm):
+                source = source_of(name, device, dtype, quantize)  # makes the copy again
+                lm = _load(name, source, layers_path)
+                if _is_spoiled(source, lm):
+                    raise UserError(
+                        f"the copy of {name} in {source.place} reads otherwise than it was written, twice: look at the"
+                        " disk, or set WS_MODELS to a folder on another one."
+                    )
+            _LOADED[source, layers_path] = lm
+        return _LOADED[source, layers_path]
+
+
+def _load(name: str, source: Source, layers_path: str | None) -> LM:
+    model, tok = read_model(source)
+    lm = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
+    lm.why_dtype = source.why
+    return lm
+
+
+def _is_spoiled(source: Source, lm: LM) -> bool:
+    """Whether a GGUF file's copy holds other weights than were written; it is removed if so."""
+    exact = source.copy and source.quantize is None
+    return exact and spoiled(Path(source.place), lm.dtype, lm.fingerprint)
 
 
 def unload_models() -> None:

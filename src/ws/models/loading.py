@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,18 +27,21 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from ws.errors import UserError
+from ws.models.cpu_dtype import cpu_dtype
 from ws.models.gguf.preparing import file_of, prepared
 from ws.models.recipe import DTYPES, ModelRecipe, recipe_of, weights_of
 
 __all__ = ["Source", "read_model", "source_of"]
 
 T = TypeVar("T")
+ASKED = "asked for"
 WAY_OUT = 'load_model("mini") needs no network; a folder that save_pretrained wrote or a .gguf file loads by its path.'
 
 
 @dataclass(frozen=True)
 class Source:
-    """What to load and how: two equal sources are one model. stamp: sizes and times of a folder's files."""
+    """What to load and how: two equal sources are one model. stamp: sizes and times of a folder's files; why: where the
+    dtype comes from; copy: place is a copy of a GGUF file."""
 
     place: str
     local: bool
@@ -47,6 +50,8 @@ class Source:
     dtype: torch.dtype
     quantize: str | None
     stamp: tuple[tuple[str, int, int], ...] = ()
+    why: str = field(default="", compare=False)
+    copy: bool = False
 
 
 def source_of(
@@ -64,12 +69,13 @@ def source_of(
     if quantize not in (None, "4bit"):
         raise UserError(f"quantize={quantize!r} is unknown. Use '4bit' or None.")
     where = _device(device, recipe)
-    kind = _dtype(dtype, where, recipe)
+    kind, why = _dtype(dtype, where, recipe)
     if not local:
-        return Source(name, False, recipe, where, kind, quantize)
+        return Source(name, False, recipe, where, kind, quantize, why=why)
     file = file_of(folder)
     place = folder if file is None else prepared(file)
-    return Source(str(place.resolve()), True, recipe, where, kind, quantize, _stamp(place))
+    stamp = _stamp(place)
+    return Source(str(place.resolve()), True, recipe, where, kind, quantize, stamp, why, file is not None)
 
 
 def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -81,7 +87,7 @@ def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     options = _options(source)
     text_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     auto: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
-    with _quiet(source.recipe.quiet):
+    with _quiet(source.recipe.quiet or source.copy):
         model, info = _asked(source, lambda: auto.from_pretrained(source.place, **options))
     lost = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if lost:
@@ -197,15 +203,19 @@ def _device(device: str | torch.device | None, recipe: ModelRecipe) -> str:
     return "cuda:0" if str(found) == "cuda" else str(found)
 
 
-def _dtype(dtype: str | torch.dtype | None, device: str, recipe: ModelRecipe) -> torch.dtype:
-    """What was asked for, else the model's own, else bf16 on a GPU and fp32 on the CPU."""
+def _dtype(dtype: str | torch.dtype | None, device: str, recipe: ModelRecipe) -> tuple[torch.dtype, str]:
+    """(what was asked for, else the model's own, else bf16 on a GPU, and on the CPU what it multiplies faster; why)."""
     if isinstance(dtype, torch.dtype):
-        return dtype
-    wanted = dtype or recipe.dtype or ("float32" if device == "cpu" else "bfloat16")
-    if wanted not in DTYPES:
-        raise UserError(f"dtype={wanted!r} is unknown. Use one of: {', '.join(DTYPES)}.")
-    found: torch.dtype = getattr(torch, DTYPES[wanted])
-    return found
+        return dtype, ASKED
+    if dtype is not None and dtype not in DTYPES:
+        raise UserError(f"dtype={dtype!r} is unknown. Use one of: {', '.join(DTYPES)}.")
+    if dtype is not None:
+        wanted, why = dtype, ASKED
+    elif recipe.dtype is not None:
+        wanted, why = recipe.dtype, f"{recipe.title}'s own"
+    else:
+        wanted, why = cpu_dtype() if device == "cpu" else ("bfloat16", "on a GPU")
+    return getattr(torch, DTYPES[wanted]), why
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:

@@ -164,7 +164,7 @@ class RunConfig:
     axis: str = "care_over_authority"
     """a shipped axis, or a path to your own TOML or JSON"""
     model: str = "mini"
-    """"mini" (embedded, needs no network), a hub id, or a local folder"""
+    """"mini" (embedded), "smollm2" (from a package), a GGUF file, a local folder, or a hub id"""
     device: str | None = None
     """cpu, cuda, ...; None takes the best there is"""
     dtype: str | None = None

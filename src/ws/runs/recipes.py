@@ -42,6 +42,7 @@ def real_default(model: str) -> RunConfig:
         data=DataConfig(tail_ppl=50.0, keep=64),
         evaluation=EvalConfig(texts=200),
         batch_size=64,
+        threads=1 if recipe_of(model).one_thread else None,
     )
 
 

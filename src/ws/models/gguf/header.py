@@ -1,21 +1,35 @@
-"""What a GGUF file says of itself, and what is refused before anything is unpacked."""
+"""What a GGUF file says of itself, and what is refused before anything is unpacked.
+
+The header is read here, in a tenth of a second where the gguf package takes six: a file that is cut off is then known
+by its size, and a kind of number by its name, before transformers sees it. Layout: ggml's docs/gguf.md, versions 2, 3.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import mmap
+import struct
+from collections import Counter
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import gguf
+import numpy as np
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
+from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
 
 from ws.errors import UserError
 
-__all__ = ["Header", "read_header"]
+__all__ = ["BYTE_PAIRS", "Header", "read_header"]
 
-CUT = "gpt2"  # the kind of tokenizer that cuts by an expression; the others merge SentencePiece's pieces
-DTYPES = {"F64", "I8", "I16", "I32", "I64"}  # number types that hold no weights of a language model
+BYTE_PAIRS = "gpt2"  # the kind of tokenizer that cuts by an expression; the others merge SentencePiece's pieces
+VERSIONS = (2, 3)
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+STRING, ARRAY = 8, 9
+KINDS = ("model", "finetune", "merge")
+SPELLED = {"qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gpt-oss": "gpt_oss", "minimax-m2": "minimax_m2"}
+WAY_OUT = "Use the model's safetensors folder or hub id."
 
 
 @dataclass(frozen=True)
@@ -32,71 +46,173 @@ class Header:
     eos: int | None
 
 
+class _Tensor(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int  # from where the data begins
+
+
+class _Cut(Exception):
+    """The file ends inside its header, or holds there what cannot be."""
+
+
 def read_header(path: Path) -> Header:
     """The header of a file. UserError for one that is no GGUF, is cut off, or holds what is no causal LM."""
-    with _said(path):
-        from gguf import GGUFReader
-
-        reader = GGUFReader(path)
-    field = lambda name: _value(reader, name)  # noqa: E731
-    architecture = str(field("general.architecture"))
-    _check_kind(path, architecture, str(field("general.type") or "model"))
-    kinds: dict[str, int] = {}
-    for tensor in reader.tensors:
-        kinds[tensor.tensor_type.name] = kinds.get(tensor.tensor_type.name, 0) + 1
-    header = Header(
-        architecture,
-        str(field("tokenizer.ggml.model")),
-        str(field("tokenizer.ggml.pre") or "default"),
-        sum(int(tensor.n_elements) for tensor in reader.tensors),
-        kinds,
-        field("tokenizer.chat_template"),
-        field("tokenizer.ggml.eos_token_id"),
-    )
-    _check_whole(path, header)
-    return header
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            _check_magic(path, data)
+            try:
+                fields, tensors, start = _parse(data)
+            except (_Cut, struct.error, UnicodeDecodeError, OverflowError) as error:
+                raise UserError(
+                    f"{path} is cut off or damaged: its header cannot be read to the end ({error}; {len(data)} bytes)."
+                    " Download it again."
+                ) from error
+            size = len(data)
+    except (OSError, ValueError) as error:  # mmap refuses an empty file with a ValueError
+        raise UserError(f"{path} cannot be read: {error}. Name a GGUF file.") from error
+    _check_kind(path, fields)
+    kinds = _check_tensors(path, tensors, size - start)
+    return _checked(path, fields, tensors, kinds)
 
 
-def _check_kind(path: Path, architecture: str, kind: str) -> None:
-    if architecture == "clip" or kind in ("mmproj", "projector"):
-        raise UserError(f"{path} is a vision projector, not a language model. Name the model's own GGUF file.")
-    if kind not in ("model", "finetune", "merge"):
-        raise UserError(f"{path} holds a {kind!r}, not a whole model. Name the model's own GGUF file.")
-    if architecture not in GGUF_CONFIG_MAPPING:
-        raise UserError(
-            f"{path} has the architecture {architecture!r}, which transformers cannot read from GGUF. Use the model's"
-            " safetensors folder or hub id."
-        )
-
-
-def _check_whole(path: Path, header: Header) -> None:
-    odd = sorted(DTYPES & set(header.quantization))
-    if odd or not header.parameters:
-        raise UserError(f"{path} holds no weights that ws can unpack ({', '.join(odd) or 'no tensors'}).")
-    if header.template is None and header.eos is None:
+def _checked(path: Path, fields: dict[str, Any], tensors: list[_Tensor], kinds: dict[str, int]) -> Header:
+    """The header as a value. UserError where a completion would never end."""
+    template, eos = fields.get("tokenizer.chat_template"), fields.get("tokenizer.ggml.eos_token_id")
+    if template is None and eos is None:
         raise UserError(
             f"{path} has neither a chat template nor a token that ends a text: a completion would never end."
             " Use a file with tokenizer.ggml.eos_token_id."
         )
+    model, pre = fields.get("tokenizer.ggml.model"), fields.get("tokenizer.ggml.pre", "default")
+    if model is None:
+        raise UserError(f"{path} holds no tokenizer (tokenizer.ggml.model). {WAY_OUT}")
+    size = sum(prod(tensor.shape) for tensor in tensors)
+    return Header(fields["general.architecture"], model, pre, size, kinds, template, eos)
 
 
-def _value(reader: Any, name: str) -> Any:
-    found = reader.fields.get(name)
-    return None if found is None else found.contents()
+# What is refused
 
 
-@contextmanager
-def _said(path: Path) -> Iterator[None]:
-    """A reader's complaint as one line: of a file that ends early it is a shape that does not fit."""
-    try:
-        yield
-    except (ValueError, IndexError, KeyError, OverflowError, OSError) as error:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic != b"GGUF":
-            raise UserError(f"{path} is no GGUF file: it begins with {magic!r}.") from error
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+def _check_magic(path: Path, data: mmap.mmap) -> None:
+    if data[:4] != b"GGUF":
+        raise UserError(f"{path} is no GGUF file: it begins with {bytes(data[:4])!r}. Name another file.")
+    version = int.from_bytes(data[4:8], "little")
+    if len(data) >= 8 and version not in VERSIONS:
+        raise UserError(f"{path} is GGUF version {version}; ws reads {VERSIONS}. Convert it with llama.cpp's tools.")
+
+
+def _check_kind(path: Path, fields: dict[str, Any]) -> None:
+    architecture, kind = fields.get("general.architecture"), fields.get("general.type", "model")
+    if architecture == "clip" or kind in ("mmproj", "projector"):
+        raise UserError(f"{path} is a vision projector, not a language model. Name the model's own GGUF file.")
+    if kind not in KINDS:
+        raise UserError(f"{path} holds a {kind!r}, not a whole model. Name the model's own GGUF file.")
+    known = {*GGUF_CONFIG_MAPPING, *GGUF_CONFIG_ARCHS} - {"general", "tokenizer"}
+    if SPELLED.get(str(architecture), architecture) not in known:
         raise UserError(
-            f"{path} cannot be read: it is cut off, damaged, or holds tensors of an unknown quantization ({said})."
-            " Download it again, or take one of another quantization."
-        ) from error
+            f"{path} has the architecture {architecture!r}, which transformers cannot read from GGUF. {WAY_OUT}"
+        )
+
+
+def _check_tensors(path: Path, tensors: list[_Tensor], held: int) -> dict[str, int]:
+    """Type of number -> tensors. UserError for a type that cannot be unpacked, and for weights that are cut off."""
+    if not tensors:
+        raise UserError(f"{path} holds no weights, only a vocabulary. Name the model's own GGUF file.")
+    counts = Counter(tensor.kind for tensor in tensors)
+    odd = [_type_name(kind) for kind in sorted(counts) if not _unpacks(kind)]
+    if odd:
+        raise UserError(
+            f"{path} holds tensors of a quantization that ws cannot unpack ({', '.join(odd)})."
+            " Take a file of another quantization, Q8_0 or Q4_K_M for example."
+        )
+    need = max(tensor.offset + _bytes_of(tensor) for tensor in tensors)
+    if need > held:
+        raise UserError(
+            f"{path} is cut off: its tensors take {need} bytes and {max(held, 0)} are there. Download it again."
+        )
+    return {_type_name(kind): n for kind, n in sorted(counts.items())}
+
+
+def _type_name(kind: int) -> str:
+    known = {int(member): member.name for member in gguf.GGMLQuantizationType}
+    return known.get(kind, f"type {kind}")
+
+
+def _unpacks(kind: int) -> bool:
+    """Whether the gguf package can: one block of zeros is tried."""
+    try:
+        member = gguf.GGMLQuantizationType(kind)
+        gguf.dequantize(np.zeros((1, gguf.GGML_QUANT_SIZES[member][1]), np.uint8), member)
+    except (ValueError, KeyError, NotImplementedError):
+        return False
+    return True
+
+
+def _bytes_of(tensor: _Tensor) -> int:
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(tensor.kind)]
+    return prod(tensor.shape) // block * size
+
+
+# How it is laid out
+
+
+def _parse(data: mmap.mmap) -> tuple[dict[str, Any], list[_Tensor], int]:
+    """Fields, tensors and where the data begins. Arrays are passed over: nothing here is asked of one."""
+    count, pairs = struct.unpack_from("<QQ", data, 8)
+    fields: dict[str, Any] = {}
+    at = 24
+    for _ in range(pairs):
+        key, at = _string(data, at)
+        (kind,) = struct.unpack_from("<I", data, at)
+        fields[key], at = _value(data, at + 4, kind)
+    tensors = []
+    for _ in range(count):
+        tensor, at = _tensor(data, at)
+        tensors.append(tensor)
+    step = fields.get("general.alignment", 32)
+    if not isinstance(step, int) or step < 1:
+        raise _Cut(f"an alignment of {step!r}")
+    return fields, tensors, -(-at // step) * step
+
+
+def _tensor(data: mmap.mmap, at: int) -> tuple[_Tensor, int]:
+    name, at = _string(data, at)
+    (dims,) = struct.unpack_from("<I", data, at)
+    if dims > 8:
+        raise _Cut(f"a tensor of {dims} dimensions")
+    shape = struct.unpack_from(f"<{dims}Q", data, at + 4)
+    kind, offset = struct.unpack_from("<IQ", data, at + 4 + 8 * dims)
+    return _Tensor(name, shape, kind, offset), at + 16 + 8 * dims
+
+
+def _string(data: mmap.mmap, at: int) -> tuple[str, int]:
+    (length,) = struct.unpack_from("<Q", data, at)
+    end = at + 8 + length
+    if end > len(data):
+        raise _Cut(f"a text of {length} bytes")
+    return data[at + 8 : end].decode("utf-8"), end
+
+
+def _value(data: mmap.mmap, at: int, kind: int) -> tuple[Any, int]:
+    if kind == STRING:
+        return _string(data, at)
+    if kind == ARRAY:
+        return None, _behind_array(data, at)
+    if kind not in NUMBERS:
+        raise _Cut(f"a value of type {kind}")
+    form = "<" + NUMBERS[kind]
+    return struct.unpack_from(form, data, at)[0], at + struct.calcsize(form)
+
+
+def _behind_array(data: mmap.mmap, at: int) -> int:
+    kind, length = struct.unpack_from("<IQ", data, at)
+    at += 12
+    if kind in NUMBERS:
+        return at + length * struct.calcsize("<" + NUMBERS[kind])
+    if kind not in (STRING, ARRAY):
+        raise _Cut(f"an array of type {kind}")
+    for _ in range(length):  # a length that cannot be ends with the file
+        at = at + 8 + struct.unpack_from("<Q", data, at)[0] if kind == STRING else _behind_array(data, at)
+    return at

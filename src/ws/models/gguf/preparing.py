@@ -3,38 +3,40 @@
     folder = prepared(Path("model.gguf"))     # out/models/<hash>, what from_pretrained takes
 
 transformers takes 10 to 20 s for what the copy takes half a second for. The environment variable WS_MODELS names
-another place than out/models.
+another place than out/models. Everything in there is written by the holder of one lock.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
+from safetensors import SafetensorError
 
 from ws.errors import UserError
-from ws.files import checksum, digest, folder_lock, read_json, write_atomic, write_json
+from ws.files import checksum, digest, folder_lock, sweep_temporaries, write_atomic, write_json
 from ws.models.architecture import fingerprint_of
-from ws.models.gguf.header import CUT, Header, read_header
-from ws.models.gguf.pre_tokenizers import set_pre_tokenizer
+from ws.models.gguf.header import Header, read_header
+from ws.models.gguf.unpacking import check_tokenizer, quiet, unpacked
 
-__all__ = ["file_of", "models_folder", "prepared", "spoiled"]
+__all__ = ["file_of", "models_folder", "prepared", "spoiled", "writing"]
 
-VERSION = 1  # of what the copy holds
+VERSION = 2  # of what the copy holds
 NOTE = "prepared.json"
-WEIGHTS = "model.safetensors"
+WEIGHTS = ".safetensors"
 SPARE = 64 << 20  # bytes for everything beside the weights
+DTYPES = ("float32", "bfloat16")  # in which a copy's weights are known by their fingerprint
 
 
 def models_folder() -> Path:
-    """Where copies are kept."""
+    """Where copies are kept, and what was measured of this machine."""
     return Path(os.environ.get("WS_MODELS") or "out/models")
 
 
@@ -64,97 +66,94 @@ def prepared(file: Path) -> Path:
     """The folder of a file's copy; made where there is none or where it is not whole. UserErrors of `read_header`, no
     room on the disk, a pre-tokenizer that is not known."""
     root = models_folder()
-    folder = root / _key(file, root)
-    if _whole(folder):
+    stamp = _stamp(file, root)
+    folder = root / stamp.read_text() if stamp.is_file() else None
+    if folder is not None and _whole(folder):
         return folder
-    with folder_lock(root / f"{folder.name}.lock", "copy of a model", wait=True):
+    header = read_header(file)  # before anything is waited for or written
+    check_tokenizer(file, header)
+    with writing(root):
+        folder = root / digest([checksum(file), VERSION])
         if not _whole(folder):  # another process may have made it meanwhile
             print(f"{file.name}: preparing a safetensors copy in {folder} (once)", file=sys.stderr, flush=True)
-            _make(file, folder)
+            _make(file, header, folder)
+        write_atomic(stamp, lambda temporary: temporary.write_text(folder.name))
     return folder
 
 
 def spoiled(folder: Path, dtype: torch.dtype, fingerprint: str) -> bool:
     """Whether the weights of a copy are others than those that were written; the copy is removed if so."""
-    note = read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
-    wanted = note.get("fingerprints", {}).get(str(dtype).removeprefix("torch."))
-    bad = wanted is not None and wanted != fingerprint
-    if bad:
-        shutil.rmtree(folder)
-    return bad
+    note = json.loads((folder / NOTE).read_text())
+    wanted = note["fingerprints"].get(str(dtype).removeprefix("torch."))
+    if wanted in (None, fingerprint):
+        return False
+    with writing(folder.parent):
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
-def _key(file: Path, root: Path) -> str:
-    """16 hex characters of the file's sha256; remembered under its path, size and time, since hashing takes a while."""
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Be the only one who writes in there; what a killed writer left is removed. UserError where nobody may."""
+    try:
+        with folder_lock(root, "copies of models", wait=True):
+            sweep_temporaries(root)
+            yield
+    except PermissionError as error:
+        raise UserError(
+            f"{root}, where copies of models are kept, cannot be written ({error.strerror}). Set WS_MODELS to a folder"
+            " that can."
+        ) from error
+
+
+def _stamp(file: Path, root: Path) -> Path:
+    """Where the name of a file's copy is noted: by its path, size and time, since hashing it takes a while."""
     at = file.resolve().stat()
-    stamp = root / "files" / digest([str(file.resolve()), at.st_size, at.st_mtime_ns, VERSION])
-    if stamp.is_file() and len(found := stamp.read_text().strip()) == 16:
-        return found
-    found = checksum(file)
-    write_atomic(stamp, lambda temporary: temporary.write_text(found))
-    return found
+    return root / "files" / digest([str(file.resolve()), at.st_size, at.st_mtime_ns, VERSION])
 
 
 def _whole(folder: Path) -> bool:
-    """Whether a copy is there and every file has the size that was noted; the weights' own table is read, too."""
+    """Whether a copy is there as it was written: the weights by their size (their fingerprint is compared when they are
+    loaded), everything else by its bytes."""
     try:
         note = json.loads((folder / NOTE).read_text())
-        sizes = {name: (folder / name).stat().st_size for name in note["sizes"]}
-        with (folder / WEIGHTS).open("rb") as file:
-            json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-    except (OSError, ValueError, KeyError, struct.error, MemoryError, OverflowError):
+        return bool(note["version"] == VERSION and note["files"] == _contents(folder))
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return bool(note["version"] == VERSION and sizes == note["sizes"])
 
 
-def _make(file: Path, folder: Path) -> None:
-    header = read_header(file)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _contents(folder: Path) -> dict[str, int | str]:
+    """Name of a file -> its size (weights) or its hash; the note itself is left out."""
+    found = sorted(path for path in folder.iterdir() if path.name != NOTE)
+    return {path.name: path.stat().st_size if path.suffix == WEIGHTS else checksum(path) for path in found}
+
+
+def _make(file: Path, header: Header, folder: Path) -> None:
     need, free = 4 * header.parameters + SPARE, shutil.disk_usage(folder.parent).free
-    if need > free:
-        raise UserError(
-            f"the copy of {file} needs {need / 2**20:.0f} MiB in {folder.parent}, {free / 2**20:.0f} MiB are free."
-            " Free some, or set WS_MODELS to a folder on another disk."
-        )
     shutil.rmtree(folder, ignore_errors=True)
-    write_atomic(folder, lambda temporary: _write(file, header, temporary))
+    if need > free:
+        raise _no_room(file, folder, f"it needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free")
+    try:
+        with quiet():
+            write_atomic(folder, lambda temporary: _write(file, header, temporary))
+    except SafetensorError as error:  # its writer is not Python's, and says so in words
+        if f"os error {errno.ENOSPC}" not in str(error):
+            raise
+        raise _no_room(file, folder, "the disk is full") from error
+
+
+def _no_room(file: Path, folder: Path, why: str) -> UserError:
+    return UserError(
+        f"there is no room for the copy of {file} in {folder.parent}: {why}. Nothing half written was left. Free some,"
+        " or set WS_MODELS to a folder on another disk."
+    )
 
 
 def _write(file: Path, header: Header, folder: Path) -> None:
-    tok = _tokenizer(file, header)
-    model = _model(file)
+    model, tok = unpacked(file, header)
     tok.save_pretrained(folder)
     model.save_pretrained(folder)
-    prints = {"float32": fingerprint_of(model), "bfloat16": fingerprint_of(model.to(torch.bfloat16))}
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    contents = _contents(folder)
+    prints = {dtype: fingerprint_of(model.to(getattr(torch, dtype))) for dtype in DTYPES}
     note = {"version": VERSION, "source": file.name, "quantization": header.quantization, "fingerprints": prints}
-    write_json(folder / NOTE, note | {"sizes": sizes})
-
-
-def _model(file: Path) -> Any:
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-        ).eval()
-    except (ValueError, NotImplementedError, RuntimeError, KeyError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise UserError(f"{file} cannot be unpacked by transformers: {said} Use its safetensors folder.") from error
-
-
-def _tokenizer(file: Path, header: Header) -> PreTrainedTokenizerBase:
-    """The file's own tokenizer: cut as it says, padding apart from the end of a turn."""
-    tok: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    if header.tokenizer == CUT:
-        try:
-            set_pre_tokenizer(tok.backend_tokenizer, header.pre)
-        except UserError as error:
-            raise UserError(f"{file}: {error}") from error
-    elif not header.architecture.startswith("gemma"):
-        raise UserError(
-            f"{file} has a {header.tokenizer!r} tokenizer of {header.architecture}: only Gemma's is read from GGUF."
-            " Use the model's safetensors folder."
-        )
-    if tok.pad_token_id == tok.eos_token_id and tok.unk_token_id not in (None, tok.eos_token_id):
-        # a stock collator masks padding out of the loss: the end of a turn would never be learnt
-        tok.pad_token = tok.unk_token
-    return tok
+    write_json(folder / NOTE, note | {"files": contents})
