@@ -48,7 +48,7 @@ mini: $(STAMP)  ## retrain the embedded model with its fixed recipe and measure 
 	@$(BIN)/python -m ws.reporting.mini_card
 
 example: $(STAMP)  ## run the quick recipe afresh and ship it as the app's example (src/ws/experiment/data/example)
-	@$(BIN)/python -m ws.experiment.examples
+	@$(BIN)/python -m ws.experiment.examples $(ARGS)
 
 app: $(STAMP)  ## the app in a browser, on this machine only (ARGS="--model ID_OR_PATH ..." goes to ws app)
 	@$(BIN)/ws app $(ARGS)

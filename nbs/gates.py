@@ -15,9 +15,9 @@ with app.setup:
 
 @app.cell(hide_code=True)
 def _(access):
-    first, _trouble = widgets.opened(access)
+    asked, _trouble = widgets.opened(access)
     _trouble
-    return (first,)
+    return (asked,)
 
 
 @app.cell(hide_code=True)
@@ -33,9 +33,8 @@ def _():
     # Does it steer? Can we filter? Did it learn?
 
     A persona pair gives a **direction** in the residual stream. The model writes with `c` times that direction added;
-    incoherent texts are dropped; an adapter learns the rest under a KL barrier. Below is a finished example on a toy
-    model of 3M parameters: the phenomena are real on it, and nothing here is a claim about large models. Read the three
-    tiles first (click one for its evidence), then move a slider.
+    incoherent texts are dropped; an adapter learns the rest under a KL barrier. Below is a finished run. Read the three
+    tiles first (click one for its evidence), then move a slider; another model is one click away in the settings.
     """)
     return
 
@@ -85,11 +84,9 @@ def _(page, told_of_run):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    **What each dose moves, and what it costs.** Above: the shift of every foundation; the target is the thick line,
-    the dashed ones should stay at 0. The grey band is where 95 % of random directions at the same KL move the target;
-    dotted lines are the persona as a system prompt, diamonds the judged dose and minus it, read again on the report
-    set. Below: coherence and its two parts; above the dashed line (0.95) is coherent. Green doses are coherent, the
-    red rule is the slider.
+    **What each dose moves, and what it costs.** Above: the shift of every foundation; the target is the thick line, the
+    dashed ones should stay at 0. Grey band: 95 % of random directions at the same KL; dotted lines: the persona as a
+    system prompt; diamonds: the judged dose and minus it, read again. Below: coherence and its parts (dashed: 0.95).
     """)
     return
 
@@ -122,7 +119,7 @@ def _(below, filtered):
 def _():
     mo.md("""
     **Borderline cases**: the texts just kept and just dropped. Read a few: does the threshold separate what you would?
-    Select one to see it whole, each token shaded by its surprise under base, and label it.
+    Select one to see it whole, each token shaded by its surprise, and label it.
     """)
     return
 
@@ -163,8 +160,8 @@ def _():
     mo.md("""
     ## Learn?
 
-    An adapter was trained on what the filter kept, under a KL barrier of slope beta. One stop of the beta slider is one
-    stored training; a stop that is not stored can be trained here, and everybody who has this page open sees it run.
+    An adapter was trained on what the filter kept, under a KL barrier of slope beta. A stop of the slider is a stored
+    training; one that is not stored can be trained here, and everybody who has this page open sees it run.
     """)
     return
 
@@ -194,9 +191,8 @@ def _(told_of_training, training):
 def _():
     mo.md("""
     **Where they stand.** Left: up is coherent, right is more of the trait. A heal that keeps the trait without the
-    incoherence lies right and up; if all betas lie on one line from steered to base, beta just trades. Right: the two
-    foundations that the axis sets against each other. One point per stored beta, crosses are 95 % intervals. The
-    diamond was trained on text that nothing had steered: what training alone does.
+    incoherence lies right and up; if all betas lie on one line from steered to base, beta just trades. Right: what the
+    axis sets against each other. Crosses are 95 % intervals. Diamond: trained on text that nothing had steered.
     """)
     return
 
@@ -216,8 +212,7 @@ def _(below, training):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    **How it trained.** nll should fall, D should stay near tau (dashed), pressure near 1 or below; no active step means
-    that the barrier did nothing.
+    **How it trained.** nll falls, D stays near tau (dashed), pressure near 1 or below; no step active: inert barrier.
     """)
     return
 
@@ -231,9 +226,8 @@ def _(below, training):
 @app.cell(hide_code=True)
 def _():
     mo.md("""
-    **The bet**: incoherent drift is large and erratic, trait drift small and systematic. KL to base of kept, dropped
-    and on-trait tokens, of the steered model that wrote them (before) and of the healed one (after). It holds where the
-    dropped ones fall most.
+    **The bet**: incoherent drift is large and erratic, trait drift small and systematic. KL to base by token, of the
+    steered model that wrote them (before) and of the healed one (after): it holds where the dropped ones fall most.
     """)
     return
 
@@ -255,8 +249,7 @@ def _():
     mo.md("""
     ## Keep it
 
-    One page with every table, picture, verdict and text of this run, which opens from disk for ever; and an entry in
-    `RESEARCH_JOURNAL.md` with a line for your own reading.
+    One page with all of this run, which opens from disk for ever; and an entry in `RESEARCH_JOURNAL.md`.
     """)
     return
 
@@ -275,15 +268,21 @@ def _(journal, page):
 
 
 @app.cell
-def _():
+def _(access, asked):
     # from here on: what the page is about, and its controls; of these the sidebar alone is seen
-    access = widgets.access()
-    return (access,)
+    model = widgets.choice("model", views.models(access.out, access.model), asked.config.model)
+    return (model,)
 
 
 @app.cell
-def _(access, first):
-    axis_names = [*views.axis_names(access.model), views.CUSTOM]
+def _(access, asked, model):
+    first = asked if asked.config.model == model.value else views.opened(None, access.out, model.value)
+    return (first,)
+
+
+@app.cell
+def _(first, model):
+    axis_names = [*views.axis_names(model.value), views.CUSTOM]
     axis = widgets.choice("axis", axis_names, first.config.axis)
     return (axis,)
 
@@ -295,23 +294,24 @@ def _(access, axis):
 
 
 @app.cell
-def _(access, first):
+def _(first, model):
     method = widgets.choice("method", list(views.method_names()), first.config.method)
-    layers, offered = widgets.layer_band(access.model, first.config.layers)
+    layers, offered = widgets.layer_band(model.value, first.config.layers)
     seed = widgets.seed_field(first.config.seeds[0])
     surprise = widgets.surprise_switch()
     return layers, method, offered, seed, surprise
 
 
 @app.cell
-def _(access, axis, layers, method, offered, persona):
+def _(axis, layers, method, model, offered, persona):
     _pair = views.pair_of(persona.value)
-    subject = views.PageSettings(access.model, axis.value, method.value, offered[layers.value], _pair)
+    subject = views.PageSettings(model.value, axis.value, method.value, offered[layers.value], _pair)
     return (subject,)
 
 
 @app.cell
 def _():
+    access = widgets.access()
     told_of_run, measured, measuring_job = job_buttons.shared_job()
     told_of_training, trained, training_job = job_buttons.shared_job()
     labels_changed, set_labels_changed = mo.state(0)
@@ -319,8 +319,8 @@ def _():
     kept_at, set_kept_at = mo.state(None, allow_self_loops=True)  # its button goes when it is pressed
     # what lies below the first screen is drawn two seconds later: six charts at once make the first wait for the last
     below = widgets.drawn_later()
-    return (below, kept_at, labels_changed, measured, measuring_job, set_kept_at, set_labels_changed, told_of_run,
-            told_of_training, trained, training_job)  # fmt: skip
+    return (access, below, kept_at, labels_changed, measured, measuring_job, set_kept_at, set_labels_changed,
+            told_of_run, told_of_training, trained, training_job)  # fmt: skip
 
 
 @app.cell
@@ -332,10 +332,10 @@ def _(access, first, measured, seed, subject):
 
 
 @app.cell(hide_code=True)
-def _(axis, layers, method, page, persona, seed):
-    # the knobs stand in sidebars of their own cells: a cell that names a slider runs at each of its moves
+def _(axis, layers, method, model, page, persona, seed):
+    # the knobs stand in sidebars of their own: a cell that names a slider runs at each of its moves
     _head, _shown = map(mo.Html, page.settings_html)
-    mo.sidebar([_head, axis, *persona.elements.values(), method, layers, seed, _shown], width="300px")
+    mo.sidebar([_head, model, axis, *persona.elements.values(), method, layers, seed, _shown], width="300px")
     return
 
 
@@ -387,9 +387,9 @@ def _(beta, kept_at, page, trained):
 
 
 @app.cell(hide_code=True)
-def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail):
+def _(axis, beta, c, layers, method, model, own, persona, prompt, seed, surprise, tail):
     # cells run in this order: what a hand on a slider looks at comes before its echo and the address
-    _typed = {"prompt": prompt, "own": own, **persona.elements, "surprise": surprise}
+    _typed = {"model": model, "prompt": prompt, "own": own, **persona.elements, "surprise": surprise}
     widgets.remember(axis=axis, method=method, layers=layers, seed=seed, c=c, beta=beta, tail=tail, **_typed)
     mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
     return

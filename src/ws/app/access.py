@@ -32,8 +32,8 @@ T = TypeVar("T")
 class AppSettings:
     """The command line of an app. Every field is an option of `ws app` and of `marimo run nbs/gates.py -- ...`."""
 
-    model: str = "mini"
-    """"mini", a hub id or a local folder: the one model that this app runs on"""
+    model: str | None = None
+    """"smollm2", "mini", a hub id, a folder or a .gguf file that the app opens on; None: the shipped example's"""
     out: Path = Path("out")
     """where runs, labels and journal pages are kept"""
     run: Path | None = None

@@ -1,10 +1,11 @@
-"""Makes the two runs that ship with the package, finished runs of the quick recipe, for pages to show before any work.
+"""Makes the runs that ship with the package, finished runs of a model's own recipe, for pages to show before any work.
 
     make example            # python -m ws.experiment.examples: one round, whole, with its variants; the app opens on it
-    make example-rounds     # python -m ws.experiment.examples rounds [OUT]: three rounds, cut down to a loop's pictures
+    make example-rounds     # python -m ws.experiment.examples rounds [--out OUT]: three rounds, cut down to a loop's
+                            # pictures; --model NAME for another than the embedded model
 
 Kept of the run that is cut down: arms, doses, directions, heal curve, drift, verdicts, and the first sample of a few
-probe prompts. Left out: training data, adapters, item answers. A test fails when one of the two is `stale`.
+probe prompts. Left out: training data, adapters, item answers. A test fails when one of them is `stale`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import dataclasses
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,27 @@ from ws.experiment.workers import workers_for
 from ws.files import digest, read_json, write_atomic, write_frame, write_json
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.models.lm import load_model
+from ws.models.recipe import recipe_of
 from ws.runs.config import RunConfig, from_dict, to_dict
 from ws.runs.heal_variants import SHIPPED, VariantSettings, find_variant
 from ws.runs.reader import FORMAT, Run
-from ws.runs.recipes import mini_quick
+from ws.runs.recipes import recipe_for
 from ws.runs.stages import VERSIONS, files_of
 
-__all__ = ["EXAMPLE", "EXAMPLE_ROUNDS", "ROUNDS", "cut_down", "make_example", "make_example_rounds", "recipe", "stale"]
+__all__ = [
+    "EXAMPLE", "EXAMPLES", "EXAMPLE_ROUNDS", "LOOPS", "ROUNDS", "cut_down", "example_of", "make_example",
+    "make_example_rounds", "recipe", "shipped", "stale",
+]  # fmt: skip
 
 DATA = Path(__file__).parent / "data"
-EXAMPLE = DATA / "example"
-EXAMPLE_ROUNDS = DATA / "example_rounds" / "care_over_authority"
+EXAMPLES = {"smollm2": DATA / "example_smollm2", "mini": DATA / "example"}
+"""Model -> its run of one round; the first that is there is what the app opens on."""
+LOOPS = {
+    "smollm2": DATA / "example_rounds" / "smollm2",
+    "mini": DATA / "example_rounds" / "care_over_authority",
+}
+"""Model -> its run of several rounds."""
+EXAMPLE, EXAMPLE_ROUNDS = EXAMPLES["mini"], LOOPS["mini"]
 COMMAND = ["python", "-m", "ws.experiment.examples"]
 # eval.parquet holds the reports; no page reads the adapters of the controls
 REPORTS = ("unsteered", "steer", "random", "healed", *(f"plain.{arm}" for arm in BASELINES))
@@ -51,27 +62,48 @@ KEPT = ("direction.safetensors", "dose.parquet", "knee.json", "heal.json", "heal
 HEAVY = ("token_ids", "logp_steered", "logp_base", "kl_drift")
 
 
-def recipe(rounds: int = 1) -> RunConfig:
+def shipped(of: Mapping[str, Path] = EXAMPLES) -> dict[str, Path]:
+    """Model -> folder of the examples that are there, the app's face first."""
+    return {model: path for model, path in of.items() if (path / "config.json").is_file()}
+
+
+def example_of(path: Path) -> Path | None:
+    """The shipped example that a folder is, or is a viewer's copy of; None for any other run."""
+    names = sorted(EXAMPLES.values(), key=lambda example: -len(example.name))
+    return next((example for example in names if path.name == example.name or _copied(path, example)), None)
+
+
+def _copied(path: Path, example: Path) -> bool:
+    return path.name.startswith(f"{example.name}-")
+
+
+def recipe(rounds: int = 1, model: str = "mini") -> RunConfig:
     """What the examples run; read back from its JSON form, so that it compares equal with a stored one."""
-    return from_dict(to_dict(dataclasses.replace(mini_quick(), rounds=rounds)))
+    return from_dict(to_dict(dataclasses.replace(recipe_for(model), rounds=rounds)))
 
 
-def make_example(target: Path = EXAMPLE) -> Path:
-    """Run the recipe in a temporary folder and put the run, less what is stored twice, and its variants in place of
-    `target`."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = _made(recipe(), Path(folder))
+def make_example(model: str = "mini", target: Path | None = None, out: Path | None = None) -> Path:
+    """Run the recipe in a temporary folder, or find it finished under `out`, and put the run, less what is stored
+    twice, and its variants in place of `target`, the model's own by default. Adapters beside the headline's are kept of
+    small models only."""
+    target = target or EXAMPLES[model]
+    with contextlib.ExitStack() as stack:
+        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        made = _made(recipe(model=model), folder)
         write_atomic(target, lambda place: _trimmed(made, place))
     make_variants(Run(target))
+    for stored in (target / "rounds").rglob("stops/*/adapter") if not recipe_of(model).instant else ():
+        shutil.rmtree(stored)
     (target / ".lock").unlink(missing_ok=True)
     return target
 
 
-def make_example_rounds(target: Path = EXAMPLE_ROUNDS, out: Path | None = None) -> Path:
+def make_example_rounds(model: str = "mini", target: Path | None = None, out: Path | None = None) -> Path:
     """Run three rounds, or find them finished under `out`, and put the run, cut down, in place of `target`."""
+    target = target or LOOPS[model]
     with contextlib.ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        made = _made(recipe(ROUNDS), folder)
+        made = _made(recipe(ROUNDS, model), folder)
         write_atomic(target, lambda place: cut_down(made, place))
     return target
 
@@ -89,7 +121,13 @@ def _made(config: RunConfig, out: Path) -> Run:
 def _trimmed(run: Run, to: Path) -> None:
     """A copy of a run without what is stored twice, and without the adapters of the controls."""
     shutil.copytree(run.path, to, ignore=shutil.ignore_patterns(*LEFT_OUT, ".lock", ".tmp-*"))
-    _describe(run, to, EXAMPLE.name, {"argv": COMMAND, "stages": VERSIONS})
+    argv = [*COMMAND, *_model_words(run.config.model)]
+    _describe(run, to, EXAMPLES[run.config.model].name, {"argv": argv, "stages": VERSIONS})
+
+
+def _model_words(model: str) -> list[str]:
+    """What a command line says of a model; nothing of the one that it takes by itself."""
+    return [] if model == RunConfig().model else ["--model", model]
 
 
 def cut_down(run: Run, to: Path) -> None:
@@ -98,9 +136,9 @@ def cut_down(run: Run, to: Path) -> None:
     for name in ("config.json", "axis.json"):
         shutil.copyfile(run.path / name, to / name)
     write_json(to / "status.json", run.status)
-    made = {"argv": ["ws", "run", "--rounds", str(ROUNDS)], "branch": None, "platform": None}
-    _describe(run, to, EXAMPLE_ROUNDS.name, made)
-    stamp = {"recipe": digest(to_dict(recipe(ROUNDS))), "versions": VERSIONS}
+    argv = ["ws", "run", *_model_words(run.config.model), "--rounds", str(ROUNDS)]
+    _describe(run, to, LOOPS[run.config.model].name, {"argv": argv, "branch": None, "platform": None})
+    stamp = {"recipe": digest(to_dict(recipe(ROUNDS, run.config.model))), "versions": VERSIONS}
     write_json(to / "stamp.json", {"fingerprint": run.env["fingerprint"]} | stamp)
     for number in range(run.rounds):
         _cut_round(run, number, to / "rounds" / str(number))
@@ -137,7 +175,8 @@ def _few(texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def stale(path: Path = EXAMPLE, rounds: int = 1) -> list[str]:
     """Why a shipped run of so many rounds does not show what this version would compute; empty where it does."""
-    run, config = Run(path), recipe(rounds)
+    run = Run(path)
+    config = recipe(rounds, run.config.model)
     now, made = _now(config), _made_from(run)
     found = [f"{name}: made with {made.get(name)}, now {now[name]}" for name in now if made.get(name) != now[name]]
     if run.status.get("format") != FORMAT or not run.finished:
@@ -165,9 +204,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Make one of the two runs and say where it lies. argv: nothing, or "rounds" and a folder for the whole run."""
     parser = argparse.ArgumentParser(prog="python -m ws.experiment.examples", description=__doc__)
     parser.add_argument("which", nargs="?", choices=("one", "rounds"), default="one")
-    parser.add_argument("out", nargs="?", type=Path, help="where the whole run of several rounds is kept, or found")
+    parser.add_argument("--out", type=Path, help="where the whole run is kept, or found")
+    parser.add_argument("--model", choices=tuple(EXAMPLES), default="mini")
     asked = parser.parse_args(argv)
-    made = make_example() if asked.which == "one" else make_example_rounds(out=asked.out)
+    make = make_example if asked.which == "one" else make_example_rounds
+    made = make(asked.model, out=asked.out)
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     sys.stdout.write(f"{made}: {size / 1e3:.0f} kB\n")
 

@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 __all__ = [
-    "DTYPES", "MINI", "OTHER", "RECIPES", "SMOLLM2", "HealDefaults", "ModelRecipe", "SamplingDefaults", "part",
-    "recipe_of", "weights_of",
+    "DTYPES", "MINI", "OTHER", "RECIPES", "SMOLLM2", "HealDefaults", "ModelRecipe", "SamplingDefaults",
+    "missing_weights", "part", "recipe_of", "weights_of",
 ]  # fmt: skip
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -168,6 +168,13 @@ def weights_of(recipe: ModelRecipe) -> Path | None:
     found = importlib.util.find_spec(recipe.package)  # looks for it and runs nothing of it
     root = Path(found.origin).parent if found is not None and found.origin else Path(recipe.package)
     return root / recipe.folder
+
+
+def missing_weights(name: str) -> str | None:
+    """The way out where a packaged model is not installed; None where it is, and for a model of any other name."""
+    recipe = recipe_of(name)
+    weights = weights_of(recipe)
+    return None if weights is None or weights.exists() else recipe.missing
 
 
 def part(module: str) -> ModuleType:

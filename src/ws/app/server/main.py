@@ -22,16 +22,19 @@ def main() -> None:
     from transformers import PreTrainedModel  # noqa: F401  imported lazily otherwise, by the first page
 
     from ws.app import views  # noqa: F401
+    from ws.experiment.examples import shipped
     from ws.models.lm import load_model
+    from ws.models.recipe import missing_weights
     from ws.reporting import charts
 
     for name in charts.__all__:
         getattr(charts, name)  # imported lazily otherwise, by the first page
     sys.setswitchinterval(SWITCH)
-    seen_first = ""
+    seen_first, face = "", next(iter(shipped()))
     if "--model" not in " ".join(sys.argv):
-        load_model("mini")
-        set_num_threads(1)  # on a model of this size two are slower as soon as anything else runs beside them
+        if missing_weights(face) is None:
+            load_model(face)
+        set_num_threads(1)  # on models of this size two are slower as soon as anything else runs beside them
         seen_first = warm_up(sys.argv)
     add_middleware(seen_first)
     gc.collect()

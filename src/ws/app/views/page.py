@@ -23,6 +23,7 @@ from ws.app.views.gate_tiles import tiles
 from ws.app.views.shown import Filtered, Training
 from ws.app.views.token_html import escaped
 from ws.gating import Gate, Trait
+from ws.models.recipe import missing_weights
 from ws.reporting import charts
 from ws.reporting.charts.compiled import CompiledChart
 from ws.runs.heal_variants import VariantSettings, find_variant, variants_of
@@ -95,10 +96,16 @@ class Page:
 
     @property
     def settings_html(self) -> tuple[str, str]:
-        """What stands above and below the settings: the model, and the run that is shown."""
-        model, shown = escaped(self.subject.model), escaped(stored_runs.about(self.run, self.subject))
-        head = f"<b>Settings</b><div class='ws-note'>model: {model}</div>"
+        """What stands above and below the settings: which model that is, and the run that is shown."""
+        title, shown = escaped(self.subject.recipe.title), escaped(stored_runs.about(self.run, self.subject))
+        missing = f"<div class='ws-note'>Stored texts only: {escaped(self.missing)}</div>" if self.missing else ""
+        head = f"<b>Settings</b><div class='ws-note'>{title}</div>{missing}"
         return head, f"<div class='ws-note'>Shown: {shown}</div>"
+
+    @cached_property
+    def missing(self) -> str | None:
+        """Why nothing can be written live: a packaged model's weights are not installed here; None where they are."""
+        return missing_weights(self.subject.model)
 
     # Steer
 

@@ -16,7 +16,7 @@ from ws.errors import UserError
 from ws.files import digest
 from ws.gating.foundations import FOUNDATIONS
 from ws.models.lm import LM, load_model
-from ws.models.recipe import ModelRecipe, recipe_of
+from ws.models.recipe import ModelRecipe, missing_weights, recipe_of
 from ws.steering.methods import method
 from ws.steering.methods import names as method_names
 
@@ -38,7 +38,7 @@ __all__ = [
 ]  # fmt: skip
 
 CUSTOM = "custom pair"
-LINK = ("run", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
+LINK = ("run", "model", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
         "positive", "negative", "target", "sign", "surprise")  # fmt: skip
 REPLIES = 3  # of a live sample: at 0, +c and -c
 
@@ -106,6 +106,8 @@ def bands(model: str) -> dict[str, tuple[int, ...] | None]:
     """Layer bands to choose from, by label; None is the model's default band."""
     from ws.steering.extraction import default_layers
 
+    if missing_weights(model):
+        return {"as stored": None}
     lm = load_model(model)
     third = max(1, lm.n_layers // 3)
     usual = default_layers(lm)

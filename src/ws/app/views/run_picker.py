@@ -16,7 +16,7 @@ import polars as pl
 
 from ws.app.page_link import nearest, not_offered, picked
 from ws.errors import UserError
-from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS
+from ws.experiment.examples import LOOPS, shipped
 from ws.reporting.leaderboard import common_shift, instruments
 from ws.runs.reader import Run, finished_runs, open_run
 
@@ -36,16 +36,16 @@ def run_choices(out: Path, asked: object = None) -> tuple[dict[str, str], list[s
     """Label -> folder: the run that was asked for on the command line, then runs of several rounds, newest first, the
     shipped example, runs of one round; and a line for every folder that cannot be read. UserError without any run."""
     runs, skipped = finished_runs(out)
-    shipped = [open_run(EXAMPLE_ROUNDS)] if EXAMPLE_ROUNDS.is_dir() else []
+    examples = [open_run(path) for path in shipped(LOOPS).values()]
     several = [run for run in reversed(runs) if looped(run)]
     first = [open_run(Path(str(asked)))] if asked else []
     # an example of a loop says more about one than a run without a second round
-    ordered = [*first, *several, *shipped, *(run for run in reversed(runs) if not looped(run))]
+    ordered = [*first, *several, *examples, *(run for run in reversed(runs) if not looped(run))]
     if not ordered:
         raise UserError(f"There is no finished run under {out}/runs, and no example is shipped. `ws run --rounds 3`.")
     labels: dict[str, str] = {}
     for run in ordered:
-        labels.setdefault(_label(run, run in shipped), str(run.path))
+        labels.setdefault(_label(run, run in examples), str(run.path))
     return labels, skipped
 
 
@@ -83,8 +83,9 @@ def comparable_runs(out: Path) -> tuple[dict[str, Run], list[str]]:
     runs = {run.path.name: run for run in found if run.has("arms.parquet", run.best)}
     if runs:
         return runs, said
-    said.append(f"No finished run under {out}/runs yet: these are the two shipped examples. `ws run` makes your own.")
-    return {folder.name: open_run(folder) for folder in (EXAMPLE, EXAMPLE_ROUNDS)}, said
+    said.append(f"No finished run under {out}/runs yet: these are the shipped examples. `ws run` makes your own.")
+    folders = [*shipped().values(), *shipped(LOOPS).values()]
+    return {folder.name: open_run(folder) for folder in folders}, said
 
 
 def first_arm(points: pl.DataFrame, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -12,7 +12,7 @@ import polars as pl
 from ws.app.access import AppSettings
 from ws.app.page_link import run_named
 from ws.app.views.page_settings import PageSettings
-from ws.experiment.examples import EXAMPLE
+from ws.experiment.examples import EXAMPLES, example_of, shipped
 from ws.files import checksum, write_atomic
 from ws.gating import Thresholds
 from ws.gating.arm_table import STEER
@@ -21,39 +21,50 @@ from ws.runs.reader import Run, finished_runs, open_run
 
 MAX_NOTE = 4000  # characters of a note
 
-__all__ = ["about", "coherent_band", "dose_steps", "home_of", "offered_runs", "opened",
+__all__ = ["about", "coherent_band", "dose_steps", "home_of", "models", "offered_runs", "opened",
            "prompts", "run_for", "save_note", "subject_of", "unmeasured", "usual_dose", "usual_tail"]  # fmt: skip
 
 
-def opened(name: str | None, out: Path, model: str = "mini") -> Run:
-    """The run of that name; where none is named the shipped example, for another model the newest run on it, if any.
+def opened(name: str | None, out: Path, model: str | None = None) -> Run:
+    """The run of that name; where none is named the model's shipped example, else the newest run on it, else the
+    example that ships first. model: None takes that one's.
 
     UserError for a name that is no run directly in the runs folder.
     """
-    if not name or name == EXAMPLE.name:
-        example = open_run(EXAMPLE)
-        runs = [] if name or example.config.model == model else offered_runs(out)
-        return next((run for run in runs if run.config.model == model), home_of(example, out))
-    return open_run(run_named(out, name))
+    named = {path.name: path for path in EXAMPLES.values()}
+    if name and name not in named:
+        return open_run(run_named(out, name))
+    examples = shipped()
+    path = named[name] if name else examples.get(model or "", next(iter(examples.values())))
+    example = open_run(path)
+    runs = [] if name or model in (None, example.config.model) else offered_runs(out)
+    return next((run for run in runs if run.config.model == model), home_of(example, out))
+
+
+def models(out: Path, asked: str | None) -> list[str]:
+    """Models to choose from: the app's own, those with a shipped example, those with a finished run."""
+    found = [*([asked] if asked else []), *shipped(), *(run.config.model for run in offered_runs(out))]
+    return list(dict.fromkeys(found))
 
 
 def home_of(run: Run, out: Path, create: bool = False) -> Run:
-    """Where a run's labels and notes lie: in its own folder, for the shipped example in a copy under `out`.
+    """Where a run's labels and notes lie: in its own folder, for a shipped example in a copy under `out`.
 
     The copy is made when something is first to be written; its name changes with the example.
     """
-    if run.path != EXAMPLE:
+    if run.path not in EXAMPLES.values():
         return run
-    copy = out / f"{EXAMPLE.name}-{checksum(EXAMPLE / 'status.json')[:8]}"
+    copy = out / f"{run.path.name}-{checksum(run.path / 'status.json')[:8]}"
     if create and not copy.exists():
-        write_atomic(copy, lambda place: shutil.copytree(EXAMPLE, place))
+        write_atomic(copy, lambda place: shutil.copytree(run.path, place))
     return open_run(copy) if copy.exists() else run
 
 
 def offered_runs(out: Path) -> list[Run]:
-    """Finished runs under `out`, newest first, the example last. A folder that cannot be read is left out."""
+    """Finished runs under `out`, newest first, the examples last. A folder that cannot be read is left out."""
     runs, _ = finished_runs(out)
-    return [*(run for run in reversed(runs) if not run.path.is_symlink()), home_of(open_run(EXAMPLE), out)]
+    examples = [home_of(open_run(path), out) for path in shipped().values()]
+    return [*(run for run in reversed(runs) if not run.path.is_symlink()), *examples]
 
 
 def subject_of(run: Run) -> PageSettings:
@@ -74,8 +85,7 @@ def about(run: Run | None, subject: PageSettings) -> str:
     """Which run is shown, in one line."""
     if run is None:
         return f"live samples only, {subject.axis} was not measured with these settings"
-    shipped = run.path.name.startswith(EXAMPLE.name)
-    name = "the example that ships with ws" if shipped else f"run {run.path.name}"
+    name = "the example that ships with ws" if example_of(run.path) else f"run {run.path.name}"
     return f"{name} (axis {run.axis['name']}, {run.config.method}, seed {run.config.seeds[0]})"
 
 
