@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ws.axes.axis import Axis, load_axis
-from ws.axes.axis_file import Question, as_question, halves_of
+from ws.axes.axis import Axis, load_axis, shipped_axes
+from ws.axes.axis_file import Question, as_question, halves_of, text_key
 from ws.errors import UserError
 from ws.evaluation.readings import Request
 from ws.evaluation.readings.dilemmas import asks
+from ws.models.lm import LM
 
 POLES = {"text": "The rule hurts her. What now?", "positive": "I would help her.", "negative": "I would obey it."}
 PLAIN = {"plain": "I would have some tea."}
@@ -69,6 +73,8 @@ def test_halves_are_balanced_disjoint_and_all(labels: list[int]) -> None:
     assert sorted(halves["select"] + halves["report"]) == list(range(len(labels)))
     sums = [sum(labels[i] for i in half) for half in halves.values()]
     assert abs(len(halves["select"]) - len(halves["report"])) <= 1 and abs(sums[0] - sums[1]) <= 2
+    turned = [Question(q.text, q.yes, q.no, -q.label) for q in questions]
+    assert len(set(labels)) > 1 or halves_of(turned) == halves, "a mirror of an axis has its halves"
 
 
 def test_few_questions_are_in_both_halves(tmp_path: Path) -> None:
@@ -97,3 +103,91 @@ MISTAKES = [
 def test_mistakes(table: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"(?s)own.json: .*{message}"):
         loaded(tmp_path, table)
+
+
+# what ships
+
+OUTSIDE = (
+    "brief_over_wordy", "cheerful_over_gloomy", "formal_over_casual", "honesty", "pirate_over_professor",
+    "poetic_over_plain", "warmth",
+)  # fmt: skip
+FOUNDATION = (
+    "authority_over_principle", "care_over_authority", "fairness_over_loyalty", "liberty_over_sanctity",
+    "principle_over_authority",
+)  # fmt: skip
+ALL = (*OUTSIDE, *FOUNDATION)
+DENIAL = re.compile(r"\b(?:not|no|nor|never|none|nothing|nobody|neither|without|cannot|\w+n['’]t)\b", re.IGNORECASE)
+LETTER = re.compile(r"^\(?[A-Za-z0-9][).]|\b(?:option|answer|choice) [A-Za-z0-9]\b")
+
+
+def answers(question: Question) -> tuple[str, ...]:
+    plain = () if question.plain is None else (question.plain,)
+    return (question.positive, question.negative, *plain)
+
+
+def stems(text: str) -> set[str]:
+    return {word[:6] for word in re.findall(r"[\w'’]+", text.casefold()) if len(word) > 3}
+
+
+def repeats(question: Question) -> list[int]:
+    """How many words of the question each of its answers says again."""
+    return [len(stems(answer) & stems(question.text)) for answer in answers(question)]
+
+
+def test_every_axis_for_any_model_is_looked_at() -> None:
+    assert sorted(ALL) == shipped_axes("any")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_counts_and_answers(name: str) -> None:
+    axis = load_axis(name)
+    assert len(axis.half("select")) >= 20 and len(axis.half("report")) >= 20
+    assert {question.plain is None for question in axis.questions} == {axis.outside}
+    told = [text_key(text) for question in axis.questions for text in (question.text, *answers(question))]
+    assert len(set(told)) == len(told), "no question and no answer comes twice"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_answers_to_one_question_differ_in_the_trait_alone(name: str) -> None:
+    for question in load_axis(name).questions:
+        told = answers(question)
+        lengths = [len(answer.split()) for answer in told]
+        assert max(lengths) - min(lengths) <= 2, question
+        assert max(repeats(question)) - min(repeats(question)) <= 1, (question, repeats(question))
+        assert len({bool(DENIAL.search(answer)) for answer in told}) == 1, question
+        assert not any(LETTER.search(answer) for answer in told), question
+        assert not any(answer.casefold().startswith(("yes, ", "no, ")) for answer in told) and question.text[-1] == "?"
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("half", ["select", "report"])
+def test_no_sides_answers_are_the_longer_ones_in_either_half(name: str, half: str) -> None:
+    told = [answers(question) for question in load_axis(name).half(half)]
+    lengths = [sum(len(answer.split()) for answer in side) for side in zip(*told, strict=True)]
+    again = [sum(counts) for counts in zip(*(repeats(q) for q in load_axis(name).half(half)), strict=True)]
+    # fragments are short by nature: a brief answer of as many words would be no brief one
+    assert max(lengths) < (1.25 if name == "brief_over_wordy" else 1.08) * min(lengths)
+    assert abs(again[0] - again[1]) <= 6, "neither pole repeats the question more"
+
+
+@pytest.mark.parametrize("name", FOUNDATION)
+def test_foundation_answers_are_in_the_first_person(name: str) -> None:
+    assert all(answer.startswith("I ") for question in load_axis(name).questions for answer in answers(question))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_questions_are_no_template(name: str) -> None:
+    """At most two end in the same sentence, and no two of them share most words."""
+    questions = load_axis(name).questions
+    ends = Counter(re.split(r"(?<=[.!?]) ", question.text)[-1] for question in questions)
+    assert ends.most_common(1)[0][1] <= 2, ends.most_common(2)
+    told = [stems(question.text) - {"what", "like", "your", "would"} for question in questions]
+    assert not [(a, b) for a, b in combinations(told, 2) if len(a) > 2 and len(a & b) > 0.6 * len(a | b)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_answers_have_about_as_many_tokens_on_the_real_model(name: str, smollm2: LM) -> None:
+    for question in load_axis(name).questions:
+        tokens = [len(smollm2.encode(answer)) for answer in answers(question)]
+        assert max(tokens) - min(tokens) <= 0.25 * max(tokens), (question, tokens)

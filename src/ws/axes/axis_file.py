@@ -83,8 +83,9 @@ def halves_of(questions: Sequence[Question]) -> dict[str, tuple[int, ...]]:
     if len(questions) < FEWEST_TO_HALVE:
         return dict.fromkeys(HALVES, tuple(range(len(questions))))
     alike = [[i for i, question in enumerate(questions) if question.label == label] for label in (1, -1)]
-    # the second label starts in the other half: two odd counts make equal halves
-    return {half: tuple(sorted(alike[0][start::2] + alike[1][1 - start :: 2])) for start, half in enumerate(HALVES)}
+    first, second = alike
+    odd = len(first) % 2  # an odd one is the select half's: the second label begins in the other, so that sizes agree
+    return {half: tuple(sorted(first[start::2] + second[(start + odd) % 2 :: 2])) for start, half in enumerate(HALVES)}
 
 
 def text_key(text: str) -> str:
