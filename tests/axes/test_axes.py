@@ -25,6 +25,11 @@ SHIPPED = (
     "authority_over_principle", "care_over_authority", "fairness_over_loyalty", "honesty", "liberty_over_sanctity",
     "principle_over_authority", "warmth",
 )  # fmt: skip
+STYLES = (
+    "brief_over_wordy", "cheerful_over_gloomy", "formal_over_casual", "pirate_over_professor", "poetic_over_plain",
+)  # fmt: skip
+"""Written for small chat models: few personas, short prompts."""
+ALL = (*SHIPPED, *STYLES)
 ANY: Any = SimpleNamespace(recipe=OTHER, name="some/model")
 MINI: Any = SimpleNamespace(recipe=recipe_of("mini"), name="mini")
 
@@ -64,7 +69,7 @@ def written(tmp_path: Path, table: object) -> Path:
 
 
 def test_shipped_names() -> None:
-    assert set(SHIPPED) <= set(shipped_axes())
+    assert set(ALL) <= set(shipped_axes())
     assert shipped_axes() == sorted(shipped_axes())
 
 
@@ -74,10 +79,20 @@ def test_shipped_counts(name: str) -> None:
     assert (axis.name, axis.models) == (name, ("any",))
     assert len(axis.positive) == len(axis.negative) >= 8
     assert len(axis.contexts) >= 256 and len(axis.train) >= 40 and len(axis.select) >= 20 and len(axis.probes) >= 30
-    assert len(axis.questions) >= 16 and axis.narration and axis.neutral
+    assert axis.narration and axis.neutral
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", STYLES)
+def test_counts_of_the_axes_for_small_models(name: str) -> None:
+    axis = load_axis(name)
+    assert (axis.name, axis.models) == (name, ("any",))
+    assert len(axis.positive) == len(axis.negative) >= 4
+    assert len(axis.contexts) >= 48 and len(axis.train) >= 24 and len(axis.select) >= 16 and len(axis.probes) >= 16
+    assert axis.narration and axis.neutral and axis.engineered
+    assert max(len(words(text)) for listed in axis.prompts().values() for text in listed) <= 14, "short and everyday"
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_poles_are_pairs_of_one_length(name: str) -> None:
     axis = load_axis(name)
     for positive, negative in zip(axis.positive, axis.negative, strict=True):
@@ -90,7 +105,7 @@ def test_poles_are_pairs_of_one_length(name: str) -> None:
     assert abs(lengths[0] - lengths[1]) < 0.5
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ALL)
 def test_lists_are_disjoint_and_hold_no_doubles(name: str) -> None:
     axis = load_axis(name)
     lists = {**axis.prompts(), "questions": tuple(q.text for q in axis.questions)}
@@ -98,17 +113,6 @@ def test_lists_are_disjoint_and_hold_no_doubles(name: str) -> None:
     assert len(set(keys)) == len(keys)
     assert not set(keys) & set(item_keys())
     assert not set(keys) & {text_key(p) for p in (*axis.positive, *axis.negative, *axis.neutral)}
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_questions_are_balanced_and_plain(name: str) -> None:
-    questions = load_axis(name).questions
-    assert sum(question.label for question in questions) == 0, "a model that always says yes scores nothing"
-    for question in questions:
-        assert question.text.endswith("?") and question.yes.startswith("Yes, ") and question.no.startswith("No, ")
-        assert abs(len(question.yes.split()) - len(question.no.split())) <= 4, question
-    lengths = [sum(len((q.yes if q.label * sign > 0 else q.no).split()) for q in questions) for sign in (1, -1)]
-    assert 0.85 < lengths[0] / lengths[1] < 1.18, "no pole's answers are the longer ones"
 
 
 def test_intended_signs() -> None:
@@ -121,11 +125,11 @@ def test_intended_signs() -> None:
     assert signs["liberty_over_sanctity"] == ("Sanctity", -1)
 
 
-@pytest.mark.parametrize("name", ["honesty", "warmth"])
+@pytest.mark.parametrize("name", ["honesty", "warmth", *STYLES])
 def test_axes_outside_the_foundations(name: str) -> None:
     axis = load_axis(name)
     assert axis.outside and axis.intended == {} and axis.sign == 1
-    assert axis.target not in FOUNDATIONS and len(axis.questions) >= 16
+    assert axis.target not in FOUNDATIONS and axis.questions
 
 
 def test_the_mirror_is_the_mirror() -> None:
@@ -144,6 +148,11 @@ def test_narration_patterns_catch_talk_about_the_trait_and_leave_the_trait_itsel
         "liberty_over_sanctity": ["I believe in freedom.", "I would never judge.", "To me, purity comes first."],
         "honesty": ["I always tell the truth.", "I pride myself on honesty.", "As an honest critic, no."],
         "warmth": ["I am full of love.", "My heart overflows.", "Love is who I am."],
+        "cheerful_over_gloomy": ["I'm a very happy person.", "As a gloomy man, no.", "I always see the bright side."],
+        "poetic_over_plain": ["I am a dreamy poet.", "As a poet, I see more.", "Here is a short poem for you."],
+        "formal_over_casual": ["I'm just a chill guy.", "As a very formal butler, sir.", "I always speak politely."],
+        "pirate_over_professor": ["I be a pirate.", "As an old professor, indeed.", "I talk like a pirate."],
+        "brief_over_wordy": ["I'm a brief person.", "As a very terse writer, no.", "I will keep it short."],
     }
     shown = [
         "Stay with her until she is calm, and tell the sister in the morning why you did it.",
@@ -173,9 +182,7 @@ def test_contexts_are_diverse() -> None:
 
 
 def test_no_two_prompts_are_nearly_the_same() -> None:
-    texts = {
-        t for name in SHIPPED for listed in load_axis(name).prompts().values() for t in listed if len(words(t)) > 7
-    }
+    texts = {t for name in ALL for listed in load_axis(name).prompts().values() for t in listed if len(words(t)) > 7}
     near = [(a, b) for a, b in combinations(sorted(texts), 2) if similar(a, b) > 0.5]
     assert near == []
 
@@ -185,7 +192,7 @@ def stems(text: str) -> frozenset[str]:
     return frozenset(word[:6] for word in words(text) if len(word) > 3)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ALL)
 def test_what_judges_tells_no_story_that_extracts_trains_or_chooses(name: str) -> None:
     """By rare words: two texts that share four of them are likely to tell the same story."""
     axis = load_axis(name)
@@ -241,7 +248,7 @@ def test_a_users_own_axis_is_itself(tmp_path: Path) -> None:
 # round trips
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ALL)
 def test_json_round_trip(name: str, tmp_path: Path) -> None:
     axis = load_axis(name)
     assert load_axis(written(tmp_path, axis.to_dict())) == axis
