@@ -299,15 +299,17 @@ def _(access, first):
     method = widgets.choice("method", list(views.method_names()), first.config.method)
     layers, offered = widgets.layer_band(access.model, first.config.layers)
     seed = widgets.seed_field(first.config.seeds[0])
+    sampling = widgets.sampling_fields(first.config.sampling)
     surprise = widgets.surprise_switch()
-    return layers, method, offered, seed, surprise
+    return layers, method, offered, sampling, seed, surprise
 
 
 @app.cell
-def _(access, axis, layers, method, offered, persona):
+def _(access, axis, first, layers, method, offered, persona, sampling):
     _pair = views.pair_of(persona.value)
-    subject = views.PageSettings(access.model, axis.value, method.value, offered[layers.value], _pair)
-    return (subject,)
+    drawn, refused = widgets.drawn(sampling, first.config.sampling, access)
+    subject = views.PageSettings(access.model, axis.value, method.value, offered[layers.value], _pair, drawn)
+    return refused, subject
 
 
 @app.cell
@@ -332,10 +334,12 @@ def _(access, first, measured, seed, subject):
 
 
 @app.cell(hide_code=True)
-def _(axis, layers, method, page, persona, seed):
+def _(axis, layers, method, page, persona, refused, sampling, seed):
     # the knobs stand in sidebars of their own cells: a cell that names a slider runs at each of its moves
     _head, _shown = map(mo.Html, page.settings_html)
-    mo.sidebar([_head, axis, *persona.elements.values(), method, layers, seed, _shown], width="300px")
+    _drawn = mo.accordion({"sampling (empty: the model's own)": mo.vstack([*sampling.elements.values()])})
+    _knobs = [axis, *persona.elements.values(), method, layers, seed, _drawn, *([refused] if refused else [])]
+    mo.sidebar([_head, *_knobs, _shown], width="300px")
     return
 
 
@@ -387,9 +391,9 @@ def _(beta, kept_at, page, trained):
 
 
 @app.cell(hide_code=True)
-def _(axis, beta, c, layers, method, own, persona, prompt, seed, surprise, tail):
+def _(axis, beta, c, layers, method, own, persona, prompt, sampling, seed, surprise, tail):
     # cells run in this order: what a hand on a slider looks at comes before its echo and the address
-    _typed = {"prompt": prompt, "own": own, **persona.elements, "surprise": surprise}
+    _typed = {"prompt": prompt, "own": own, **persona.elements, **sampling.elements, "surprise": surprise}
     widgets.remember(axis=axis, method=method, layers=layers, seed=seed, c=c, beta=beta, tail=tail, **_typed)
     mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
     return

@@ -84,11 +84,10 @@ def test_an_entry_reaches_the_run_before_the_model_is_loaded(lm: LM, monkeypatch
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1})
     assert workers.workers_for(dataclasses.replace(config, device="cpu", threads=1)) == 2
     access: Any = SimpleNamespace(max_tokens=32, check_size=lambda **_: None)
-    assert (
-        page_settings.tokens_of(access, "next") == 32 and page_settings.PageSettings("next").recipe == RECIPES["next"]
-    )
+    subject = page_settings.PageSettings("next")
+    assert page_settings.tokens_of(access, subject) == 32 and subject.recipe == RECIPES["next"]
     access.max_tokens = 33
-    assert page_settings.tokens_of(access, "next") is None
+    assert page_settings.tokens_of(access, subject) is None
     assert page_settings.axis_names("next") == page_settings.axis_names("some/model")
     assert stored_runs.opened(None, Path("nowhere"), "next").config.model == "mini", "nothing of its own yet"
 

@@ -61,6 +61,7 @@ def print_run(run: Run, console: Console) -> None:
     """Everything a reader needs, round by round, and where the run is."""
     if run.env.get("chat") is False:
         console.print(Text("No chat template: personas were written as plain text before the prompt."))
+    console.print(Text(f"sampling: {run.sampling}"))
     for number in range(run.rounds):
         print_round(run, number, console)
     print_definitions(console)

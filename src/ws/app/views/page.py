@@ -98,7 +98,8 @@ class Page:
         """What stands above and below the settings: the model, and the run that is shown."""
         model, shown = escaped(self.subject.model), escaped(stored_runs.about(self.run, self.subject))
         head = f"<b>Settings</b><div class='ws-note'>model: {model}</div>"
-        return head, f"<div class='ws-note'>Shown: {shown}</div>"
+        drawn = escaped(self.run.sampling if self.run else page_settings.drawn_said(self.subject))
+        return head, f"<div class='ws-note'>Shown: {shown}</div><div class='ws-note'>sampling: {drawn}</div>"
 
     # Steer
 
@@ -112,7 +113,7 @@ class Page:
 
     def sample(self, asked: str, c: float) -> pl.DataFrame:
         """Replies at 0, +c and -c, scored. UserError: a pair without two poles, or more than the app gives."""
-        tokens = page_settings.tokens_of(self.access, self.subject.model)
+        tokens = page_settings.tokens_of(self.access, self.subject)
         return live_samples.sample(self.subject, asked, c, self.seed, self.run, tokens)
 
     def cards(self, rows: pl.DataFrame, surprise: bool = False) -> str:

@@ -24,6 +24,7 @@ __all__ = ["asked_config", "cancel_measuring", "measuring_html", "measuring_key"
 def asked_config(subject: PageSettings, seed: int, out: Path) -> RunConfig:
     """The model's own recipe with these settings."""
     settings = {"axis": subject.source(out), "method": subject.method, "layers": subject.layers, "seeds": (seed,)}
+    settings["sampling"] = subject.sampling
     return dataclasses.replace(recipe_for(subject.model), **settings)  # type: ignore[arg-type]
 
 
