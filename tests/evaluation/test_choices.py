@@ -135,7 +135,7 @@ def test_a_report_has_one_canary_and_its_recipe_says_which(tiny: LM) -> None:
 
 
 def test_the_figure_of_a_canary_is_the_reports_capability(tiny: LM) -> None:
-    report = Report(pl.DataFrame(schema=ROWS), pl.DataFrame(schema=TEXTS), {"conditions": ["other_violate"], "think": 0},
+    report = Report(pl.DataFrame(schema=ROWS), pl.DataFrame(schema=TEXTS), {"conditions": [], "think": 0},
                     {"target": "Care", "intended": {"Care": 1}, "base": True, "c": 0.0},
                     {"choices": frame_of({"facts": 14, "words": 16, "sense": 12})})  # fmt: skip
     assert report.capability == report.summary()["capability"] == pytest.approx(42 / 48)

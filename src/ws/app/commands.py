@@ -188,7 +188,7 @@ def doctor(args: options.DoctorArgs) -> None:
     }  # fmt: skip
     if args.json:
         _json({"environment": environment(), "model": about, "axis": axis.name, "profile": report.profile,
-               "headroom": room, "gate": gate.to_dict()})  # fmt: skip
+               "headroom": room, "said": report.said, "gate": gate.to_dict()})  # fmt: skip
         return
     console = _console()
     for title, values in (("environment", environment()), ("model", about), ("base profile", report.profile)):
@@ -198,6 +198,8 @@ def doctor(args: options.DoctorArgs) -> None:
     if not lm.has_chat:
         console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
     dose_table(arms, f"Base on {axis.name}", console)
+    for line in report.said:
+        console.print(Text(f"base, {line}"))
     print_gates([gate], console)
 
 

@@ -70,6 +70,12 @@ class Report:
         """Answers to the axis's questions."""
         return self.frame("dilemmas")
 
+    @property
+    def said(self) -> list[str]:
+        """What the readings say of what this model can do, a line each: of the base's report, what cannot be read."""
+        words = {name: getattr(reading(name), "said", None) for name, frame in self.parts.items() if frame.height}
+        return [f"{name}: {word(self.frame(name))}" for name, word in words.items() if word is not None]
+
     @cached_property
     def further(self) -> dict[str, float]:
         """The figures of the measured readings beside the standing ones, and beside capability."""
