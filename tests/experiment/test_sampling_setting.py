@@ -20,6 +20,7 @@ from ws.generation.settings import Sampling
 from ws.models.lm import LM, wrap_model
 from ws.models.recipe import OTHER, SamplingDefaults
 from ws.reporting.journal.run_header import facts_of
+from ws.reporting.leaderboard import points_frame
 from ws.runs.config import RunConfig, SamplingConfig, from_dict, to_dict
 from ws.runs.writer import run_key
 
@@ -72,7 +73,7 @@ def test_the_default_changes_no_key_and_another_does(tmp_path: Path) -> None:
 
 
 def test_every_text_of_a_run_obeys_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, seen = SamplingConfig(0.7, 0.9, 50, 160), []
+    asked, seen = SamplingConfig(0.7, 0.9, 50, 60), []
     real = ws.generation.completions.decode
 
     def decode(lm: LM, rows: Any, *given: Any, sampling: Sampling, **how: Any) -> Any:
@@ -84,14 +85,15 @@ def test_every_text_of_a_run_obeys_it(tmp_path: Path, monkeypatch: pytest.Monkey
     done = run(config, out=tmp_path / "out", lm=ending_lm())
     assert {(s.temperature, s.top_p, s.top_k) for s in seen} == {(0.7, 0.9, 50)}
     # dose search and reports; the data and the unsteered rows; rollouts of the random directions
-    assert {s.max_new_tokens for s in seen} == {160, 5, 48}
-    told = "T 0.7 (as asked), top_p 0.9 (as asked), top_k 50 (as asked), 160 tokens (as asked)"
+    assert {s.max_new_tokens for s in seen} == {60, 5, 48}
+    told = "T 0.7 (as asked), top_p 0.9 (as asked), top_k 50 (as asked), 60 tokens (as asked)"
     assert done.sampling == facts_of(done)["sampling"] == f"{told}; the data's texts 5 tokens"
     texts = done.frame("completions")
     assert texts["token_ids"].list.len().max() == 5
     other = run(dataclasses.replace(config, sampling=dataclasses.replace(asked, temperature=0.5)),
                 out=tmp_path / "out", lm=ending_lm())  # fmt: skip
     assert other.path != done.path, "another temperature is another run"
+    assert points_frame([done, other])["instrument"].n_unique() == 2, "another instrument on the page of comparisons"
     assert other.frame("completions")["text"].to_list() != texts["text"].to_list(), "nothing was taken over"
 
 

@@ -159,7 +159,8 @@ def random_arms(pipeline: HealPipeline, v: Direction, c: float, tell: Tell) -> l
     prompts: Sequence[str] = pipeline.axis.select[:KL_PROMPTS]
     on: dict[str, Any] = {"adapters": pipeline.history}
     tell(0, len(draws) + 1)
-    how: dict[str, Any] = {"sampling": config.sampling.draws(lead, TOKENS), "batch_size": config.batch_size}
+    drawn = config.sampling.draws(lead, min(TOKENS, config.sampling.max_new_tokens or TOKENS))
+    how: dict[str, Any] = {"sampling": drawn, "batch_size": config.batch_size}
     _, doses, found = same_kl(pipeline.lm, v, c, draws, prompts, **on, **how)
     arms = []
     for i, (direction, dose) in enumerate(zip(draws, doses, strict=True)):

@@ -84,9 +84,9 @@ class Run:
     @property
     def sampling(self) -> str:
         """How its texts were drawn, in words; runs that did not store it drew as their model's recipe says."""
-        said, recipe = self.env.get("sampling"), recipe_of(self.config.model)
-        if isinstance(said, str):
-            return said
+        said, recipe = self.env.get("sampling_said"), recipe_of(self.config.model)
+        if said is not None:
+            return str(said)
         if recipe.sampling is None:
             return "the model's own, which this run did not store"
         own = Sampling(max_new_tokens=recipe.new_tokens, **dataclasses.asdict(recipe.sampling))

@@ -180,7 +180,7 @@ def open_for_writing(
 ) -> Iterator[RunFolder]:
     """The run's folder under its lock: found again by its key, or made. Damaged records are set aside and rebuilt.
 
-    facts: what env.json says beside the identity, in words where it has the same name; no part of the key.
+    facts: what env.json says beside the identity; no part of the key.
 
     UserError when another process writes it, or when it is from a version with another layout.
     """

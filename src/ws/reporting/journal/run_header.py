@@ -50,7 +50,7 @@ def facts_of(run: Run) -> dict[str, Any]:
     """Everything but the configuration: versions, weights, place, time, as plain values by name."""
     env = dict(run.env)
     versions = env.pop("versions", {})
-    for told in ("argv", "sampling"):
+    for told in ("argv", "sampling", "sampling_said"):
         env.pop(told, None)
     named = {
         "run": run.path.name,
