@@ -305,11 +305,16 @@ def _(access, first):
 
 
 @app.cell
-def _(access, axis, first, layers, method, offered, persona, sampling):
-    _pair = views.pair_of(persona.value)
+def _(access, first, sampling):
     drawn, refused = widgets.drawn(sampling, first.config.sampling, access)
+    return drawn, refused
+
+
+@app.cell
+def _(access, axis, drawn, layers, method, offered, persona):
+    _pair = views.pair_of(persona.value)
     subject = views.PageSettings(access.model, axis.value, method.value, offered[layers.value], _pair, drawn)
-    return refused, subject
+    return (subject,)
 
 
 @app.cell

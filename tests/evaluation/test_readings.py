@@ -67,7 +67,7 @@ def test_its_name_is_accepted_and_offered(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(UserError, match=r"evaluation\.readings 'levity' is unknown.*exam, dilemmas, brevity"):
         EvalConfig(readings=("levity",))
     assert main(["run", "--help"]) == 0
-    assert "{None}|{[{exam,dilemmas,brevity}" in "".join(capsys.readouterr().out.replace("│", "").split())
+    assert "{None}|{[{exam,dilemmas,brevity,choices}" in "".join(capsys.readouterr().out.replace("│", "").split())
 
 
 def test_the_report_holds_it_and_an_old_one_is_read_as_empty(done: Run, plain: tuple[Run, RunConfig]) -> None:

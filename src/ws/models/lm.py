@@ -114,7 +114,7 @@ class LM:
         return "the model's generation config" if self._brought else "the model brings no generation config"
 
     @property
-    def _brought(self) -> dict[str, float]:
+    def _brought(self) -> dict[str, Any]:
         """What the model's own generation config says of sampling."""
         config, names = self.model.generation_config, dataclasses.asdict(SamplingDefaults())
         return {name: value for name in names if (value := getattr(config, name, None)) is not None}

@@ -92,7 +92,7 @@ def said(frame: pl.DataFrame) -> str:
     found, kinds = figures(frame), _readable(frame)
     shares = {kind: (float(part["correct"].sum()), part.height) for (kind,), part in frame.group_by("kind")}
     told = [f"{k} {with_interval(n / m, *wilson(n, m))}" for k, (n, m) in sorted(shares.items()) if k not in kinds]
-    share = with_interval(*(found[f"capability{end}"] for end in ("", "_low", "_high")))
+    share = with_interval(found["capability"], found["capability_low"], found["capability_high"])
     able = f"{share} of the choices right, chance {CHANCE}" if len(kinds) >= KINDS else "not readable on this model"
     return able + (f"; base is not above chance, so left out: {', '.join(told)}" if told else "")
 
