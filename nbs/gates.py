@@ -299,21 +299,15 @@ def _(access, first):
     method = widgets.choice("method", list(views.method_names()), first.config.method)
     layers, offered = widgets.layer_band(access.model, first.config.layers)
     seed = widgets.seed_field(first.config.seeds[0])
-    sampling = widgets.sampling_fields(first.config.sampling)
+    sampling = widgets.sampling_fields(first)
     surprise = widgets.surprise_switch()
     return layers, method, offered, sampling, seed, surprise
 
 
 @app.cell
-def _(access, first, sampling):
-    drawn, refused = widgets.drawn(sampling, first.config.sampling, access)
-    return drawn, refused
-
-
-@app.cell
-def _(access, axis, drawn, layers, method, offered, persona):
-    _pair = views.pair_of(persona.value)
-    subject = views.PageSettings(access.model, axis.value, method.value, offered[layers.value], _pair, drawn)
+def _(access, axis, first, layers, method, offered, persona, sampling):
+    _pair, _drawn = views.pair_of(persona.value), widgets.drawn(sampling, first, access)[0]
+    subject = views.PageSettings(access.model, axis.value, method.value, offered[layers.value], _pair, _drawn)
     return (subject,)
 
 
@@ -339,11 +333,10 @@ def _(access, first, measured, seed, subject):
 
 
 @app.cell(hide_code=True)
-def _(axis, layers, method, page, persona, refused, sampling, seed):
+def _(axis, first, layers, method, page, persona, sampling, seed):
     # the knobs stand in sidebars of their own cells: a cell that names a slider runs at each of its moves
     _head, _shown = map(mo.Html, page.settings_html)
-    _drawn = mo.accordion({"sampling (empty: the model's own)": mo.vstack([*sampling.elements.values()])})
-    _knobs = [axis, *persona.elements.values(), method, layers, seed, _drawn, *([refused] if refused else [])]
+    _knobs = [axis, *persona.elements.values(), method, layers, seed, widgets.sampling_box(sampling, first, page.access)]
     mo.sidebar([_head, *_knobs, _shown], width="300px")
     return
 
@@ -358,15 +351,9 @@ def _(page):
 @app.cell
 def _(page):
     beta = widgets.slider("beta", page.betas, page.usual_beta, "KL beta")
-    mo.sidebar([beta])
-    return (beta,)
-
-
-@app.cell
-def _(page):
     tail, settled, settle = widgets.threshold(page.tails, page.usual_tail)
-    mo.sidebar([tail])
-    return settle, settled, tail
+    mo.sidebar([beta, tail])
+    return beta, settle, settled, tail
 
 
 @app.cell

@@ -86,14 +86,17 @@ def test_a_sampling_is_looked_at_here_and_not_in_the_browser(asked: dict[str, ob
 def test_an_empty_field_is_the_models_own_and_another_sampling_is_not_the_runs(
     link: dict[str, str], page: views.Page
 ) -> None:
-    fields, own = widgets.sampling_fields(SamplingConfig()), SamplingConfig()
-    assert set(fields.value.values()) == {None} and widgets.drawn(fields, own, page.access) == (own, None)
     assert page.run is not None
-    seed = page.run.config.seeds[0]
+    fields, seed = widgets.sampling_fields(page.run), page.run.config.seeds[0]
+    assert set(fields.value.values()) == {None}
+    assert widgets.drawn(fields, page.run, page.access) == (SamplingConfig(), None)
     assert views.run_for(page.subject, seed, page.access.out, page.run) == page.run
     link |= {"temperature": "0.2", "max_new_tokens": "999999999"}
-    cold, told = widgets.drawn(widgets.sampling_fields(own), own, page.access)
+    cold, told = widgets.drawn(widgets.sampling_fields(page.run), page.run, page.access)
     assert cold == SamplingConfig(temperature=0.2) and told is None, "a link beyond the range is left out"
+    link["max_new_tokens"] = "5000"
+    usual, told = widgets.drawn(widgets.sampling_fields(page.run), page.run, page.access)
+    assert usual == SamplingConfig() and "at most 256" in told.text, "and one beyond what the app gives is said"
     subject = dataclasses.replace(page.subject, sampling=cold)
     assert views.run_for(subject, seed, page.access.out, page.run) is None, "another temperature was not measured"
     assert "--sampling.temperature 0.2" in views.unmeasured(subject, 0)

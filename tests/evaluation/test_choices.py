@@ -12,6 +12,7 @@ import torch
 
 import ws
 from tests.builders.directions import direction
+from ws.axes.axis_file import Context
 from ws.errors import UserError
 from ws.evaluation.base_cache import forget_bases
 from ws.evaluation.freetext import TEXTS
@@ -143,3 +144,16 @@ def test_the_figure_of_a_canary_is_the_reports_capability(tiny: LM) -> None:
     assert report.capability_interval[0] > choices.CHANCE
     old = dataclasses.replace(report, parts={"exam": pl.DataFrame(schema=exam.COLUMNS)})
     assert old.canary == "exam" and math.isnan(old.capability)
+
+
+@pytest.mark.slow
+def test_the_real_model_can_choose_and_loses_it_where_texts_break(smollm2: LM) -> None:
+    contexts = tuple(map(Context, ("How was your weekend?", "Tell me about your day.", "How is your town?")))
+    happy = ("You are an extremely happy, cheerful and joyful person.", "You are a delighted person who sees joy.")
+    sad = ("You are an extremely sad, gloomy and miserable person.", "You are a miserable person who sees gloom.")
+    axis = dataclasses.replace(ws.load_axis("warmth"), contexts=contexts, positive=happy, negative=sad)
+    v = ws.extract(smollm2, axis, pairs=6)
+    base, mild, broken = (figures_of("choices", f) for f in read(smollm2, exam=60, direction=v, cs=(0.0, 2.0, 14.0)))
+    assert base["capability"] > 0.7 and base["capability_low"] > 2 * choices.CHANCE
+    assert mild["capability"] > base["capability"] - 0.1 and mild["choice_margin"] > base["choice_margin"] - 1
+    assert broken["capability"] < base["capability"] - 0.15 and broken["choice_margin"] < base["choice_margin"] - 2

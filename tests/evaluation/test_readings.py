@@ -60,7 +60,7 @@ def done(written: Path, plain: tuple[Run, RunConfig]) -> Run:
 
 @pytest.mark.usefixtures("written")
 def test_its_name_is_accepted_and_offered(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(READINGS) == [*STANDING, "brevity"]
+    assert list(READINGS) == [*STANDING, "brevity", "choices"]
     assert EvalConfig(readings=("brevity",)).readings == ("brevity",)
     config = dataclasses.replace(RunConfig(), evaluation=EvalConfig(readings=("brevity", "exam")))
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config

@@ -60,7 +60,7 @@ def test_an_entry_reaches_every_default(lm: LM) -> None:
     assert drawn(lm) == {
         "max_new_tokens": 33, "temperature": 0.6, "top_p": 0.9, "top_k": 40,
     }  # fmt: skip
-    assert evaluator._sampler(lm) == {"temperature": 0.6, "top_k": 40, "top_p": 0.9}
+    assert evaluator._sampler(Sampling().on(lm)) == {"temperature": 0.6, "top_k": 40, "top_p": 0.9}
     read = evaluator._readings(lm, Reading(), None, True, False)
     assert [reading.think for reading in read] == [3, 7]
     assert default_layers(lm) == (1, 2)
@@ -122,7 +122,7 @@ def test_the_defaults_are_what_they_were(tiny: LM) -> None:
     assert drawn(small) == {
         "max_new_tokens": 80, "temperature": 1.0, "top_p": 1.0, "top_k": 0,
     }  # fmt: skip
-    assert evaluator._sampler(small) == {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    assert evaluator._sampler(Sampling().on(small)) == {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 
 def test_a_packaged_models_missing_weights_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from ws.runs.reader import Run
 __all__ = [
     "access", "agreement", "border_table", "choice", "drawn", "drawn_later", "html", "kept_button", "label_fields",
     "layer_band", "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said", "samples",
-    "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold", "written_journal",
+    "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold", "written_journal",
 ]  # fmt: skip
 
 WIDTHS = {"id": 56, "side": 72, "c": 60, "tail_ppl": 80, "rep": 60, "bite": 60, "text": 440}
@@ -147,9 +147,10 @@ def seed_field(usual: int) -> Any:
     return mo.ui.number(0, 9999, step=1, value=int(nearest(link().get("seed"), range(10000), usual)), label="seed")
 
 
-def sampling_fields(usual: SamplingConfig) -> Any:
-    """Fields of the sampling, where the link leaves them; an empty one is the model's own. `drawn` looks at values."""
-    given, own = link(), dataclasses.asdict(usual)
+def sampling_fields(first: Run) -> Any:
+    """Fields of the sampling, where the link or the run leaves them; an empty one is the model's own. `drawn` looks at
+    what is typed."""
+    given, own = link(), dataclasses.asdict(first.config.sampling)
     labels = {"max_new_tokens": "tokens of a reply"}
 
     def field(name: str) -> Any:
@@ -160,12 +161,19 @@ def sampling_fields(usual: SamplingConfig) -> Any:
     return mo.ui.dictionary({name: field(name) for name in page_settings.DRAWN})
 
 
-def drawn(fields: Any, usual: SamplingConfig, access: AppSettings) -> tuple[SamplingConfig, Any]:
-    """(sampling, message) of the fields: the usual one and why, where this app does not take theirs."""
+def drawn(fields: Any, first: Run, access: AppSettings) -> tuple[SamplingConfig, Any]:
+    """(sampling, message) of the fields: the run's and why, where this app does not take theirs."""
     try:
         return page_settings.sampling_of(fields.value, access), None
     except UserError as error:
-        return usual, said(str(error))
+        return first.config.sampling, said(str(error))
+
+
+def sampling_box(fields: Any, first: Run, access: AppSettings) -> Any:
+    """The fields, folded away, with why they were not taken."""
+    refused = drawn(fields, first, access)[1]
+    folded = mo.accordion({"sampling (empty: the model's own)": mo.vstack([*fields.elements.values()])})
+    return mo.vstack([folded, refused] if refused else [folded])
 
 
 def own_text(most: int) -> Any:
