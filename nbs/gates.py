@@ -336,8 +336,8 @@ def _(access, first, measured, seed, subject):
 def _(axis, first, layers, method, page, persona, sampling, seed):
     # the knobs stand in sidebars of their own cells: a cell that names a slider runs at each of its moves
     _head, _shown = map(mo.Html, page.settings_html)
-    _knobs = [axis, *persona.elements.values(), method, layers, seed, widgets.sampling_box(sampling, first, page.access)]
-    mo.sidebar([_head, *_knobs, _shown], width="300px")
+    _box = widgets.sampling_box(sampling, first, page.access)
+    mo.sidebar([_head, axis, *persona.elements.values(), method, layers, seed, _box, _shown], width="300px")
     return
 
 

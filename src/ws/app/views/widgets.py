@@ -30,7 +30,8 @@ from ws.runs.reader import Run
 __all__ = [
     "access", "agreement", "border_table", "choice", "drawn", "drawn_later", "html", "kept_button", "label_fields",
     "layer_band", "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said", "samples",
-    "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold", "written_journal",
+    "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold",
+    "written_journal",
 ]  # fmt: skip
 
 WIDTHS = {"id": 56, "side": 72, "c": 60, "tail_ppl": 80, "rep": 60, "bite": 60, "text": 440}
