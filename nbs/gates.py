@@ -298,14 +298,15 @@ def _(first, model):
     method = widgets.choice("method", list(views.method_names()), first.config.method)
     layers, offered = widgets.layer_band(model.value, first.config.layers)
     seed = widgets.seed_field(first.config.seeds[0])
+    sampling = widgets.sampling_fields(first)
     surprise = widgets.surprise_switch()
-    return layers, method, offered, seed, surprise
+    return layers, method, offered, sampling, seed, surprise
 
 
 @app.cell
-def _(axis, layers, method, model, offered, persona):
-    _pair = views.pair_of(persona.value)
-    subject = views.PageSettings(model.value, axis.value, method.value, offered[layers.value], _pair)
+def _(access, axis, first, layers, method, model, offered, persona, sampling):
+    _pair, _drawn = views.pair_of(persona.value), widgets.drawn(sampling, first, access)[0]
+    subject = views.PageSettings(model.value, axis.value, method.value, offered[layers.value], _pair, _drawn)
     return (subject,)
 
 
@@ -332,10 +333,11 @@ def _(access, first, measured, seed, subject):
 
 
 @app.cell(hide_code=True)
-def _(axis, layers, method, model, page, persona, seed):
+def _(axis, first, layers, method, model, page, persona, sampling, seed):
     # the knobs stand in sidebars of their own: a cell that names a slider runs at each of its moves
     _head, _shown = map(mo.Html, page.settings_html)
-    mo.sidebar([_head, model, axis, *persona.elements.values(), method, layers, seed, _shown], width="300px")
+    _box = widgets.sampling_box(sampling, first, page.access)
+    mo.sidebar([_head, model, axis, *persona.elements.values(), method, layers, seed, _box, _shown], width="300px")
     return
 
 
@@ -349,15 +351,9 @@ def _(page):
 @app.cell
 def _(page):
     beta = widgets.slider("beta", page.betas, page.usual_beta, "KL beta")
-    mo.sidebar([beta])
-    return (beta,)
-
-
-@app.cell
-def _(page):
     tail, settled, settle = widgets.threshold(page.tails, page.usual_tail)
-    mo.sidebar([tail])
-    return settle, settled, tail
+    mo.sidebar([beta, tail])
+    return beta, settle, settled, tail
 
 
 @app.cell
@@ -387,9 +383,10 @@ def _(beta, kept_at, page, trained):
 
 
 @app.cell(hide_code=True)
-def _(axis, beta, c, layers, method, model, own, persona, prompt, seed, surprise, tail):
+def _(axis, beta, c, layers, method, model, own, persona, prompt, sampling, seed, surprise, tail):
     # cells run in this order: what a hand on a slider looks at comes before its echo and the address
-    _typed = {"model": model, "prompt": prompt, "own": own, **persona.elements, "surprise": surprise}
+    _typed = {"prompt": prompt, "own": own, **persona.elements, **sampling.elements, "surprise": surprise}
+    _typed["model"] = model
     widgets.remember(axis=axis, method=method, layers=layers, seed=seed, c=c, beta=beta, tail=tail, **_typed)
     mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
     return

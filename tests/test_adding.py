@@ -199,7 +199,7 @@ def test_an_axis_is_a_file_of_the_package_or_of_ones_own(
 
 
 def test_a_reading_is_a_file(run: Run, choices: str, page: views.Page, shown: str, journal: str) -> None:
-    assert "[{exam,dilemmas,brevity}" in choices
+    assert "[{exam,dilemmas,brevity,choices}" in choices
     assert dict(run.arms().select("arm", "brevity").rows())["healed"] == 0.5
     assert "brevity: base 1.00 [0.90, 1.10]" in shown
     assert any("brevity 1.00" in check[3] for gate in page.steer_gates for check in gate.checks)

@@ -25,7 +25,7 @@ from ws.app.page_link import picked, run_named
 from ws.app.server.command import app_command, notebook_file, token_file
 from ws.app.server.main import warm_up
 from ws.app.server.static_files import Assets
-from ws.app.views import tokens_of
+from ws.app.views import PageSettings, tokens_of
 from ws.errors import UserError
 from ws.models.lm import LM
 
@@ -199,10 +199,10 @@ def status(url: str) -> int:
 
 
 def test_a_page_says_when_its_three_replies_are_more_than_the_app_gives() -> None:
-    assert tokens_of(AppSettings(max_samples=3), "mini") is None
-    assert tokens_of(AppSettings(max_tokens=20), "mini") == 20
+    assert tokens_of(AppSettings(max_samples=3), PageSettings()) is None
+    assert tokens_of(AppSettings(max_tokens=20), PageSettings()) == 20
     with pytest.raises(UserError, match="3 samples were asked for, this app gives 1 to 2"):
-        tokens_of(AppSettings(max_samples=2), "mini")
+        tokens_of(AppSettings(max_samples=2), PageSettings())
 
 
 def test_a_warmed_up_page_is_remembered_and_writes_nothing(

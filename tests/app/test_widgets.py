@@ -17,6 +17,7 @@ from ws.app.views import job_buttons, widgets
 from ws.app.views.job_buttons import Told
 from ws.errors import UserError
 from ws.experiment.examples import EXAMPLE
+from ws.runs.config import SamplingConfig
 from ws.runs.reader import open_run
 
 NUMBERS = ["nan", "inf", "-1e999", "", "0x10", "<script>", "-5", "99999999"]
@@ -58,6 +59,55 @@ def test_a_number_is_one_of_the_stops(link: dict[str, str], page: views.Page, va
     tail, settled, _ = widgets.threshold(page.tails, page.usual_tail)
     assert tail.value == settled() and tail.value in page.tails
     assert 0 <= widgets.seed_field(3).value <= 9999
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused"),
+    [
+        ({"temperature": "0.5", "top_p": "0.9", "top_k": "40", "max_new_tokens": "20"}, None),
+        ({"temperature": -1}, r"temperature must be a number in \[0, 10\]"),
+        ({"temperature": "nan"}, "temperature must be"),
+        ({"temperature": HOSTILE}, "temperature must be"),
+        ({"top_p": 0}, "top_p must be in"),
+        ({"top_k": 2.5}, "top_k must be a whole number"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number"),
+        ({"max_new_tokens": 33}, "max_new_tokens is 33; this app gives at most 32"),
+    ],
+)
+def test_a_sampling_is_looked_at_here_and_not_in_the_browser(asked: dict[str, object], refused: str | None) -> None:
+    access = AppSettings(max_tokens=32)
+    if refused is None:
+        assert views.sampling_of(asked, access) == SamplingConfig(0.5, 0.9, 40, 20)
+        return
+    with pytest.raises(UserError, match=refused):
+        views.sampling_of(asked, access)
+
+
+def test_an_empty_field_is_the_models_own_and_another_sampling_is_not_the_runs(
+    link: dict[str, str], page: views.Page
+) -> None:
+    assert page.run is not None
+    fields, seed = widgets.sampling_fields(page.run), page.run.config.seeds[0]
+    assert set(fields.value.values()) == {None}
+    assert widgets.drawn(fields, page.run, page.access) == (SamplingConfig(), None)
+    assert views.run_for(page.subject, seed, page.access.out, page.run) == page.run
+    link |= {"temperature": "0.2", "max_new_tokens": "999999999"}
+    cold, told = widgets.drawn(widgets.sampling_fields(page.run), page.run, page.access)
+    assert cold == SamplingConfig(temperature=0.2) and told is None, "a link beyond the range is left out"
+    link["max_new_tokens"] = "5000"
+    usual, told = widgets.drawn(widgets.sampling_fields(page.run), page.run, page.access)
+    assert usual == SamplingConfig() and "at most 256" in told.text, "and one beyond what the app gives is said"
+    subject = dataclasses.replace(page.subject, sampling=cold)
+    assert views.run_for(subject, seed, page.access.out, page.run) is None, "another temperature was not measured"
+    assert "--sampling.temperature 0.2" in views.unmeasured(subject, 0)
+    assert "T 0.2 (as asked)" in empty(dataclasses.replace(page, subject=subject)).settings_html[1]
+    assert "sampling: T 1, nothing cut off, 80 tokens" in page.settings_html[1]
+
+
+def test_live_texts_obey_the_sampling(page: views.Page) -> None:
+    drawn = dataclasses.replace(page.subject, sampling=SamplingConfig(max_new_tokens=5))
+    rows = dataclasses.replace(empty(page), subject=drawn).sample("May a nurse lie?", 1.0)
+    assert rows["token_ids"].list.len().max() == 5
 
 
 def test_without_a_link_the_run_says_where_controls_stand(link: dict[str, str], page: views.Page) -> None:

@@ -309,7 +309,8 @@ def test_items_without_the_other_text_are_read_in_the_headlines_condition(tiny: 
 
 def test_the_size_of_the_exam_is_a_setting_and_its_questions_are_the_identity(tiny: LM, axis: Axis) -> None:
     few, many, again = (
-        ws.evaluate(tiny, axis, items=items(), think=0, free_text=False, exam=n, seed=0) for n in (4, 16, 4)
+        ws.evaluate(tiny, axis, items=items(), think=0, free_text=False, exam=n, seed=0, readings=["exam"])
+        for n in (4, 16, 4)
     )
     assert (few.exam.height, many.exam.height) == (4, 16) and few.identity == again.identity != many.identity
     width = [high - low for low, high in (few.capability_interval, many.capability_interval)]

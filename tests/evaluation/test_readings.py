@@ -60,14 +60,14 @@ def done(written: Path, plain: tuple[Run, RunConfig]) -> Run:
 
 @pytest.mark.usefixtures("written")
 def test_its_name_is_accepted_and_offered(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(READINGS) == [*STANDING, "brevity"]
+    assert list(READINGS) == [*STANDING, "brevity", "choices"]
     assert EvalConfig(readings=("brevity",)).readings == ("brevity",)
     config = dataclasses.replace(RunConfig(), evaluation=EvalConfig(readings=("brevity", "exam")))
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     with pytest.raises(UserError, match=r"evaluation\.readings 'levity' is unknown.*exam, dilemmas, brevity"):
         EvalConfig(readings=("levity",))
     assert main(["run", "--help"]) == 0
-    assert "{None}|{[{exam,dilemmas,brevity}" in "".join(capsys.readouterr().out.replace("│", "").split())
+    assert "{None}|{[{exam,dilemmas,brevity,choices}" in "".join(capsys.readouterr().out.replace("│", "").split())
 
 
 def test_the_report_holds_it_and_an_old_one_is_read_as_empty(done: Run, plain: tuple[Run, RunConfig]) -> None:

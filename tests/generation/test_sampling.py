@@ -10,7 +10,8 @@ from scipy import stats
 
 from ws.errors import UserError
 from ws.generation import sampling
-from ws.generation.sampling import check_settings, choose, gumbel_at, row_keys
+from ws.generation.sampling import choose, gumbel_at, row_keys
+from ws.generation.settings import check_sampling
 
 N = 60_000
 LOGITS = torch.tensor([1.2, -0.3, 0.0, 2.1, -4.0, 0.7, -1.5, 1.9])
@@ -154,7 +155,7 @@ BAD = [{"temperature": -1.0}, {"temperature": math.nan}, {"top_k": -2}, {"top_p"
 def test_impossible_settings_are_the_users_error(bad: dict[str, float]) -> None:
     settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0} | bad
     with pytest.raises(UserError, match=str(next(iter(bad)))):
-        check_settings(**settings)  # type: ignore[arg-type]
+        check_sampling(**settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.gpu

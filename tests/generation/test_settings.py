@@ -48,7 +48,9 @@ def test_what_is_left_out_is_the_models_own(tiny: LM) -> None:
     own = Sampling(seed=5).on(tiny)
     assert own == Sampling(1.0, 1.0, 0, tiny.recipe.new_tokens, 5)
     assert Sampling(0.0).on(tiny).temperature == 0.0, "greedy is a choice, not a gap"
-    assert Sampling(0.3, top_k=4).chosen == {"temperature": 0.3, "top_k": 4} and Sampling(seed=9).chosen == {}
+    assert Sampling(0.3, top_k=4).unlike(tiny) == {"temperature": 0.3, "top_k": 4}
+    same = Sampling(1.0, 1.0, 0, tiny.recipe.new_tokens, seed=9)
+    assert same.unlike(tiny) == Sampling(seed=9).unlike(tiny) == {}, "asked for or not, it is what the model does"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_an_entry_reaches_every_default(lm: LM) -> None:
     assert drawn(lm) == {
         "max_new_tokens": 33, "temperature": 0.6, "top_p": 0.9, "top_k": 40,
     }  # fmt: skip
-    assert evaluator._sampler(lm) == {"temperature": 0.6, "top_k": 40, "top_p": 0.9}
+    assert evaluator._sampler(Sampling().on(lm)) == {"temperature": 0.6, "top_k": 40, "top_p": 0.9}
     read = evaluator._readings(lm, Reading(), None, True, False)
     assert [reading.think for reading in read] == [3, 7]
     assert default_layers(lm) == (1, 2)
@@ -84,11 +84,10 @@ def test_an_entry_reaches_the_run_before_the_model_is_loaded(lm: LM, monkeypatch
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1})
     assert workers.workers_for(dataclasses.replace(config, device="cpu", threads=1)) == 2
     access: Any = SimpleNamespace(max_tokens=32, check_size=lambda **_: None)
-    assert (
-        page_settings.tokens_of(access, "next") == 32 and page_settings.PageSettings("next").recipe == RECIPES["next"]
-    )
+    subject = page_settings.PageSettings("next")
+    assert page_settings.tokens_of(access, subject) == 32 and subject.recipe == RECIPES["next"]
     access.max_tokens = 33
-    assert page_settings.tokens_of(access, "next") is None
+    assert page_settings.tokens_of(access, subject) is None
     assert page_settings.axis_names("next") == page_settings.axis_names("some/model")
     assert stored_runs.opened(None, Path("nowhere"), "next").config.model == "mini", "nothing of its own yet"
 
@@ -123,7 +122,7 @@ def test_the_defaults_are_what_they_were(tiny: LM) -> None:
     assert drawn(small) == {
         "max_new_tokens": 80, "temperature": 1.0, "top_p": 1.0, "top_k": 0,
     }  # fmt: skip
-    assert evaluator._sampler(small) == {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    assert evaluator._sampler(Sampling().on(small)) == {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 
 def test_a_packaged_models_missing_weights_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,15 +88,16 @@ def steer(args: options.SteerArgs) -> None:
     from ws.axes.axis import load_axis
     from ws.filtering.scores import score
     from ws.generation.completions import generate
-    from ws.models.lm import load_model
+    from ws.models.lm import check_length, load_model
     from ws.models.recipe import recipe_of
     from ws.steering.direction import Direction
     from ws.steering.extraction import extract
 
     axis = load_axis(args.axis).written_for(recipe_of(args.model), args.model)
-    lm = _one_thread(load_model(args.model))
+    lm, draws = _one_thread(load_model(args.model)), args.sampling.draws(args.seed, args.max_new_tokens)
+    check_length(lm, lm.prompt_ids(args.prompt, system=args.persona), draws.max_new_tokens or 0)
     v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
-    options = {"n": args.n, "seed": args.seed, "max_new_tokens": args.max_new_tokens, "persona": args.persona}
+    options = {"n": args.n, "sampling": draws, "persona": args.persona}
     texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
     if args.json:
         columns = ["c", "sample", "text", "finished", "n_tokens", "tail_ppl", "rep", "bite", "narrates", "refuses"]
@@ -105,11 +106,13 @@ def steer(args: options.SteerArgs) -> None:
                 "prompt": args.prompt,
                 "axis": axis.name,
                 "model": lm.name,
+                "sampling": draws.said_on(lm),
                 "completions": texts.select(columns).to_dicts(),
             }
         )
         return
     console = _console()
+    console.print(Text(f"sampling: {draws.said_on(lm)}"))
     for row in texts.rows(named=True):
         print_text(f"c {row['c']:+.3g}", row["text"], console, note=f"tail_ppl {figure(row['tail_ppl'], 1)}")
 
@@ -168,6 +171,7 @@ def doctor(args: options.DoctorArgs) -> None:
     from ws.axes.axis import load_axis
     from ws.evaluation.evaluator import evaluate
     from ws.evaluation.items import load_items
+    from ws.experiment.identity import check_room
     from ws.gating import Thresholds, Trait, judge_instrument
     from ws.gating.instrument import headroom_text
     from ws.models.lm import load_model
@@ -178,9 +182,10 @@ def doctor(args: options.DoctorArgs) -> None:
     recipe = recipe_of(args.model)
     axis = load_axis(args.axis).written_for(recipe, args.model)
     load_items(args.items, recipe).refuse_gaps()
-    lm = _one_thread(load_model(args.model))
+    lm, draws = _one_thread(load_model(args.model)), args.sampling.draws()
+    check_room(lm, axis, draws.max_new_tokens)
     trait = Trait(axis.target, dict(axis.intended))
-    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60)
+    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60, sampling=draws)
     arms = arms_of(report, [Arm(BASE, report)], lm.fingerprint)
     gate = judge_instrument(arms, trait)
     room = headroom_text(report.headroom["profile"], trait, Thresholds())
@@ -190,10 +195,11 @@ def doctor(args: options.DoctorArgs) -> None:
         "name": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device),
         "dtype": str(lm.dtype), "dtype_why": lm.why_dtype,
         "layers": lm.n_layers, "context": lm.max_context, "chat": lm.has_chat, "thinks": lm.thinks,
+        "sampling": draws.said_on(lm),
     }  # fmt: skip
     if args.json:
         _json({"environment": environment(), "model": about, "axis": axis.name, "profile": report.profile,
-               "headroom": room, "gate": gate.to_dict()})  # fmt: skip
+               "headroom": room, "said": report.said, "gate": gate.to_dict()})  # fmt: skip
         return
     console = _console()
     for title, values in (("environment", environment()), ("model", about), ("base profile", report.profile)):
@@ -203,6 +209,8 @@ def doctor(args: options.DoctorArgs) -> None:
     if not lm.has_chat:
         console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
     dose_table(arms, f"Base on {axis.name}", console)
+    for line in report.said:
+        console.print(Text(f"base, {line}"))
     print_gates([gate], console)
 
 

@@ -10,7 +10,8 @@ from tyro.conf import Positional, arg
 
 from ws.app.access import AppSettings
 from ws.gating.arm_table import BASE, HEALED
-from ws.runs.config import RunConfig
+from ws.generation.settings import check_sampling
+from ws.runs.config import RunConfig, SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,14 @@ class SteerArgs:
     seed: int = 0
     """seed of the dice"""
     max_new_tokens: int | None = None
-    """tokens per completion; None takes the model's default"""
+    """tokens per completion, as --sampling.max-new-tokens; None takes the model's default"""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """how tokens are drawn; unset fields are the model's own"""
     json: bool = False
     """print one JSON object instead of the texts"""
+
+    def __post_init__(self) -> None:
+        check_sampling(None, None, None, self.max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class DoctorArgs:
     """"default", "standard", "conflict", or a path to JSONL items"""
     think: int | None = None
     """tokens of thinking; None takes the model's default"""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """how free text and sampled thinks are drawn; unset fields are the model's own"""
     json: bool = False
     """print one JSON object"""
 

@@ -21,7 +21,8 @@ DEFINITIONS = {
     "order_gap": "total variation between the profiles of the two option orders, 0 to 1",
     "coh_text": "share of completions with tail_ppl below base's 99th percentile, rep < 0.3, ended by themselves",
     "coherence": "min(p_ans_any, coh_text / coh_text of base)",
-    "capability": "share of exact answers, greedy",
+    "capability": "share of right answers: of the exam's, exact and greedy, or of four choices' by log-probability, "
+    "where chance is .25 and kinds that base cannot do are left out",
     "protect": "share of readable replies that take the target's side",
     "grammatical": "share of sentences that the corpus's grammar could have written",
     "slots": "share of slot mentions that agree with the prompt",

@@ -25,7 +25,7 @@ from ws.evaluation.base_cache import remembered
 from ws.evaluation.behaviour import read_behaviour
 from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
-from ws.evaluation.readings import STANDING, Request
+from ws.evaluation.readings import Request, canaries, canary_of
 from ws.evaluation.readings import reading as reading_of
 from ws.evaluation.report import Report
 from ws.files import digest
@@ -69,6 +69,7 @@ class _Plan:
     prompts: tuple[str, ...]
     n: int
     sampling: Sampling
+    unlike: dict[str, float]
     asked: dict[str, list[Any]]
     exam: int
     batch_size: int
@@ -77,24 +78,30 @@ class _Plan:
     def identity(self) -> dict[str, Any]:
         """The instrument: what must be equal before two reports are compared. None = not measured."""
         first, hashes = self.readings[0], {name: digest(asked) for name, asked in self.asked.items()}
-        further = {name: found for name, found in hashes.items() if name not in STANDING}
+        further = {name: found for name, found in hashes.items() if name not in ("dilemmas", canary_of(hashes))}
         return {
             "backend": self.backend.name,
             **self.backend.identity(self.items, first),
             "conditions": list(first.conditions),
             "think": first.think,
             "think_samples": first.samples if first.think else None,
+            **({"think_sampling": drawn} if first.think and first.samples and (drawn := self._drawn) else {}),
             "text": self.text_settings if self.prompts else None,
-            "capability": hashes.get("exam"),
+            "capability": hashes.get(canary_of(hashes)),
             "dilemmas": hashes.get("dilemmas"),
             **({"readings": further} if further else {}),
         }
 
     @property
+    def _drawn(self) -> dict[str, float]:
+        """temperature, top_p, top_k where they are not the model's own."""
+        return {name: value for name, value in self.unlike.items() if name != "max_new_tokens"}
+
+    @property
     def text_settings(self) -> dict[str, Any]:
         """How free text is written; how it is sampled only where that is not the model's own."""
-        drawn = self.sampling
-        return {"prompts": digest(self.prompts), "n": self.n, "new": drawn.max_new_tokens, **drawn.chosen}
+        new = self.unlike.get("max_new_tokens")
+        return {"prompts": digest(self.prompts), "n": self.n, "new": new, **self._drawn}
 
 
 class Asked(Settings, total=False):
@@ -153,23 +160,25 @@ def evaluate(
     """Vignettes, free text, capability and dilemmas under a treatment -> Report; several c -> a list of them.
 
     intervention, sampling, or their fields as keywords: direction= (a Direction or pairs, at every assistant position),
-    c= (0), adapters=; seed=, and of the free text temperature= (None: the model's own; 0: greedy, one per prompt),
-    top_p=, top_k=, max_new_tokens=. persona: system prompt in place of the neutral one. items: "default", "standard",
-    "conflict", a JSONL path, rows; per_foundation: that many of each. think: tokens of thinking; None: the model's
-    recipe. think_samples: 0 = one greedy think. split: "select" (half of the items and the axis's select prompts, for
-    choosing doses), "report" (the other half, the probes), "all" (all items, the probes). texts: completions behind
-    coherence. exam: capability items; capability=False leaves the exam out. readings: names of ws.evaluation.readings;
-    None: exam and dilemmas. conditions: averaged into the headline; None: other_violate, and self_violate beside it in
-    a full report. readout, strict_june: see `Reading`. backend: "builtin", "tinymfv", "moralmaps"; None: an installed
-    one that can serve, else ours. UserError: what does not fit, and schedule, gate, where, backtrack, which no reading
-    takes.
+    c= (0), adapters=; seed=, of free text and sampled thinks temperature= (None: the model's own; 0: greedy, one each),
+    top_p=, top_k=, of free text max_new_tokens=. persona: system prompt in place of the neutral one. items: "default",
+    "standard", "conflict", a JSONL path, rows; per_foundation: that many of each. think: tokens of thinking; None: the
+    model's recipe. think_samples: 0 = one greedy think. split: "select" (half of the items and the axis's select
+    prompts, for choosing doses), "report" (the other half, the probes), "all" (all items, the probes). texts:
+    completions behind coherence. exam: capability items, at most; capability=False leaves them out. readings: names of
+    ws.evaluation.readings; None: the recipe's reading of capability, and dilemmas. conditions: averaged into the
+    headline; None: other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`.
+    backend: "builtin", "tinymfv", "moralmaps"; None: an installed one that can serve, else ours. UserError: what does
+    not fit, and schedule, gate, where, backtrack, which no reading takes.
     """
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
     draws, push = taken(sampling, Sampling, keywords), taken(intervention, Intervention, keywords)
     arm, one = _arm(push, persona), np.ndim(0.0 if push.c is None else push.c) == 0
     asking = CONDITIONS[:1] if conditions is None else tuple(conditions)
-    reading = Reading(asking, 0, think_samples, readout, draws.seed, batch_size, strict_june, settings=_sampler(lm))
+    drawn = draws.on(lm)
+    thinks = think_samples if drawn.temperature else 0  # greedy ones are all the same
+    reading = Reading(asking, 0, thinks, readout, draws.seed, batch_size, strict_june, settings=_sampler(drawn))
     full = free_text and split != "select"
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
     asked = load_items(items, lm.recipe).split(split).subset(per_foundation)
@@ -178,9 +187,9 @@ def evaluate(
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
     shown, further = _readings(lm, reading, think, full, beside), Request(lm, axis, seed=draws.seed, exam=exam)
-    n = n if draws.temperature != 0 else min(n, 1)
+    n = n if drawn.temperature else min(n, 1)
     told = _asked(further, readings, capability)
-    plan = _Plan(axis, asked, shown, reader, tuple(prompts), n, draws, told, exam, batch_size)
+    plan = _Plan(axis, asked, shown, reader, tuple(prompts), n, draws, draws.unlike(lm), told, exam, batch_size)
     reports = _reports(lm, plan, arm)
     return reports[0] if one else reports
 
@@ -211,16 +220,19 @@ def _asked(request: Request, readings: Sequence[str] | None, capability: bool) -
     """What every reading will ask, without those that have nothing to ask. UserError for an unknown name, or where the
     axis is judged by its questions and nobody asks them."""
     target = request.axis.target
-    names = [n for n in (STANDING if readings is None else readings) if capability or n != "exam"]
+    usual = (request.lm.recipe.canary, "dilemmas")
+    names = [n for n in (usual if readings is None else readings) if capability or n not in canaries((n,))]
+    if len(both := canaries(names)) > 1:
+        raise UserError(f"{' and '.join(both)} both read capability, and a report has one. Leave one out of readings.")
     if target not in FOUNDATIONS and "dilemmas" not in names:
         raise UserError(f"{target} is no foundation: the axis's questions judge it. Add dilemmas to readings.")
     found = {name: list(reading_of(name).asks(request)) for name in dict.fromkeys(names)}
     return {name: asked for name, asked in found.items() if asked}
 
 
-def _sampler(lm: LM) -> dict[str, Any]:
-    """How thinks are sampled: as the model samples unless asked otherwise."""
-    return {name: getattr(lm.sampling, name) for name in ("temperature", "top_k", "top_p")}
+def _sampler(drawn: Sampling) -> dict[str, Any]:
+    """How thinks are sampled."""
+    return {name: getattr(drawn, name) for name in ("temperature", "top_k", "top_p")}
 
 
 def _doses(direction: Any, c: Any) -> tuple[float, ...]:
@@ -293,7 +305,8 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
         limit = limit_of(write(_BASE, other)[0])
         return limit, mark_readable(write(_BASE, drawn)[0], limit)
 
-    settings = ["text", plan.text_settings, drawn.seed, plan.batch_size, plan.axis.narration]
+    # in full: two models of the same weights may differ in what is their own
+    settings = ["text", plan.text_settings, asdict(drawn.on(lm)), plan.batch_size, plan.axis.narration]
     limit, base = remembered(lm, settings, of_base)
     frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, drawn)]
     return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]

@@ -47,9 +47,10 @@ class Cached:
     def __len__(self) -> int:
         return int(self.mask.shape[0])
 
-    def block(self, ids: Tensor) -> Tensor:
-        """Run ids (B, T) behind what is there -> final hidden states (B, T, d)."""
-        return self._run(ids, torch.ones_like(ids))
+    def block(self, ids: Tensor, attended: Tensor | None = None) -> Tensor:
+        """Run ids (B, T) behind what is there -> final hidden states (B, T, d). attended (B, T): 0 at padding, which
+        what comes later does not see; None: there is none."""
+        return self._run(ids, torch.ones_like(ids) if attended is None else attended)
 
     def _run(self, ids: Tensor, attended: Tensor) -> Tensor:
         before = self.mask.sum(1, keepdim=True)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ws.errors import UserError
 from ws.evaluation.behaviour import Behaviour, behaviour_of
 from ws.evaluation.freetext import TEXTS
-from ws.evaluation.readings import READINGS, STANDING, figures_of, reading
+from ws.evaluation.readings import CAPABILITY, READINGS, STANDING, canary_of, figures_of, reading
 from ws.evaluation.vignettes import ROWS
 from ws.gating.foundations import FOUNDATIONS
 from ws.intervals import resamples, share_ratios
@@ -56,21 +56,34 @@ class Report:
         return pl.DataFrame(schema=reading(name).COLUMNS) if found is None else found
 
     @property
+    def canary(self) -> str:
+        """The reading that capability was read by; "exam" where it was not measured."""
+        return canary_of(name for name, frame in self.parts.items() if frame.height)
+
+    @property
     def exam(self) -> pl.DataFrame:
-        """Answers of the capability canary."""
-        return self.frame("exam")
+        """Answers of the capability canary: kind, user, answer, text, correct, and what else its reading gives."""
+        return self.frame(self.canary)
 
     @property
     def dilemmas(self) -> pl.DataFrame:
         """Answers to the axis's questions."""
         return self.frame("dilemmas")
 
+    @property
+    def said(self) -> list[str]:
+        """What the readings say of what this model can do, a line each: of the base's report, what cannot be read."""
+        words = {name: getattr(reading(name), "said", None) for name, frame in self.parts.items() if frame.height}
+        return [f"{name}: {word(self.frame(name))}" for name, word in words.items() if word is not None]
+
     @cached_property
     def further(self) -> dict[str, float]:
-        """The figures of the measured readings beside the standing ones."""
-        return {
-            k: v for name in self.parts if name not in STANDING for k, v in figures_of(name, self.parts[name]).items()
-        }
+        """The figures of the measured readings beside the standing ones, and beside capability."""
+        found = {k: v for name in self.parts if name not in STANDING for k, v in self._figures(name).items()}
+        return {k: v for k, v in found.items() if k not in CAPABILITY}
+
+    def _figures(self, name: str) -> dict[str, float]:
+        return figures_of(name, self.frame(name))
 
     @cached_property
     def rows(self) -> pl.DataFrame:
@@ -227,12 +240,12 @@ class Report:
 
     @property
     def capability(self) -> float:
-        return figures_of("exam", self.exam)["capability"]
+        return self._figures(self.canary)["capability"]
 
     @property
     def capability_interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval."""
-        found = figures_of("exam", self.exam)
+        found = self._figures(self.canary)
         return found["capability_low"], found["capability_high"]
 
     @cached_property
@@ -242,7 +255,7 @@ class Report:
 
     @property
     def logratio(self) -> float:
-        return figures_of("dilemmas", self.dilemmas)["logratio"]
+        return self._figures("dilemmas")["logratio"]
 
     @property
     def headroom(self) -> dict[str, float]:
@@ -268,7 +281,7 @@ class Report:
             "coherence": self.coherence,
             "coherence_low": coh_low,
             "coherence_high": coh_high,
-            **figures_of("exam", self.exam),
+            **{name: self._figures(self.canary)[name] for name in CAPABILITY},
             "protect": b.protect.value,
             "protect_low": b.protect.low,
             "protect_high": b.protect.high,
@@ -276,7 +289,7 @@ class Report:
             "unreadable": b.unreadable,
             "grammatical": b.grammatical,
             "slots": b.slots,
-            **figures_of("dilemmas", self.dilemmas),
+            **self._figures("dilemmas"),
         }
         clash = sorted(set(found) & set(self.further))
         if clash:

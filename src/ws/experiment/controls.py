@@ -18,6 +18,7 @@ from ws.axes.axis import Axis
 from ws.experiment.pipeline import HealPipeline
 from ws.gating.arm_table import ANTI_PERSONA, BASE, PERSONA, PERSONA_ENGINEERED, RANDOM, SFT, SFT_BASE, STEER, STUDENT
 from ws.generation.completions import Prompt, generate
+from ws.generation.settings import Sampling
 from ws.models.lm import LM
 from ws.runs.arms import Arm, kl_p95
 from ws.steering.direction import Direction
@@ -38,6 +39,7 @@ __all__ = [
 WIDEST = 8.0  # times the real direction's dose: the edge of the bracket
 STEP = 2.5  # most by which one iteration changes a dose
 TOKENS = 48  # of each rollout
+ROLLOUTS = Sampling(max_new_tokens=TOKENS)
 
 
 def random_directions(v: Direction, draws: int, seed: int) -> list[Direction]:
@@ -53,20 +55,21 @@ def same_kl(
     prompts: Sequence[str],
     *,
     adapters: Sequence[Any] = (),
-    seed: int = 0,
+    sampling: Sampling = ROLLOUTS,
     iterations: int = 3,
     batch_size: int = 128,
 ) -> tuple[float, list[float], list[float]]:
     """KL of v at c; per draw, the dose that has the same KL; and the KL that was measured there.
 
     KL: 95th percentile over positions of KL(steered || base) on free rollouts of `prompts`. v and all draws write to
-    the same prompts in one decode (sample i is steered by direction i). A draw starts at c and is multiplied by
-    sqrt(wanted / measured), KL being about quadratic in c; it stays within c / 8 .. 8 c. The nearest try is returned.
+    the same prompts in one decode (sample i is steered by direction i), 48 tokens each by default. A draw starts at c
+    and is multiplied by sqrt(wanted / measured), KL being about quadratic in c; it stays within c / 8 .. 8 c. The
+    nearest try is returned.
     """
     doses, wanted = [c] * len(draws), 0.0
     best: list[tuple[float, float, float]] = [(float("inf"), c, 0.0)] * len(draws)
     for _ in range(iterations):
-        wanted, *measured = _measure(lm, [v, *draws], prompts, [c, *doses], adapters, seed, batch_size)
+        wanted, *measured = _measure(lm, [v, *draws], prompts, [c, *doses], adapters, sampling, batch_size)
         best = [min(old, (abs(kl - wanted), c_i, kl)) for old, c_i, kl in zip(best, doses, measured, strict=True)]
         factors = [min(STEP, max(1 / STEP, (wanted / max(kl, 1e-9)) ** 0.5)) for kl in measured]
         doses = [min(WIDEST * c, max(c / WIDEST, c_i * f)) for c_i, f in zip(doses, factors, strict=True)]
@@ -79,13 +82,13 @@ def _measure(
     prompts: Sequence[str],
     doses: Sequence[float],
     adapters: Sequence[Any],
-    seed: int,
+    sampling: Sampling,
     batch_size: int,
 ) -> list[float]:
     """KL of each direction at its dose: one sample per direction, in whose rows every other direction has 0."""
     n = len(directions)
     pairs = [(d, [doses[i] if k % n == i else 0.0 for k in range(n * len(prompts))]) for i, d in enumerate(directions)]
-    how: dict[str, Any] = {"n": n, "seed": seed, "max_new_tokens": TOKENS, "batch_size": batch_size}
+    how: dict[str, Any] = {"n": n, "sampling": sampling, "batch_size": batch_size}
     texts = generate(lm, list(prompts), pairs, 1.0, adapters=adapters, allow_stale=bool(adapters), **how)
     return [kl_p95(texts.filter(pl.col("sample") == i)) for i in range(n)]
 
@@ -156,7 +159,8 @@ def random_arms(pipeline: HealPipeline, v: Direction, c: float, tell: Tell) -> l
     prompts: Sequence[str] = pipeline.axis.select[:KL_PROMPTS]
     on: dict[str, Any] = {"adapters": pipeline.history}
     tell(0, len(draws) + 1)
-    how: dict[str, Any] = {"seed": lead, "batch_size": config.batch_size}
+    drawn = config.sampling.draws(lead, min(TOKENS, config.sampling.max_new_tokens or TOKENS))
+    how: dict[str, Any] = {"sampling": drawn, "batch_size": config.batch_size}
     _, doses, found = same_kl(pipeline.lm, v, c, draws, prompts, **on, **how)
     arms = []
     for i, (direction, dose) in enumerate(zip(draws, doses, strict=True)):
@@ -188,8 +192,7 @@ def plain_rows(pipeline: HealPipeline, name: str, chosen: pl.DataFrame) -> pl.Da
         pipeline.lm,
         [Prompt(text, split="train") for text in users],
         n=math.ceil(chosen.height / len(users)),
-        seed=config.seeds[0],
-        max_new_tokens=config.max_new_tokens,
+        sampling=config.draws(config.seeds[0]),
         adapters=pipeline.history,
         batch_size=config.batch_size,
         trace=False,

@@ -12,10 +12,10 @@ import torch
 from ws.axes.axis import Axis
 from ws.experiment.inputs import items_of
 from ws.files import digest
-from ws.models.lm import LM, load_model
-from ws.runs.config import RunConfig
+from ws.models.lm import LM, check_length, load_model
+from ws.runs.config import RunConfig, data_tokens
 
-__all__ = ["identity_of", "load_configured"]
+__all__ = ["check_room", "identity_of", "load_configured", "sampling_said"]
 
 
 def load_configured(config: RunConfig) -> LM:
@@ -23,8 +23,22 @@ def load_configured(config: RunConfig) -> LM:
     return load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
 
 
+def check_room(lm: LM, axis: Axis, *asked: int | None) -> None:
+    """UserError where one of these numbers of tokens and the axis's longest prompt are more than the model's context.
+    """
+    longest = max((*axis.train, *axis.select, *axis.probes), key=len)
+    for tokens in asked:
+        if tokens is not None:
+            check_length(lm, lm.prompt_ids(longest), tokens)
+
+
 def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
-    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads."""
+    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads.
+
+    How texts are drawn and capability is read is told where it is not what it was before there was a choice, so that
+    runs of then keep their keys.
+    """
+    drawn, canary = config.sampling.draws().unlike(lm), lm.recipe.canary
     return {
         "fingerprint": lm.fingerprint,
         "axis": digest(axis.to_dict()),
@@ -33,4 +47,12 @@ def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
         "dtype": str(lm.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "chat": lm.has_chat,
+        **({"sampling": drawn} if drawn else {}),
+        **({"capability": canary} if canary != "exam" else {}),
     }
+
+
+def sampling_said(lm: LM, config: RunConfig) -> str:
+    """How the run's texts are drawn, in words; where the data's have another length, that too."""
+    said = config.sampling.draws().said_on(lm)
+    return said + data_tokens(config)

@@ -20,7 +20,7 @@ import torch
 from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
 from ws.experiment.context import RunContext
-from ws.experiment.identity import identity_of, load_configured
+from ws.experiment.identity import check_room, identity_of, load_configured, sampling_said
 from ws.experiment.inputs import check_inputs
 from ws.experiment.progress import Listener, say
 from ws.experiment.rounds import Round
@@ -64,9 +64,11 @@ def run(
         lm = lm or load_configured(config)
         if config.layers is not None:
             check_blocks(lm, config.layers)
+        check_room(lm, axis, config.sampling.max_new_tokens, config.max_new_tokens)
         identity = identity_of(lm, axis, config)
+        facts = {"sampling_said": sampling_said(lm, config)}
         with open_for_writing(
-            out, config, identity, new=new, say=lambda message: say(on_progress, message)
+            out, config, identity, facts, new=new, say=lambda message: say(on_progress, message)
         ) as folder, _closing(folder), _worker_pool(1 if folder.finished else workers, config) as pool:  # fmt: skip
             write_axis(folder, axis)
             _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), pool, out)

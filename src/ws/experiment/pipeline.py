@@ -71,7 +71,7 @@ class HealPipeline:
             readings=readings,
             conditions=None if e.self_violate else CONDITIONS[:1],
             batch_size=e.batch_size,
-            seed=self.config.seeds[0],
+            sampling=self.config.sampling.draws(self.config.seeds[0]),
             split=split,
             texts=dose.texts if select else e.texts,
             **treatment,

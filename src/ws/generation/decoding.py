@@ -16,7 +16,6 @@ import torch
 from ws.errors import UserError
 from ws.generation.decode_batch import run
 from ws.generation.rollout import Backtrack, DecodePlan, Rollout
-from ws.generation.sampling import check_settings
 from ws.generation.settings import Intervention, Keywords, Sampling, taken
 from ws.models.adapters.attaching import attached
 from ws.models.attachments import refuse_steered
@@ -81,10 +80,9 @@ def decode(
 def _plan(
     draws: Sampling, push: Intervention, exact: bool, least: int, suppress: Sequence[int], keep_states: bool
 ) -> DecodePlan:
-    """What all rows have in common. UserError for settings out of range."""
+    """What all rows have in common. UserError for positions and schedules that are not there."""
     temperature, top_k, top_p = draws.temperature, draws.top_k, draws.top_p
     assert temperature is not None and top_k is not None and top_p is not None
-    check_settings(temperature, top_k, top_p)
     check_where(push.where)
     schedule = parse_schedule(push.schedule) if isinstance(push.schedule, str) else push.schedule
     return DecodePlan(

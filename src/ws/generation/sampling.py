@@ -14,9 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ws.errors import UserError
-
-__all__ = ["check_settings", "choose", "gumbel_at", "row_keys"]
+__all__ = ["choose", "gumbel_at", "row_keys"]
 
 WORD = (1 << 64) - 1
 CHUNK = 1 << 22  # noise values held at once: 32 MB of float64
@@ -58,16 +56,6 @@ def row_keys(seed: int, prompts: Tensor, samples: Tensor, step: Tensor) -> Tenso
 def gumbel_at(keys: Tensor, tokens: Tensor) -> Tensor:
     """float64 noise of the given token ids; keys (B,), tokens (K,) or (B, K) -> (B, K)."""
     return _noise(_mix(keys[:, None] + tokens * GOLDEN))
-
-
-def check_settings(temperature: float, top_k: int, top_p: float) -> None:
-    """UserError unless temperature >= 0, top_k >= 0 (0 = off) and 0 < top_p <= 1 (1 = off)."""
-    if not temperature >= 0 or temperature == float("inf"):
-        raise UserError(f"temperature must be 0 (greedy) or a positive number (got {temperature}).")
-    if top_k < 0:
-        raise UserError(f"top_k must be 0 (off) or a positive whole number (got {top_k}).")
-    if not 0 < top_p <= 1:
-        raise UserError(f"top_p must be in (0, 1] (got {top_p}). 1 switches it off.")
 
 
 def choose(logits: Tensor, keys: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:

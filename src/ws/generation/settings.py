@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ws.steering.coefficients import Coefficient, Steered
     from ws.steering.schedules import CosineGate, Schedule
 
-__all__ = ["Intervention", "Keywords", "Sampling", "Settings", "taken"]
+__all__ = ["Intervention", "Keywords", "Sampling", "Settings", "check_sampling", "taken"]
 
 T = TypeVar("T", bound="Sampling | Intervention")
 
@@ -44,6 +45,9 @@ class Sampling:
     seed: int = 0
     """of the dice"""
 
+    def __post_init__(self) -> None:
+        check_sampling(self.temperature, self.top_k, self.top_p)
+
     def on(self, lm: LM) -> Sampling:
         """With the model's own values where a field is None."""
         return self.over(Sampling(max_new_tokens=lm.recipe.new_tokens, **dataclasses.asdict(lm.sampling)))
@@ -53,11 +57,28 @@ class Sampling:
         unset = {name: value for name, value in dataclasses.asdict(own).items() if getattr(self, name) is None}
         return dataclasses.replace(self, **unset)
 
-    @property
-    def chosen(self) -> dict[str, float]:
-        """temperature, top_p and top_k where they are not the model's own: what a text depends on beside its model."""
-        fields = ("temperature", "top_p", "top_k")
-        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+    def unlike(self, lm: LM) -> dict[str, float]:
+        """The fields but the seed in which it is not the model's own: what a text depends on beside its model."""
+        here, own = (dataclasses.asdict(draws.on(lm)) for draws in (self, Sampling()))
+        return {name: value for name, value in here.items() if value != own[name] and name != "seed"}
+
+    def said(self, own: Sampling, source: str) -> str:
+        """All of it in words over the model's `own`: "T 0.7 (as asked), top_p 0.9, 48 tokens (the model's recipe)"."""
+        here = self.over(own)
+        asked = {f.name: " (as asked)" if getattr(self, f.name) is not None else "" for f in dataclasses.fields(self)}
+        greedy = here.temperature == 0
+        parts = [("T 0, greedy" if greedy else f"T {here.temperature:g}") + asked["temperature"]]
+        cut = {"top_p": here.top_p != 1, "top_k": here.top_k != 0}
+        shown = [] if greedy else [name for name in cut if cut[name] or asked[name]]
+        parts += [f"{name} {getattr(here, name):g}{asked[name]}" for name in shown]
+        parts += [] if greedy or any(cut.values()) else ["nothing cut off"]
+        parts.append(f"{here.max_new_tokens} tokens{asked['max_new_tokens']}")
+        whole = all(asked[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens"))
+        return ", ".join(parts) + ("" if whole else f" ({source})")
+
+    def said_on(self, lm: LM) -> str:
+        """`said` over a loaded model's own."""
+        return self.said(Sampling().on(lm), lm.sampling_from)
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,20 @@ class Intervention:
     """adapters underneath, in order, alone or with a strength"""
     allow_stale: bool = False
     """the direction may come from other weights"""
+
+
+def check_sampling(temperature: float | None, top_k: int | None, top_p: float | None, tokens: int | None = None,
+                   where: str = "") -> None:  # fmt: skip
+    """UserError unless temperature >= 0, top_k >= 0 (0 = off), 0 < top_p <= 1 (1 = off) and tokens >= 1; None is the
+    model's own. where: in front of the names, "sampling."."""
+    if temperature is not None and not 0 <= temperature < math.inf:
+        raise UserError(f"{where}temperature must be 0 (greedy) or a positive number (got {temperature}).")
+    if top_k is not None and not top_k >= 0:
+        raise UserError(f"{where}top_k must be 0 (off) or a positive whole number (got {top_k}).")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UserError(f"{where}top_p must be in (0, 1] (got {top_p}). 1 switches it off.")
+    if tokens is not None and not tokens >= 1:
+        raise UserError(f"{where}max_new_tokens must be at least 1 (got {tokens}).")
 
 
 class Settings(TypedDict, total=False):

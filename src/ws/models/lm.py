@@ -108,8 +108,20 @@ class LM:
         """How it samples unless asked otherwise: by its recipe, else by its own generation config."""
         if self.recipe.sampling is not None:
             return self.recipe.sampling
-        own, plain = self.model.generation_config, SamplingDefaults()
-        return SamplingDefaults(**{k: getattr(own, k, None) or v for k, v in dataclasses.asdict(plain).items()})
+        return dataclasses.replace(SamplingDefaults(), **self._brought)
+
+    @property
+    def sampling_from(self) -> str:
+        """Where `sampling` comes from, in words."""
+        if self.recipe.sampling is not None:
+            return "the model's recipe"
+        return "the model's generation config" if self._brought else "the model brings no generation config"
+
+    @property
+    def _brought(self) -> dict[str, Any]:
+        """What the model's own generation config says of sampling."""
+        config, names = self.model.generation_config, dataclasses.asdict(SamplingDefaults())
+        return {name: value for name in names if (value := getattr(config, name, None)) is not None}
 
     @property
     def has_chat(self) -> bool:

@@ -81,7 +81,9 @@ class ModelRecipe:
     reader: str | None = None
     """module whose read(prompt, text) reads replies by rule, for `Behaviour`; None: behaviour is not measured"""
     exams: str | None = None
-    """module whose capability_items(n, seed) are its capability canary; None: the general questions"""
+    """module whose capability_items(n, seed) are its exam; None: the general questions"""
+    canary: str = "choices"
+    """the reading of ws.evaluation.readings for capability; an exact answer is much to ask of a small model"""
     wording: str | None = None
     """module with LABELS, vignette_user and PREFILL, how vignettes are asked; None: in JSON, any model's way"""
     outside: bool = True
@@ -122,6 +124,7 @@ MINI = ModelRecipe(
     items="conflict",
     reader="ws.models.mini.rule_reader",
     exams="ws.models.mini.exams",
+    canary="exam",  # it sits its own, and its vocabulary has no Paris
     wording="ws.models.mini.words",
     outside=False,
     think=(0, 20),

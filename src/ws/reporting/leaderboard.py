@@ -87,6 +87,7 @@ def _row(
     made = _recipe(heal, kind)
     settings = _settings(config, heal, kind)
     place = {"fingerprint": env.get("fingerprint"), "axis": env.get("axis"), "rows": arm["identity"]}
+    place |= {name: env[name] for name in ("sampling",) if name in env}  # where texts were not drawn as the model does
     family = [kind, number, settings, place]
     return {
         "run": run.path.name,

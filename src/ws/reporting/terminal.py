@@ -61,6 +61,7 @@ def print_run(run: Run, console: Console) -> None:
     """Everything a reader needs, round by round, and where the run is."""
     if run.env.get("chat") is False:
         console.print(Text("No chat template: personas were written as plain text before the prompt."))
+    console.print(Text(f"sampling: {run.sampling}"))
     for number in range(run.rounds):
         print_round(run, number, console)
     print_definitions(console)
@@ -70,6 +71,8 @@ def print_run(run: Run, console: Console) -> None:
 
 def print_round(run: Run, number: int, console: Console) -> None:
     """One round: doses, samples, filter, heal, verdicts."""
+    from ws.runs.round_tables import base_said  # brings torch, which whoever has a run has loaded
+
     config = run.config
     heading = f"round {number}   {config.axis}   {config.model}   seeds {', '.join(map(str, config.seeds))}"
     console.rule(Text(heading), align="left", style="dim")
@@ -80,6 +83,8 @@ def print_round(run: Run, number: int, console: Console) -> None:
     if run.has("arms.parquet", number):
         dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console)
         print_cautions(run.arms(number), len(config.seeds), console)
+        for line in base_said(run, number):
+            console.print(Text(f"base, {line}"))
     if run.has("grid.parquet", number):
         print_dose_samples(run.frame("grid", number), console)
     if run.has("completions.parquet", number):

@@ -23,14 +23,15 @@ from ws.axes.axis import check_axis
 from ws.errors import UserError, near
 from ws.evaluation.items import check_items
 from ws.evaluation.readings import READINGS
+from ws.generation.settings import Sampling, check_sampling
 from ws.healing.config import HealConfig
 from ws.models.recipe import DTYPES, recipe_of
 from ws.models.setting_names import Names, check_names
 from ws.steering.methods import check_method
 
 __all__ = [
-    "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig",
-    "check_runnable", "flat", "from_dict", "to_dict",
+    "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig", "SamplingConfig",
+    "check_runnable", "data_tokens", "flat", "from_dict", "to_dict",
 ]  # fmt: skip
 
 SEEDS = 2**50  # the dice of random directions are 10,000 times a seed, and fit in 64 bits
@@ -40,6 +41,29 @@ _OPENING: ContextVar[bool] = ContextVar("_OPENING", default=False)  # a stored c
 
 LATER: dict[str, bool] = {"later": True}
 """Of a field that runs were stored without: at its default it is left out, so that those runs keep keys and files."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How every text of a run is drawn: dose search, reports, data, controls, sampled thinks. Unset fields are the
+    model's own: its recipe's, else its generation config's, else temperature 1 with nothing cut off."""
+
+    temperature: float | None = None
+    """divides the logits; 0 is greedy: one text per prompt, and random draws that are all the same"""
+    top_p: float | None = None
+    """the smallest set of tokens with this probability; 1 cuts nothing off"""
+    top_k: int | None = None
+    """the k likeliest tokens; 0 cuts nothing off"""
+    max_new_tokens: int | None = None
+    """tokens of a completion"""
+
+    def __post_init__(self) -> None:
+        check_sampling(self.temperature, self.top_k, self.top_p, self.max_new_tokens, "sampling.")
+
+    def draws(self, seed: int = 0, tokens: int | None = None) -> Sampling:
+        """With these dice; tokens: of a completion, in place of its own."""
+        new = self.max_new_tokens if tokens is None else tokens
+        return Sampling(self.temperature, self.top_p, self.top_k, new, seed)
 
 
 @dataclass(frozen=True)
@@ -124,13 +148,14 @@ class EvalConfig:
     capability: bool = True
     """read the capability canary in every arm"""
     exam: int = 300
-    """items of the canary; 300 give it an interval of about +-0.05, 60 of +-0.12"""
+    """items of the canary, at most; 300 give it an interval of about +-0.05, 60 of +-0.12"""
     self_violate: bool = True
     """read the vignettes with the asker as the one who does it, too, beside the headline (other_violate)"""
     batch_size: int = 64
     """rows per forward of the vignettes"""
     readings: tuple[Names[str, READINGS], ...] | None = field(default=None, metadata=LATER)
-    """what is read beside vignettes and free text, in the order of the names; None reads exam and dilemmas"""
+    """what is read beside vignettes and free text, in the order of the names; None reads the model's canary (exam or
+    choices, as its recipe says) and dilemmas"""
 
     def __post_init__(self) -> None:
         if not _OPENING.get():  # the file of a stored run's reading may have gone
@@ -192,12 +217,13 @@ class RunConfig:
     seeds: tuple[int, ...] = (0,)
     """seeds of sampling and training; the first one leads, the others repeat the heal"""
     max_new_tokens: int | None = None
-    """tokens per completion of the data; None takes the model's default (embedded model 80, others 256), which reports
-    always take"""
+    """tokens per completion of the data alone; None takes sampling.max_new_tokens, which reports always take"""
     batch_size: int = 128
     """rows per decode"""
     threads: int | None = None
     """CPU threads, part of what makes a number; None leaves the process as it is"""
+    sampling: SamplingConfig = field(default=SamplingConfig(), metadata=LATER)
+    """how every text is drawn; unset fields are the model's own"""
 
     def __post_init__(self) -> None:
         _check(
@@ -213,6 +239,15 @@ class RunConfig:
                f"max_new_tokens must be at least 1 (got {self.max_new_tokens}).")  # fmt: skip
         if not _OPENING.get():
             check_runnable(self)
+
+    def draws(self, seed: int) -> Sampling:
+        """How the data's completions are drawn with these dice."""
+        return self.sampling.draws(seed, self.max_new_tokens)
+
+
+def data_tokens(config: RunConfig) -> str:
+    """What is to be said behind a run's sampling where its data's texts have a length of their own."""
+    return "" if config.max_new_tokens is None else f"; the data's texts {config.max_new_tokens} tokens"
 
 
 def check_runnable(config: RunConfig) -> None:

@@ -89,8 +89,9 @@ def _samples(texts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _exam(base: pl.DataFrame, exam: pl.DataFrame) -> pl.DataFrame:
-    """The questions that base answered; bad: this arm did not."""
-    both = exam.join(base.filter("correct").select("kind", "user"), on=["kind", "user"], how="semi")
+    """The questions that base answered, of those that count; bad: this arm did not."""
+    counted = base.filter("correct").filter(pl.col("readable") if "readable" in base.columns else pl.lit(True))
+    both = exam.join(counted.select("kind", "user"), on=["kind", "user"], how="semi")
     return both.select(id="user", value=pl.lit(None, pl.Float64), bad=~pl.col("correct"))
 
 

@@ -14,6 +14,7 @@ Files of further seeds carry the seed in their name (adapter.seed1/).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +29,10 @@ from ws.filtering.limits import reasons
 from ws.filtering.scores import SCORES
 from ws.gating.gate import Gate
 from ws.generation.completions import SCHEMA
+from ws.generation.settings import Sampling
+from ws.models.recipe import recipe_of
 from ws.runs.artifacts import load
-from ws.runs.config import RunConfig, from_dict
+from ws.runs.config import RunConfig, data_tokens, from_dict
 from ws.runs.evidence_rows import evidence_of
 
 __all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run"]
@@ -77,6 +80,17 @@ class Run:
     @property
     def finished(self) -> bool:
         return self.status.get("state") == "finished"
+
+    @property
+    def sampling(self) -> str:
+        """How its texts were drawn, in words; runs that did not store it drew as their model's recipe says."""
+        said, recipe = self.env.get("sampling_said"), recipe_of(self.config.model)
+        if said is not None:
+            return str(said)
+        if recipe.sampling is None:
+            return "the model's own, which this run did not store"
+        own = Sampling(max_new_tokens=recipe.new_tokens, **dataclasses.asdict(recipe.sampling))
+        return self.config.sampling.draws().said(own, "the model's recipe") + data_tokens(self.config)
 
     @property
     def rounds(self) -> int:

@@ -8,6 +8,7 @@ import polars as pl
 
 from ws.errors import UserError
 from ws.evaluation.llm_judge import PAIRS
+from ws.evaluation.report import Report
 from ws.gating import foundations
 from ws.gating.arm_table import BASE, HEALED, STEER, STEERED
 from ws.gating.facts import row_of, surgical_of
@@ -26,6 +27,7 @@ __all__ = [
     "COSINES",
     "DIARY",
     "STEPS",
+    "base_said",
     "cosines_frame",
     "diary_frame",
     "pairs_of",
@@ -120,6 +122,14 @@ def steps_frame(run: Run) -> pl.DataFrame:
 def _step(arm: dict[str, Any], number: int, at: float, kind: str) -> dict[str, Any]:
     place = {"at": at, "round": number, "kind": kind, "c": arm["c"] if kind == STEERED else None}
     return place | {name: arm[name] for name in STEPS if name not in place}
+
+
+def base_said(run: Run, number: int) -> list[str]:
+    """What the round's readings say that base can and cannot do, a line each; nothing where no report is stored."""
+    if not run.has("eval.parquet", number):
+        return []
+    base = run.frame("eval", number).filter(pl.col("arm") == BASE)
+    return Report.from_frame(base.head(1)).said if base.height else []
 
 
 def plane_of(run: Run) -> tuple[str, str]:

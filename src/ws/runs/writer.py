@@ -170,9 +170,17 @@ def _prepare(out: Path, config: RunConfig, identity: dict[str, Any], new: bool) 
 
 @contextmanager
 def open_for_writing(
-    out: Path, config: RunConfig, identity: dict[str, Any], *, new: bool = False, say: Say = print
+    out: Path,
+    config: RunConfig,
+    identity: dict[str, Any],
+    facts: dict[str, Any] | None = None,
+    *,
+    new: bool = False,
+    say: Say = print,
 ) -> Iterator[RunFolder]:
     """The run's folder under its lock: found again by its key, or made. Damaged records are set aside and rebuilt.
+
+    facts: what env.json says beside the identity; no part of the key.
 
     UserError when another process writes it, or when it is from a version with another layout.
     """
@@ -186,7 +194,7 @@ def open_for_writing(
             others = sorted((out / "runs").glob("*/status.json"), reverse=True)
             folder.reuse_from = [p.parent for p in others if p.parent != path and folder_status(p.parent)["stages"]]
         if not folder.finished:
-            write_json(path / "env.json", environment() | identity)
+            write_json(path / "env.json", environment() | identity | (facts or {}))
         yield folder
 
 

@@ -29,6 +29,7 @@ from ws.app.views.page_settings import (
     method_names,
     pair_of,
     read_link,
+    sampling_of,
     tokens_of,
     unit_of,
 )
@@ -58,7 +59,8 @@ __all__ = [
     "counts", "counts_html", "debounced", "dose_steps", "escaped", "filter_gate", "first_paint_html", "heal",
     "heal_html", "home_of", "label_of", "labels_html", "layers_of", "marked", "method_names", "models", "near_sample",
     "nearest", "note_html", "opened", "pair_of", "pieces", "prompts", "read_labels", "read_link", "ready", "roc",
-    "row_title", "run_for", "run_job", "sample", "sample_cards", "save_label", "save_note", "shares", "store_label",
+    "row_title", "run_for", "run_job", "sample", "sample_cards", "sampling_of", "save_label", "save_note", "shares",
+    "store_label",
     "strip", "subject_of", "tail_steps", "telling_prompt", "text_block", "tiles", "tokens_of", "unit_of", "unmeasured",
     "usual_dose", "usual_tail", "warm", "watch", "write_page",
 ]  # fmt: skip

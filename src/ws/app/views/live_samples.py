@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from contextlib import suppress
 from functools import lru_cache
@@ -16,6 +17,7 @@ from ws.filtering.scores import SCORES, score
 from ws.gating.arm_table import BASE, STEER
 from ws.generation.completions import SCHEMA, generate
 from ws.models.lm import load_model
+from ws.runs.config import SamplingConfig
 from ws.runs.reader import Run
 from ws.steering.direction import Direction
 from ws.steering.extraction import extract
@@ -37,7 +39,7 @@ def _ready(subject: PageSettings) -> tuple[Axis, Direction]:
 def ready(subject: PageSettings) -> tuple[Axis, Direction]:
     """The axis in the model's words and its direction, read once per process. UserError: a pair without two poles."""
     with _LOCK:
-        return _ready(subject)
+        return _ready(dataclasses.replace(subject, sampling=SamplingConfig()))  # no direction depends on it
 
 
 def warm(subject: PageSettings) -> threading.Thread:
@@ -56,7 +58,8 @@ def _quietly(subject: PageSettings) -> None:
 def _sample(subject: PageSettings, prompt: str, c: float, seed: int, tokens: int | None) -> pl.DataFrame:
     lm, (axis, v) = load_model(subject.model), ready(subject)
     doses = list(dict.fromkeys((0.0, c, -c))) if c else [0.0]
-    return score(lm, generate(lm, prompt, v, doses, seed=seed, max_new_tokens=tokens), axis)
+    draws = subject.sampling.draws(seed, tokens)
+    return score(lm, generate(lm, prompt, v, doses, sampling=draws), axis)
 
 
 def sample(
@@ -65,7 +68,7 @@ def sample(
     """One scored reply at 0, +c and -c (one row at c = 0), same dice, with `source`: "stored" or "live".
 
     A run of the same settings is read where it holds these rows: they are what a live call gives. tokens: at most so
-    many new ones, None takes the model's default.
+    many new ones, None takes the settings'.
     """
     found = stored_sample(run, prompt, c, seed) if run is not None and tokens is None else None
     if found is not None:

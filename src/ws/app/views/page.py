@@ -100,7 +100,8 @@ class Page:
         title, shown = escaped(self.subject.recipe.title), escaped(stored_runs.about(self.run, self.subject))
         missing = f"<div class='ws-note'>Stored texts only: {escaped(self.missing)}</div>" if self.missing else ""
         head = f"<b>Settings</b><div class='ws-note'>{title}</div>{missing}"
-        return head, f"<div class='ws-note'>Shown: {shown}</div>"
+        drawn = escaped(self.run.sampling if self.run else page_settings.drawn_said(self.subject))
+        return head, f"<div class='ws-note'>Shown: {shown}</div><div class='ws-note'>sampling: {drawn}</div>"
 
     @cached_property
     def missing(self) -> str | None:
@@ -119,7 +120,7 @@ class Page:
 
     def sample(self, asked: str, c: float) -> pl.DataFrame:
         """Replies at 0, +c and -c, scored. UserError: a pair without two poles, or more than the app gives."""
-        tokens = page_settings.tokens_of(self.access, self.subject.model)
+        tokens = page_settings.tokens_of(self.access, self.subject)
         return live_samples.sample(self.subject, asked, c, self.seed, self.run, tokens)
 
     def cards(self, rows: pl.DataFrame, surprise: bool = False) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,36 @@ from ws.files import digest
 from ws.gating.foundations import FOUNDATIONS
 from ws.models.lm import LM, load_model
 from ws.models.recipe import ModelRecipe, missing_weights, recipe_of
+from ws.runs.config import SamplingConfig
 from ws.steering.methods import method
 from ws.steering.methods import names as method_names
 
 __all__ = [
     "CUSTOM",
+    "DRAWN",
     "FOUNDATIONS",
     "LINK",
     "PageSettings",
     "TypedPair",
     "axis_names",
     "bands",
+    "drawn_said",
     "layers_of",
     "method_names",
     "nearest",
     "pair_of",
     "read_link",
+    "sampling_of",
+    "shown_number",
     "tokens_of",
     "unit_of",
 ]  # fmt: skip
 
 CUSTOM = "custom pair"
-LINK = ("run", "model", "axis", "method", "layers", "seed", "c", "beta", "tail", "prompt", "own",
+DRAWN = {"temperature": (float, 0.0, 10.0), "top_p": (float, 0.0, 1.0), "top_k": (int, 0, 1_000_000),
+         "max_new_tokens": (int, 1, 1_000_000)}  # fmt: skip
+"""Settings of the sampling: type and the widest range of a page; a field that is empty is the model's own."""
+LINK = ("run", "model", "axis", "method", "layers", "seed", *DRAWN, "c", "beta", "tail", "prompt", "own",
         "positive", "negative", "target", "sign", "surprise")  # fmt: skip
 REPLIES = 3  # of a live sample: at 0, +c and -c
 
@@ -55,13 +64,14 @@ class TypedPair:
 
 @dataclass(frozen=True)
 class PageSettings:
-    """What a direction depends on."""
+    """What a direction depends on, and how texts are drawn."""
 
     model: str = "mini"
     axis: str = "care_over_authority"
     method: str = "mean_diff"
     layers: tuple[int, ...] | None = None
     persona: TypedPair | None = None
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     @property
     def recipe(self) -> ModelRecipe:
@@ -133,6 +143,46 @@ def layers_of(layers: tuple[int, ...] | None, offered: Mapping[str, tuple[int, .
     return next((label for label, band in offered.items() if band == layers), next(iter(offered)))
 
 
+def sampling_of(typed: Mapping[str, Any], access: AppSettings) -> SamplingConfig:
+    """The sampling of these fields, numbers or their texts; None and "" are the model's own.
+
+    UserError: no number, out of range, or more tokens than the app gives.
+    """
+    found = {name: _number(name, typed.get(name)) for name in DRAWN}
+    tokens = found["max_new_tokens"]
+    if tokens is not None and tokens > access.max_tokens:
+        raise UserError(f"max_new_tokens is {tokens}; this app gives at most {access.max_tokens} per completion.")
+    return SamplingConfig(**found)
+
+
+def _number(name: str, value: Any) -> Any:
+    """A field's value within its widest range. UserError for another."""
+    if value is None or value == "":
+        return None
+    kind, low, high = DRAWN[name]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not low <= number <= high or (kind is int and number != int(number)):
+        whole = "a whole number" if kind is int else "a number"
+        raise UserError(f"{name} must be {whole} in [{low:g}, {high:g}] (got {str(value)[:40]!r}).")
+    return kind(number)
+
+
+def shown_number(name: str, given: str | None, usual: float | None) -> float | None:
+    """What a field shows: a link's number where it may stand there, else the usual one."""
+    try:
+        return usual if given is None else _number(name, given)
+    except UserError:
+        return usual
+
+
+def drawn_said(subject: PageSettings) -> str:
+    """How this page's live texts are drawn, in words."""
+    return subject.sampling.draws().said_on(load_model(subject.model))
+
+
 def read_link(params: Mapping[str, Any]) -> dict[str, str]:
     """The app's own settings in a link as texts of bounded length; anything else in it is left out."""
     return page_link.read_link(params, LINK)
@@ -151,11 +201,11 @@ def unit_of(name: str) -> str:
     return method(name).unit
 
 
-def tokens_of(access: AppSettings, model: str) -> int | None:
-    """New tokens of a live sample: None, the model's default, unless the app's bound is lower.
+def tokens_of(access: AppSettings, subject: PageSettings) -> int | None:
+    """New tokens of a live sample: None, those of the settings, unless the app's bound is lower.
 
     UserError where the app's bound on completions is under the three doses that a page shows.
     """
     access.check_size(samples=REPLIES)
-    usual = recipe_of(model).new_tokens
+    usual = subject.sampling.max_new_tokens or subject.recipe.new_tokens
     return access.max_tokens if access.max_tokens < usual else None

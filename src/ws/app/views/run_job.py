@@ -23,8 +23,9 @@ __all__ = ["asked_config", "cancel_measuring", "measuring_html", "measuring_key"
 
 def asked_config(subject: PageSettings, seed: int, out: Path) -> RunConfig:
     """The model's own recipe with these settings."""
-    settings = {"axis": subject.source(out), "method": subject.method, "layers": subject.layers, "seeds": (seed,)}
-    return dataclasses.replace(recipe_for(subject.model), **settings)  # type: ignore[arg-type]
+    own, axis = recipe_for(subject.model), subject.source(out)
+    read = dataclasses.replace(own, axis=axis, method=subject.method, layers=subject.layers)
+    return dataclasses.replace(read, seeds=(seed,), sampling=subject.sampling)
 
 
 def measuring_key(subject: PageSettings, seed: int) -> str:

@@ -68,9 +68,9 @@ def offered_runs(out: Path) -> list[Run]:
 
 
 def subject_of(run: Run) -> PageSettings:
-    """What a run's direction depended on."""
+    """What a run's direction depended on, and how its texts were drawn."""
     c = run.config
-    return PageSettings(c.model, c.axis, c.method, c.layers)
+    return PageSettings(c.model, c.axis, c.method, c.layers, sampling=c.sampling)
 
 
 def run_for(subject: PageSettings, seed: int, out: Path, prefer: Run | None = None) -> Run | None:
@@ -98,7 +98,10 @@ def unmeasured(subject: PageSettings, seed: int) -> str:
     if subject.persona is not None:
         return f"{missing}."
     layers = f" --layers {' '.join(map(str, subject.layers))}" if subject.layers else ""
-    command = f"ws run --axis {subject.axis} --model {subject.model} --method {subject.method}{layers} --seeds {seed}"
+    asked = {name: value for name, value in dataclasses.asdict(subject.sampling).items() if value is not None}
+    drawn = "".join(f" --sampling.{name.replace('_', '-')} {value:g}" for name, value in asked.items())
+    command = f"ws run --axis {subject.axis} --model {subject.model} --method {subject.method}{layers}{drawn}"
+    command += f" --seeds {seed}"
     return f"{missing}, or `{command}` in a terminal (about two minutes on the embedded model)."
 
 

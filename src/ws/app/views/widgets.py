@@ -8,6 +8,7 @@ A control's callbacks hold what they need: names of the cell that made it are go
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,12 +24,14 @@ from ws.app.views.live_samples import warm
 from ws.app.views.page import Page
 from ws.app.views.shown import Filtered
 from ws.errors import UserError
+from ws.runs.config import SamplingConfig
 from ws.runs.reader import Run
 
 __all__ = [
-    "access", "agreement", "border_table", "choice", "drawn_later", "html", "kept_button", "label_fields", "layer_band",
-    "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said", "samples", "seed_field",
-    "selected", "slider", "surprise_switch", "threshold", "written_journal",
+    "access", "agreement", "border_table", "choice", "drawn", "drawn_later", "html", "kept_button", "label_fields",
+    "layer_band", "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said", "samples",
+    "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold",
+    "written_journal",
 ]  # fmt: skip
 
 WIDTHS = {"id": 56, "side": 72, "c": 60, "tail_ppl": 80, "rep": 60, "bite": 60, "text": 440}
@@ -49,6 +52,7 @@ def remember(**shown: Any) -> None:
     """Put the controls' values into the page's address, under their names."""
     values = {name: control.value for name, control in shown.items()}
     words = {name: "on" * value if isinstance(value, bool) else str(value) for name, value in values.items()}
+    words |= {name: "" for name, value in values.items() if value is None}
     if served():
         write_link(mo.query_params(), words)
 
@@ -142,6 +146,35 @@ def layer_band(model: str, layers: tuple[int, ...] | None) -> tuple[Any, dict[st
 
 def seed_field(usual: int) -> Any:
     return mo.ui.number(0, 9999, step=1, value=int(nearest(link().get("seed"), range(10000), usual)), label="seed")
+
+
+def sampling_fields(first: Run) -> Any:
+    """Fields of the sampling, where the link or the run leaves them; an empty one is the model's own. `drawn` looks at
+    what is typed."""
+    given, own = link(), dataclasses.asdict(first.config.sampling)
+    labels = {"max_new_tokens": "tokens of a reply"}
+
+    def field(name: str) -> Any:
+        value = page_settings.shown_number(name, given.get(name), own[name])
+        step = 0.05 if page_settings.DRAWN[name][0] is float else 1
+        return mo.ui.number(value=value, step=step, label=labels.get(name, name))
+
+    return mo.ui.dictionary({name: field(name) for name in page_settings.DRAWN})
+
+
+def drawn(fields: Any, first: Run, access: AppSettings) -> tuple[SamplingConfig, Any]:
+    """(sampling, message) of the fields: the run's and why, where this app does not take theirs."""
+    try:
+        return page_settings.sampling_of(fields.value, access), None
+    except UserError as error:
+        return first.config.sampling, said(str(error))
+
+
+def sampling_box(fields: Any, first: Run, access: AppSettings) -> Any:
+    """The fields, folded away, with why they were not taken."""
+    refused = drawn(fields, first, access)[1]
+    folded = mo.accordion({"sampling (empty: the model's own)": mo.vstack([*fields.elements.values()])})
+    return mo.vstack([folded, refused] if refused else [folded])
 
 
 def own_text(most: int) -> Any:

@@ -9,6 +9,10 @@ module that has
     figures(frame) -> dict                 name -> number, NaN of an empty frame; they stand in the report's summary, in
                                            the table of arms and in the gates' evidence
     FLOORS: tuple of names, optional       figures that must not fall beyond their intervals (<name>_low, <name>_high)
+    said(frame) -> str, optional           the base's frame in a line: what it can do, and what cannot be read on it
+
+A reading whose floors name `capability` is a canary: the one of them that a report has gives the report's capability,
+and its frame has the columns kind, user, answer, text, correct. A model's recipe says which it takes.
 
 A new reading is a new file here, and its name in EvalConfig.readings of the runs that want it. Importing this package
 brings no torch.
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -30,10 +34,15 @@ if TYPE_CHECKING:
     from ws.axes.axis import Axis
     from ws.models.lm import LM
 
-__all__ = ["READINGS", "STANDING", "ReadingModule", "Request", "figures_of", "floors_of", "reading"]
+__all__ = [
+    "CAPABILITY", "READINGS", "STANDING", "ReadingModule", "Request", "canaries", "canary_of", "figures_of",
+    "floors_of", "reading",
+]  # fmt: skip
 
 STANDING = ("exam", "dilemmas")
-"""What is read where nothing is named; every stored report has their frames, in this order."""
+"""Every stored report has their frames, in this order."""
+CAPABILITY = ("capability", "capability_low", "capability_high")
+"""What a canary gives: the share of right answers and its interval."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +114,13 @@ def figures_of(name: str, frame: pl.DataFrame) -> dict[str, float]:
 def floors_of(name: str) -> tuple[str, ...]:
     """The figures of a reading that must not fall."""
     return tuple(getattr(reading(name), "FLOORS", ()))
+
+
+def canaries(names: Iterable[str]) -> list[str]:
+    """Those of these readings that read capability."""
+    return [name for name in names if CAPABILITY[0] in floors_of(name)]
+
+
+def canary_of(names: Iterable[str]) -> str:
+    """The one of these readings that reads capability; the exam, which then has no rows, where none does."""
+    return next(iter(canaries(names)), STANDING[0])

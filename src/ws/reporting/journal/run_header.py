@@ -50,7 +50,8 @@ def facts_of(run: Run) -> dict[str, Any]:
     """Everything but the configuration: versions, weights, place, time, as plain values by name."""
     env = dict(run.env)
     versions = env.pop("versions", {})
-    env.pop("argv", None)
+    for told in ("argv", "sampling", "sampling_said"):
+        env.pop(told, None)
     named = {
         "run": run.path.name,
         "state": run.status.get("state", "unknown"),
@@ -62,6 +63,7 @@ def facts_of(run: Run) -> dict[str, Any]:
         "commit": env.pop("commit", None),
         "seeds": ", ".join(map(str, run.config.seeds)),
         "model": run.config.model,
+        "sampling": run.sampling,
         "model fingerprint": env.pop("fingerprint", None),
         "axis": run.axis["name"],
         "axis hash": env.pop("axis", None),

@@ -27,7 +27,7 @@ from ws.reporting.journal.tables import arms_table, pairs_table, table
 from ws.reporting.tables import who
 from ws.reporting.terminal import figure
 from ws.runs.reader import Run
-from ws.runs.round_tables import cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
+from ws.runs.round_tables import base_said, cosines_frame, diary_frame, plane_of, rounds_frame, steps_frame
 
 __all__ = [
     "HEADLINE",
@@ -125,7 +125,8 @@ def measures(run: Run, number: int, pictures: Pictures) -> Html:
     )
     if run.has("dose.parquet", number):
         tables.append(arms_table(run.frame("dose", number), "Dose search: select prompts and items"))
-    return join([figures, *tables, _definitions()])
+    able = [tag("p", f"base, {line}", class_="dim") for line in base_said(run, number)]
+    return join([figures, *tables, *able, _definitions()])
 
 
 def _definitions() -> Html:
