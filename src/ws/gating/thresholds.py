@@ -17,6 +17,8 @@ class Thresholds:
     """coherence at or above this is coherent; green asks it of the interval's low end"""
     broken: float = 0.85
     """coherence below this is red before anything else is read"""
+    answers_format: float = 0.5
+    """p_ans_any of base: under this it does not answer the vignettes in their format, and they cannot read it"""
     cost: float = 0.05
     """coherence lost per nat of target at most, for green"""
     guard: float = 0.05

@@ -86,6 +86,10 @@ class ModelRecipe:
     """module with LABELS, vignette_user and PREFILL, how vignettes are asked; None: in JSON, any model's way"""
     outside: bool = True
     """evaluations of other packages (tinymfv, moralmaps, lm-eval) make sense on it"""
+    answers: bool = False
+    """it was made to answer the vignettes in their format: no glance at the base decides whether they can read it"""
+    axis: str = "care_over_authority"
+    """the axis of its own run"""
     think: tuple[int, ...] = (128,)
     """tokens of thinking before an answer, the headline's first; a full report reads the second, too"""
     sampling: SamplingDefaults | None = None
@@ -124,6 +128,7 @@ MINI = ModelRecipe(
     exams="ws.models.mini.exams",
     wording="ws.models.mini.words",
     outside=False,
+    answers=True,
     think=(0, 20),
     sampling=SamplingDefaults(),
     new_tokens=80,
