@@ -7,6 +7,7 @@ File keys: name, title, models, target, intended, positive, negative, contexts, 
 questions, neutral, engineered. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a list that
 mixes both. An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target is
 then a free name, its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
+A question is { text, positive, negative }, two answer sentences; on foundation axes also `plain`, which takes no side.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ws.axes.axis_file import (
     as_text,
     as_texts,
     check_keys,
+    halves_of,
     item_keys,
     read,
     shipped_pools,
@@ -45,8 +47,8 @@ if TYPE_CHECKING:
     from ws.models.recipe import ModelRecipe
 
 __all__ = [
-    "FOUNDATIONS", "Axis", "Context", "Question", "check_axis", "is_axis_path", "load_axis", "shipped_axes",
-    "shipped_pools", "text_key",
+    "FOUNDATIONS", "Axis", "Context", "Question", "check_axis", "halves_of", "is_axis_path", "load_axis",
+    "shipped_axes", "shipped_pools", "text_key",
 ]  # fmt: skip
 
 REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
@@ -88,6 +90,7 @@ class Axis:
         _check_target(self)
         _check_poles(self)
         _check_narration(self)
+        _check_plain(self)
 
     @property
     def sign(self) -> int:
@@ -123,6 +126,10 @@ class Axis:
         users = tuple(context.user for context in self.contexts)
         return {"contexts": users, "train": self.train, "select": self.select, "probes": self.probes}
 
+    def half(self, name: str) -> tuple[Question, ...]:
+        """The questions of a half: "select" chooses doses, "report" judges (`halves_of`)."""
+        return tuple(self.questions[i] for i in halves_of(self.questions)[name])
+
     def overlap(self, texts: Iterable[str]) -> list[tuple[str, str]]:
         """(list name, text) of every prompt of this axis that is also in `texts`, compared by `text_key`."""
         known = {text_key(text) for text in texts}
@@ -130,7 +137,8 @@ class Axis:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; written as JSON, `load_axis` reads it back into an equal axis."""
-        return dict(json.loads(json.dumps(dataclasses.asdict(self))))
+        table = dataclasses.asdict(self) | {"questions": [question.to_dict() for question in self.questions]}
+        return dict(json.loads(json.dumps(table)))
 
 
 def load_axis(name_or_path: str | Path) -> Axis:
@@ -254,6 +262,23 @@ def _check_poles(axis: Axis) -> None:
     if same := [persona for persona in axis.positive if text_key(persona) in negative]:
         raise UserError(
             f"the poles are identical in {same[0]!r}: no direction lies between them. Write two opposite personas."
+        )
+
+
+def _check_plain(axis: Axis) -> None:
+    """An answer that takes neither side is a second coordinate: of foundation axes, and of all their questions."""
+    without = [question.text for question in axis.questions if question.plain is None]
+    if len(without) == len(axis.questions):
+        return
+    if axis.outside:
+        raise UserError(
+            f"target {axis.target!r} is outside the foundations, but {len(axis.questions) - len(without)} questions "
+            "have a plain answer, which is read on foundation axes only. Leave plain out."
+        )
+    if without:
+        raise UserError(
+            f"{len(without)} of {len(axis.questions)} questions have no plain answer (the first: {without[0][:60]!r}). "
+            "Write one for every question, or for none."
         )
 
 

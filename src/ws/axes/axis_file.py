@@ -7,8 +7,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,17 @@ class Context:
 
 @dataclass(frozen=True)
 class Question:
-    """A yes/no dilemma, two answer sentences; label +1 where `yes` is the positive pole's answer, -1 where `no` is."""
+    """A question with an answer sentence of either pole and, on a foundation axis, one that takes neither side.
+
+    label +1 where `yes` is the positive pole's answer, -1 where `no` is; `plain` is None where there is none. An axis
+    file may also name the answers by their poles, { text, positive, negative, plain }: that is yes, no and label 1.
+    """
 
     text: str
     yes: str
     no: str
     label: int
+    plain: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.label) is not int or self.label not in (1, -1):
@@ -43,6 +48,43 @@ class Question:
             )
         if text_key(self.yes) == text_key(self.no):
             raise UserError(f"both answers to {self.text[:60]!r} are {self.yes!r}. Write two different answers.")
+        if self.plain is not None and text_key(self.plain) in (text_key(self.yes), text_key(self.no)):
+            raise UserError(
+                f"the plain answer to {self.text[:60]!r} is {self.plain!r}, which takes a side. "
+                "Write one that takes none."
+            )
+
+    @property
+    def positive(self) -> str:
+        """The positive pole's answer."""
+        return self.yes if self.label > 0 else self.no
+
+    @property
+    def negative(self) -> str:
+        """The negative pole's answer."""
+        return self.no if self.label > 0 else self.yes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; without `plain` where there is none, so that runs stored before it was known keep their keys."""
+        table = asdict(self)
+        return table if self.plain is not None else {key: value for key, value in table.items() if key != "plain"}
+
+
+HALVES = ("select", "report")
+FEWEST_TO_HALVE = 16
+
+
+def halves_of(questions: Sequence[Question]) -> dict[str, tuple[int, ...]]:
+    """Half ("select": what chooses a dose, "report": what judges) -> indices of its questions, in their order.
+
+    Every second question of either label belongs to a half, so that labels are balanced over both; under 16 questions
+    both halves are all of them.
+    """
+    if len(questions) < FEWEST_TO_HALVE:
+        return dict.fromkeys(HALVES, tuple(range(len(questions))))
+    alike = [[i for i, question in enumerate(questions) if question.label == label] for label in (1, -1)]
+    # the second label starts in the other half: two odd counts make equal halves
+    return {half: tuple(sorted(alike[0][start::2] + alike[1][1 - start :: 2])) for start, half in enumerate(HALVES)}
 
 
 def text_key(text: str) -> str:
@@ -157,12 +199,16 @@ def as_context(entry: object) -> Context:
 
 
 def as_question(entry: object) -> Question:
-    """A question from its { text, yes, no, label } table."""
+    """A question from its { text, positive, negative, plain } or { text, yes, no, label, plain } table; plain may be
+    missing."""
     if not isinstance(entry, dict):
         raise UserError(
             f"a question is a table (got {entry!r:.80}). "
-            'Write { text = "...?", yes = "Yes, ...", no = "No, ...", label = 1 }.'
+            'Write { text = "...?", positive = "...", negative = "..." }, or yes, no and label.'
         )
-    check_keys(entry, ["text", "yes", "no", "label"], [], "question")
-    text, yes, no = (as_text(entry[key], key) for key in ("text", "yes", "no"))
-    return Question(text, yes, no, entry["label"])
+    by_pole = "positive" in entry or "negative" in entry
+    answers = ("positive", "negative") if by_pole else ("yes", "no")
+    check_keys(entry, ["text", *answers, *([] if by_pole else ["label"])], ["plain"], "question")
+    text, yes, no = (as_text(entry[key], key) for key in ("text", *answers))
+    plain = as_text(entry["plain"], "plain") if "plain" in entry else None
+    return Question(text, yes, no, entry.get("label", 1), plain)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +50,7 @@ LOW_PMASS = 0.75
 
 def asks(request: Request) -> list[dict[str, Any]]:
     """The axis's questions."""
-    return [asdict(question) for question in request.axis.questions]
+    return [question.to_dict() for question in request.axis.questions]
 
 
 def read(request: Request, asked: Sequence[dict[str, Any]]) -> list[pl.DataFrame]:
