@@ -83,7 +83,8 @@ def steer(args: options.SteerArgs) -> None:
     from ws.steering.direction import Direction
     from ws.steering.extraction import extract
 
-    axis = load_axis(args.axis).written_for(recipe_of(args.model), args.model)
+    recipe = recipe_of(args.model)
+    axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
     lm = load_model(args.model)
     v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
     options = {"n": args.n, "seed": args.seed, "max_new_tokens": args.max_new_tokens, "persona": args.persona}
@@ -166,7 +167,7 @@ def doctor(args: options.DoctorArgs) -> None:
     from ws.runs.environment import environment
 
     recipe = recipe_of(args.model)
-    axis = load_axis(args.axis).written_for(recipe, args.model)
+    axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
     load_items(args.items, recipe).refuse_gaps()
     lm = load_model(args.model)
     trait = Trait(axis.target, dict(axis.intended))

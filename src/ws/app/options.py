@@ -43,8 +43,8 @@ class SteerArgs:
     """doses"""
     model: str = "mini"
     """"mini", a hub id or a local folder"""
-    axis: str = "care_over_authority"
-    """a shipped axis or a path"""
+    axis: str | None = None
+    """a shipped axis or a path; None takes the model's own"""
     direction: Path | None = None
     """a stored direction (.safetensors); None reads it from the axis now"""
     persona: str | None = None
@@ -97,8 +97,8 @@ class DoctorArgs:
 
     model: str = "mini"
     """"mini", a hub id or a local folder"""
-    axis: str = "care_over_authority"
-    """a shipped axis or a path"""
+    axis: str | None = None
+    """a shipped axis or a path; None takes the model's own"""
     items: str = "default"
     """"default", "standard", "conflict", or a path to JSONL items"""
     think: int | None = None

@@ -299,10 +299,12 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
     def part(name: str, asked: Any, compute: Callable[[], list[pl.DataFrame]]) -> list[pl.DataFrame]:
         return remembered(lm, [name, asked], compute) if arm == _BASE else compute()
 
-    found = {name: [pl.DataFrame(schema=kind)] * len(arm.cs) for name, kind in (("text", TEXTS), ("per_row", ROWS))}
+    empty = {"text": TEXTS, "per_row": ROWS}
+    found = {name: [pl.DataFrame(schema=schema)] * len(arm.cs) for name, schema in empty.items()}
     if plan.readings:
         with lm.lock, attached(lm, arm.adapters):
-            found["per_row"] = [pl.concat(frames) for frames in zip(*(_rows(lm, plan, arm, r) for r in plan.readings), strict=True)]
+            read = [_rows(lm, plan, arm, reading) for reading in plan.readings]
+            found["per_row"] = [pl.concat(frames) for frames in zip(*read, strict=True)]
     for name, asked in plan.asked.items():
         read = partial(reading_of(name).read, request, asked)
         found[name] = part(name, [digest(asked), size], read)

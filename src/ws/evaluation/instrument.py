@@ -10,6 +10,7 @@ has questions is read by those. An axis outside the foundations is read by its q
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "INSTRUMENTS", "Instrument", "check_instrument", "find_instrument", "glance", "instrument_from"]
 
 AUTO, VIGNETTES, QUESTIONS = INSTRUMENTS = ("auto", "vignettes", "questions")
+Look = Callable[["LM", "ItemSet", int | None], float]
 GLANCE = 1  # vignettes per foundation, in both option orders
 
 
@@ -57,12 +59,6 @@ class Instrument:
         """Plain values, {} for the default; the inverse is `instrument_from`."""
         return self._told | {"failed": [list(part) for part in self.failed]} if self != Instrument() else {}
 
-    @property
-    def said(self) -> str:
-        """What is not readable on this model, in words; "" where all is."""
-        return "; ".join(f"not readable on this model: {part} {value:.2f}" for part, value in self.failed)
-
-
 def instrument_from(values: dict[str, Any] | None) -> Instrument:
     """The instrument of stored plain values; the default where a run was stored without."""
     if not values:
@@ -79,13 +75,13 @@ def check_instrument(name: str) -> None:
 
 
 def find_instrument(
-    lm: LM, axis: Axis, items: ItemSet, wanted: str = AUTO, think: int | None = None, p_ans_any: float | None = None
+    lm: LM, axis: Axis, items: ItemSet, wanted: str = AUTO, think: int | None = None, look: Look | None = None
 ) -> Instrument:
     """The instrument of this axis on this model. wanted: "auto", or the one that is to be taken whatever base can do.
 
-    p_ans_any: the base's, where it is known already; else a glance gives it where it decides anything. A model whose
-    recipe says that it answers the vignettes (`ModelRecipe.answers`) is not looked at. UserError where questions are
-    wanted of an axis that has none.
+    look: gives the base's p_ans_any, asked where it decides anything; None: `glance`. A model whose recipe says that it
+    answers the vignettes (`ModelRecipe.answers`) is not looked at. UserError where questions are wanted of an axis
+    that has none.
     """
     check_instrument(wanted)
     if wanted == QUESTIONS and not axis.questions:
@@ -97,13 +93,13 @@ def find_instrument(
         return Instrument()
     if wanted == QUESTIONS or (wanted == AUTO and axis.outside):
         return Instrument("questions", ("coh_text",))
-    mass = glance(lm, items, think) if p_ans_any is None else p_ans_any
+    mass = (look or glance)(lm, items, think)
     if mass >= DEFAULTS.coherent:
         return Instrument()
     if mass >= DEFAULTS.answers_format:
         return Instrument(relative=True)
     read_by: Any = QUESTIONS if wanted == AUTO and axis.questions else VIGNETTES
-    return Instrument(read_by, ("coh_text",), failed=(("p_ans_any", mass),))
+    return Instrument(read_by, ("coh_text",), failed=(("p_ans_any", round(mass, 2)),))
 
 
 def glance(lm: LM, items: ItemSet, think: int | None = None) -> float:

@@ -88,6 +88,8 @@ class Report:
     @cached_property
     def rows(self) -> pl.DataFrame:
         """The per-row frame at the headline's think budget and conditions, sorted by id and condition."""
+        if self.identity["think"] is None:  # no vignettes were read
+            return self.per_row
         headline = pl.col("condition").is_in(self.identity["conditions"])
         return self.per_row.filter(headline, pl.col("think") == self.identity["think"]).sort("id", "condition")
 
@@ -196,8 +198,15 @@ class Report:
 
     @property
     def n_bad(self) -> int:
-        """Vignette rows whose probabilities are not finite."""
+        """Rows that are not finite: of the vignettes, or of the questions where they are the instrument."""
+        if self.instrument.by_questions:
+            return int((~np.isfinite(self.dilemmas["logratio"].to_numpy())).sum())
         return int((~np.isfinite(self.p).all(1)).sum())
+
+    @property
+    def n_items(self) -> int:
+        """Rows of the instrument: vignettes, or questions."""
+        return self.dilemmas.height if self.instrument.by_questions else self.rows.height
 
     @property
     def coh_text(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ws.axes.axis import Axis
+from ws.evaluation.instrument import Instrument
 from ws.experiment.inputs import items_of
 from ws.files import digest
 from ws.models.lm import LM, load_model
@@ -23,8 +24,10 @@ def load_configured(config: RunConfig) -> LM:
     return load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
 
 
-def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
-    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads."""
+def identity_of(lm: LM, axis: Axis, config: RunConfig, instrument: Instrument | None = None) -> dict[str, Any]:
+    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads, and the
+    instrument where it is not the vignettes with all that coherence can have."""
+    told = {} if instrument is None else instrument.to_dict()
     return {
         "fingerprint": lm.fingerprint,
         "axis": digest(axis.to_dict()),
@@ -33,4 +36,5 @@ def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
         "dtype": str(lm.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "chat": lm.has_chat,
+        **({"instrument": told} if told else {}),
     }

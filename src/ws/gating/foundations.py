@@ -53,7 +53,7 @@ def poles_of(target: str, intended: Mapping[str, int]) -> dict[str, int]:
         return {}
     sign = intended[target]
     against = [f for f in intended if intended[f] == -sign]
-    return {target: sign} | {f: -sign for f in against[:1]}
+    return {target: sign} | dict.fromkeys(against[:1], -sign)
 
 
 def plane_of(target: str, intended: Mapping[str, int]) -> tuple[str, str]:

@@ -154,6 +154,7 @@ SMOLLM2 = ModelRecipe(
     new_tokens=48,
     pairs=48,
     blocks=(14, 15, 16),  # of 30
+    axis="cheerful_over_gloomy",
     heal=HealDefaults(16, 32.0, lr=5e-4, batch=8, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
 )
 

@@ -1,9 +1,10 @@
-"""Dilemmas with two answer sentences, read by their mean log-probability, and by yes/no tokens where answers begin so.
+"""Questions with two answer sentences, read by their mean log-probability, and by yes/no tokens where answers begin so.
 
 logratio = label * (mean log p(yes sentence) - mean log p(no sentence)), nats per token: positive = the trait's
 answer; logratio_answer sums over an answer's tokens instead. positive, negative: mean log p(that pole's answer) -
-mean log p(the plain answer), nats per token; null where there is no plain answer. Yes/no reading: yesno = label * (logsumexp log p(yes tokens) - logsumexp log p(no tokens)) at the reply's
-first token, pmass = total probability on them. Letters (A/B) are not offered: small models never learn them.
+mean log p(the plain answer), nats per token; null where there is no plain answer. Yes/no reading: yesno = label *
+(logsumexp log p(yes tokens) - logsumexp log p(no tokens)) at the reply's first token, pmass = total probability on
+them. Letters (A/B) are not offered: small models never learn them.
 """
 
 from __future__ import annotations
