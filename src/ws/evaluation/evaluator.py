@@ -281,7 +281,8 @@ def _of_base(lm: LM, plan: _Plan) -> dict[str, Any]:
     if plan.instrument.failed:
         found["failed"] = [list(part) for part in plan.instrument.failed]
     if plan.instrument.relative:
-        found["p_ans_any_base"] = float(_rows(lm, plan, _BASE, plan.readings[0])[0]["p_ans_any"].to_numpy().mean())
+        rows = _rows(lm, plan, _BASE, plan.readings[0])[0].sort("id", "condition")  # as a report takes their mean
+        found["p_ans_any_base"] = float(rows["p_ans_any"].to_numpy().mean())
     return found
 
 

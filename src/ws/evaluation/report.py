@@ -109,6 +109,8 @@ class Report:
 
     def has_condition(self, condition: str) -> bool:
         """Whether the condition was read at the headline's think budget."""
+        if self.identity["think"] is None:
+            return False
         at = (pl.col("condition") == condition) & (pl.col("think") == self.identity["think"])
         return bool(self.per_row.select(at.any()).item())
 
