@@ -15,8 +15,7 @@ from rich.text import Text
 
 from ws.errors import UserError
 from ws.experiment.progress import bars
-from ws.gating.arm_table import BASE
-from ws.reporting.terminal import dose_table, figure, print_gates, print_run, print_samples, print_text
+from ws.reporting.terminal import figure, print_gates, print_run, print_samples, print_text
 
 if TYPE_CHECKING:
     from ws.app import options
@@ -155,45 +154,15 @@ def _checks(gate: Gate, console: Console) -> None:
 
 
 def doctor(args: options.DoctorArgs) -> None:
-    """Versions, model, axis, and gate 0 on the base alone."""
-    from ws.axes.axis import load_axis
-    from ws.evaluation.evaluator import evaluate
-    from ws.evaluation.items import load_items
-    from ws.gating import Thresholds, Trait, judge_instrument
-    from ws.gating.instrument import headroom_text
-    from ws.models.lm import load_model
-    from ws.models.recipe import recipe_of
-    from ws.runs.arms import Arm, arms_of
-    from ws.runs.environment import environment
+    """Versions, model, axis, and gate 0 on the base alone; or which shipped axes are alive."""
+    from ws.app.doctor import examine, examine_all, print_alive, print_examined
 
-    recipe = recipe_of(args.model)
-    axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
-    load_items(args.items, recipe).refuse_gaps()
-    lm = load_model(args.model)
-    trait = Trait(axis.target, dict(axis.intended))
-    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60)
-    arms = arms_of(report, [Arm(BASE, report)], lm.fingerprint)
-    gate = judge_instrument(arms, trait)
-    room = headroom_text(report.headroom["profile"], trait, Thresholds())
-    if axis.target not in report.profile:
-        room = f"{axis.target} is no foundation: the axis is read by its questions, which have no profile"
-    about = {
-        "name": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device), "dtype": str(lm.dtype),
-        "layers": lm.n_layers, "context": lm.max_context, "chat": lm.has_chat, "thinks": lm.thinks,
-    }  # fmt: skip
-    if args.json:
-        _json({"environment": environment(), "model": about, "axis": axis.name, "profile": report.profile,
-               "headroom": room, "gate": gate.to_dict()})  # fmt: skip
+    if args.axes == "all":
+        table = examine_all(args, _progress())
+        _json({"model": args.model, "axes": table.to_dicts()}) if args.json else print_alive(table, _console())
         return
-    console = _console()
-    for title, values in (("environment", environment()), ("model", about), ("base profile", report.profile)):
-        parts = [f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]
-        console.print(Text(f"{title}: " + ", ".join(parts)))
-    console.print(Text(f"{room}.", style="bold"))
-    if not lm.has_chat:
-        console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
-    dose_table(arms, f"Base on {axis.name}", console)
-    print_gates([gate], console)
+    found = examine(args)
+    _json(found.to_dict()) if args.json else print_examined(found, _console())
 
 
 def results(args: options.ResultsArgs) -> None:

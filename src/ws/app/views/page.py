@@ -124,9 +124,7 @@ class Page:
         if self.run is None:
             return None
         tables = self.run.frame("dose"), self.run.arms()
-        drawn = charts.compiled_chart(
-            heal.key_of(self.run), charts.response_chart, *tables, self.run.trait, self.band
-        )
+        drawn = charts.compiled_chart(heal.key_of(self.run), charts.response_chart, *tables, self.run.trait, self.band)
         return drawn.at(c)
 
     @property

@@ -78,7 +78,11 @@ def read_dilemmas(
     stale: bool = False,
     batch_size: int = 64,
 ) -> list[pl.DataFrame]:
-    """One frame (COLUMNS, rows in the questions' order) per dose; adapters are the caller's to attach."""
+    """One frame (COLUMNS, rows in the questions' order) per dose; adapters are the caller's to attach.
+
+    direction: a Direction, or pairs (Direction, c_i) where c_i may be one number for each of `cs`: several directions
+    side by side in one batch.
+    """
     prompts = [lm.prompt_ids(q.text, system=persona) for q in questions]
     words = yes_no_ids(lm) if all(_starts_so(q) for q in questions) else None
     plain = all(q.plain is not None for q in questions)
@@ -114,7 +118,7 @@ def _batch(
     sentences = torch.tensor(padded, device=lm.device)
     rows.repeat(n * len(cs))
     found = torch.full((len(prompts), len(cs), len(PARTS)), torch.nan, device=lm.device)
-    with steered_rows(lm, direction, doses, rows.columns, stale):
+    with steered_rows(lm, _by_row(direction, len(prompts), n), doses, rows.columns, stale):
         hidden = rows.block(torch.cat([last[:, None], sentences[:, :-1].clamp(min=0)], 1))
         logps = token_logps(lm, hidden, sentences.clamp(min=0)).masked_fill(sentences < 0, 0.0)
         sums = logps.sum(1)
@@ -125,6 +129,14 @@ def _batch(
             told = torch.stack([first[:, ids].logsumexp(-1) for ids in words], -1)
             found[..., 5:] = told.reshape(len(prompts), len(cs), 2)
     return found
+
+
+def _by_row(direction: Any, prompts: int, answers: int) -> Any:
+    """The pairs with a coefficient for every row of a batch, where they had one for every dose."""
+    if not isinstance(direction, list):
+        return direction
+    shares = [(v, torch.as_tensor(share, dtype=torch.float32)) for v, share in direction]
+    return [(v, s.repeat(prompts).repeat_interleave(answers) if s.ndim else float(s)) for v, s in shares]
 
 
 def _frame(questions: Sequence[Question], read: np.ndarray[Any, Any]) -> pl.DataFrame:
