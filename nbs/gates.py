@@ -283,8 +283,7 @@ def _():
 
 @app.cell
 def _(access, first):
-    axis_names = [*views.axis_names(access.model), views.CUSTOM]
-    axis = widgets.choice("axis", axis_names, first.config.axis)
+    axis = widgets.axis_choice(access.model, access.out, first.config.axis)
     return (axis,)
 
 

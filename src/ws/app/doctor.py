@@ -124,5 +124,3 @@ def print_alive(table: pl.DataFrame, console: Console) -> None:
     ]
     seen = dict.fromkeys(row["verdict"] for row in rows)
     console.print(Text("\n".join(told + [f"{verdict}: {ADVICE[verdict]}" for verdict in seen]), style="dim"))
-
-

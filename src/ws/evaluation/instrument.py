@@ -59,6 +59,7 @@ class Instrument:
         """Plain values, {} for the default; the inverse is `instrument_from`."""
         return self._told | {"failed": [list(part) for part in self.failed]} if self != Instrument() else {}
 
+
 def instrument_from(values: dict[str, Any] | None) -> Instrument:
     """The instrument of stored plain values; the default where a run was stored without."""
     if not values:

@@ -24,9 +24,7 @@ ADVICE = {
 """Verdict -> what to do next."""
 
 
-def alive_verdict(
-    steered: Interval, persona: Interval, randoms: Sequence[float], limits: Thresholds = DEFAULTS
-) -> str:
+def alive_verdict(steered: Interval, persona: Interval, randoms: Sequence[float], limits: Thresholds = DEFAULTS) -> str:
     """One of `ADVICE`.
 
     steered: logratio at +c minus that at -c, nats per token; persona: under the positive persona as system prompt minus
