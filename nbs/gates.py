@@ -281,9 +281,8 @@ def _(access, asked, model):
 
 
 @app.cell
-def _(first, model):
-    axis_names = [*views.axis_names(model.value), views.CUSTOM]
-    axis = widgets.choice("axis", axis_names, first.config.axis)
+def _(access, first, model):
+    axis = widgets.axis_choice(model.value, access.out, first.config.axis)
     return (axis,)
 
 

@@ -132,7 +132,7 @@ def _(run):
 
 @app.cell(hide_code=True)
 def _(run, steps):
-    embedded(loop_plane_chart(steps, *plane_of(run), size=380))
+    embedded(loop_plane_chart(steps, *plane_of(run), size=380, by_questions=run.trait.by_questions))
     return
 
 

@@ -100,7 +100,7 @@ def test_a_typed_pair_in_the_notebook(mini: LM) -> None:
     for values, height in ((typed, 3), (typed | {"negative": ""}, None)):
         fields = mo.ui.dictionary({name: mo.ui.text(value) for name, value in values.items()})
         axis = mo.ui.dropdown(names, value=names[0])
-        _, defs = app.run(defs={"axis": axis, "axis_names": names, "persona": fields})
+        _, defs = app.run(defs={"axis": axis, "persona": fields})
         assert defs["run"] is None
         assert (None if defs["samples"] is None else defs["samples"].height) == height
 

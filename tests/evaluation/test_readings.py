@@ -120,7 +120,7 @@ def test_another_list_of_readings_is_another_run_and_the_same_knee(done: Run, pl
 
 def test_a_reading_that_is_not_named_is_left_out() -> None:
     lm, axis = ending_lm(), ws.load_axis("care_over_authority")
-    how: dict[str, Any] = {"think": 0, "free_text": False, "exam": 4, "per_foundation": 2}
+    how: dict[str, Any] = {"think": 0, "free_text": False, "exam": 4, "per_foundation": 2, "instrument": "vignettes"}
     report = ws.evaluate(lm, axis, readings=["dilemmas"], **how)
     assert report.identity["capability"] is None and math.isnan(report.capability) and report.dilemmas.height
     bare = ws.evaluate(lm, axis, readings=[], **how)

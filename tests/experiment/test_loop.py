@@ -260,8 +260,13 @@ def test_no_coherent_dose_is_an_error_with_the_probes(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strict = dataclasses.replace(config, dose=dataclasses.replace(config.dose, coherence=1.0, bisect=1))
-    with pytest.raises(UserError, match=r"base itself has coherence 0\.00"):
+    broken = property(lambda report: 0.02 if report.subject["base"] else 1.0)
+    monkeypatch.setattr("ws.evaluation.report.Report.coherence", broken)
+    told = r"coherent before any steering: coherence 0\.02, .*p_ans_any 0\.00, readable share .*tail_ppl .*questions"
+    with pytest.raises(UserError, match=told):
         run(strict, out=tmp_path, lm=ending_lm())
+    probed = reader.open_run(reader.newest_run(tmp_path)).frame("dose")
+    assert probed["arm"].to_list() == ["base"], "nothing was steered"
     fine = property(lambda report: 1.0 if report.subject["base"] else 0.0)
     monkeypatch.setattr("ws.evaluation.report.Report.coherence", fine)
     with pytest.raises(UserError, match=r"coherence by c: 0\.5: 0\.00, 1: 0\.00"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 
 from tests.builders.gate_frames import FALLING, TRAIT, arm, bet, curve, grid, heal, loop, steer, swap, texts
-from ws.gating import Gate, instrument, judge_filter, judge_heal, judge_instrument, judge_loop, judge_steer
+from ws.gating import Gate, Trait, instrument, judge_filter, judge_heal, judge_instrument, judge_loop, judge_steer
 from ws.gating import filter as filter_table
 from ws.gating import heal as heal_table
 from ws.gating import loop as loop_table
@@ -25,8 +26,8 @@ def named(gate: Gate) -> set[str]:
     return {gate.outcome, *gate.also}
 
 
-def gate0(who: str = "base", **changes: Any) -> Gate:
-    return judge_instrument(arms_frame(swap(steer(), who, **changes)), TRAIT)
+def gate0(who: str = "base", trait: Trait = TRAIT, **changes: Any) -> Gate:
+    return judge_instrument(arms_frame(swap(steer(), who, **changes)), trait)
 
 
 def blind(shift: float, said: float) -> Gate:
@@ -93,6 +94,8 @@ PLANTS: dict[int, dict[str, tuple[Callable[[], Gate], set[str]]]] = {
         "readout biased": (lambda: gate0(order_gap=0.4), set()),
         "think budget": (lambda: gate0(think="64"), set()),
         "probe blind": (lambda: blind(1.2, 0.5), set()),
+        "base's text is mush": (lambda: gate0(tail_ppl=12.0), set()),
+        "reads by questions": (lambda: gate0(trait=replace(TRAIT, by_questions=True)), {"sane"}),
     },
     1: {
         "good knee": (gate1, set()),
@@ -224,6 +227,9 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (0, "readout biased", lambda x: gate0(order_gap=x), 0.149, 0.151),
     (0, "probe blind", lambda x: blind(0.0, x), 0.54, 0.56),
     (0, "probe blind", lambda x: blind(x, 0.9), 0.41, 0.39),
+    (0, "base's text is mush", lambda x: gate0(tail_ppl=x), 7.9, 8.1),
+    (0, "base's text is mush", lambda x: gate0(coh_text=x), 0.11, 0.09),
+    (0, "reads by questions", lambda x: gate0(trait=replace(TRAIT, by_questions=x)), False, True),
     (1, "stale direction", lambda x: gate1(stale=x), False, True),
     (1, "non-finite rows", lambda x: gate1(nonfinite=x), 0, 1),
     (1, "collapse posing as signal", lambda x: gate1(coherence=x, **ALL), 0.951, 0.949),

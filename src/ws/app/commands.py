@@ -15,13 +15,11 @@ from rich.text import Text
 
 from ws.errors import UserError
 from ws.experiment.progress import bars
-from ws.gating.arm_table import BASE
-from ws.reporting.terminal import dose_table, figure, print_gates, print_run, print_samples, print_text
+from ws.reporting.terminal import figure, print_gates, print_run, print_samples, print_text
 
 if TYPE_CHECKING:
     from ws.app import options
     from ws.gating import Gate
-    from ws.models.lm import LM
     from ws.runs.reader import Run
 
 __all__ = [
@@ -54,15 +52,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _one_thread(lm: LM) -> LM:
-    """The model; on a CPU with one thread where it is so small that a second one only waits."""
-    import torch
-
-    if lm.recipe.one_thread and lm.device.type == "cpu":
-        torch.set_num_threads(1)
-    return lm
-
-
 def _run_at(path: Path | None, out: Path = Path("out")) -> Run:
     from ws.runs.reader import newest_run, open_run
 
@@ -88,13 +77,14 @@ def steer(args: options.SteerArgs) -> None:
     from ws.axes.axis import load_axis
     from ws.filtering.scores import score
     from ws.generation.completions import generate
-    from ws.models.lm import check_length, load_model
+    from ws.models.lm import check_length, load_model, one_thread
     from ws.models.recipe import recipe_of
     from ws.steering.direction import Direction
     from ws.steering.extraction import extract
 
-    axis = load_axis(args.axis).written_for(recipe_of(args.model), args.model)
-    lm, draws = _one_thread(load_model(args.model)), args.sampling.draws(args.seed, args.max_new_tokens)
+    recipe = recipe_of(args.model)
+    axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
+    lm, draws = one_thread(load_model(args.model)), args.sampling.draws(args.seed, args.max_new_tokens)
     check_length(lm, lm.prompt_ids(args.prompt, system=args.persona), draws.max_new_tokens or 0)
     v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
     options = {"n": args.n, "sampling": draws, "persona": args.persona}
@@ -167,51 +157,15 @@ def _checks(gate: Gate, console: Console) -> None:
 
 
 def doctor(args: options.DoctorArgs) -> None:
-    """Versions, model, axis, and gate 0 on the base alone."""
-    from ws.axes.axis import load_axis
-    from ws.evaluation.evaluator import evaluate
-    from ws.evaluation.items import load_items
-    from ws.experiment.identity import check_room
-    from ws.gating import Thresholds, Trait, judge_instrument
-    from ws.gating.instrument import headroom_text
-    from ws.models.lm import load_model
-    from ws.models.recipe import recipe_of
-    from ws.runs.arms import Arm, arms_of
-    from ws.runs.environment import environment
+    """Versions, model, axis, and gate 0 on the base alone; or which shipped axes are alive."""
+    from ws.app.doctor import examine, examine_all, print_alive, print_examined
 
-    recipe = recipe_of(args.model)
-    axis = load_axis(args.axis).written_for(recipe, args.model)
-    load_items(args.items, recipe).refuse_gaps()
-    lm, draws = _one_thread(load_model(args.model)), args.sampling.draws()
-    check_room(lm, axis, draws.max_new_tokens)
-    trait = Trait(axis.target, dict(axis.intended))
-    report = evaluate(lm, axis, items=args.items, think=args.think, texts=32, exam=60, sampling=draws)
-    arms = arms_of(report, [Arm(BASE, report)], lm.fingerprint)
-    gate = judge_instrument(arms, trait)
-    room = headroom_text(report.headroom["profile"], trait, Thresholds())
-    if axis.target not in report.profile:
-        room = f"{axis.target} is no foundation: the axis is read by its questions, which have no profile"
-    about = {
-        "name": lm.name, "fingerprint": lm.fingerprint, "device": str(lm.device),
-        "dtype": str(lm.dtype), "dtype_why": lm.why_dtype,
-        "layers": lm.n_layers, "context": lm.max_context, "chat": lm.has_chat, "thinks": lm.thinks,
-        "sampling": draws.said_on(lm),
-    }  # fmt: skip
-    if args.json:
-        _json({"environment": environment(), "model": about, "axis": axis.name, "profile": report.profile,
-               "headroom": room, "said": report.said, "gate": gate.to_dict()})  # fmt: skip
+    if args.axes == "all":
+        table = examine_all(args, _progress())
+        _json({"model": args.model, "axes": table.to_dicts()}) if args.json else print_alive(table, _console())
         return
-    console = _console()
-    for title, values in (("environment", environment()), ("model", about), ("base profile", report.profile)):
-        parts = [f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]
-        console.print(Text(f"{title}: " + ", ".join(parts)))
-    console.print(Text(f"{room}.", style="bold"))
-    if not lm.has_chat:
-        console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
-    dose_table(arms, f"Base on {axis.name}", console)
-    for line in report.said:
-        console.print(Text(f"base, {line}"))
-    print_gates([gate], console)
+    found = examine(args)
+    _json(found.to_dict()) if args.json else print_examined(found, _console())
 
 
 def results(args: options.ResultsArgs) -> None:

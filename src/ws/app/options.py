@@ -44,8 +44,8 @@ class SteerArgs:
     """doses"""
     model: str = "mini"
     """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
-    axis: str = "care_over_authority"
-    """a shipped axis or a path"""
+    axis: str | None = None
+    """a shipped axis or a path; None takes the model's own"""
     direction: Path | None = None
     """a stored direction (.safetensors); None reads it from the axis now"""
     persona: str | None = None
@@ -99,18 +99,26 @@ class GatesArgs:
 
 @dataclass(frozen=True)
 class DoctorArgs:
-    """Gate 0: is the instrument sane on this model and axis? Nothing is steered or stored."""
+    """Gate 0: is the instrument sane on this model and axis? And is an axis that its questions read alive?
+
+    What a prompt and a small dose move is kept under OUT/doctor, and found again."""
 
     model: str = "mini"
     """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
-    axis: str = "care_over_authority"
-    """a shipped axis or a path"""
+    axis: str | None = None
+    """a shipped axis or a path; None takes the model's own"""
+    axes: Literal["all"] | None = None
+    """"all": one table over all shipped axes, alive or not, in place of gate 0"""
+    instrument: Literal["auto", "vignettes", "questions"] = "auto"
+    """what the axis is read by; "auto" takes what the unsteered model can answer"""
     items: str = "default"
     """"default", "standard", "conflict", or a path to JSONL items"""
     think: int | None = None
     """tokens of thinking; None takes the model's default"""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """how free text and sampled thinks are drawn; unset fields are the model's own"""
+    out: Path = Path("out")
+    """where what was examined is kept"""
     json: bool = False
     """print one JSON object"""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ws.errors import UserError
 from ws.evaluation.items import CONDITIONS
 from ws.evaluation.report import Report
-from ws.gating.foundations import FOUNDATIONS, is_surgical
+from ws.gating.foundations import FOUNDATIONS, is_surgical, poles_of
 from ws.gating.thresholds import DEFAULTS
 from ws.intervals import Interval, paired_log_mean, paired_mean, resamples
 
@@ -26,6 +26,7 @@ __all__ = ["COMPARED", "PARTS", "coh_cost", "compare", "refuse_unlike", "retain"
 Array = NDArray[np.float64]
 BESIDE = CONDITIONS[1]
 FURTHER = "reading "
+POLES = {1: "positive", -1: "negative"}  # columns of the questions' frame
 PARTS = ("text", "capability", "dilemmas", "readings")  # of an identity; None or absent where it was not measured
 FOUNDATION_COLUMNS: dict[str, Any] = {
     "foundation": pl.String,
@@ -50,6 +51,9 @@ SCALARS: dict[str, Any] = {
             "d_target_low",
             "d_target_high",
             "d_target_diag",
+            "d_answer",
+            "d_answer_low",
+            "d_answer_high",
             "d_self",
             "d_self_low",
             "d_self_high",
@@ -109,13 +113,14 @@ def compare(
     rows = [_foundation(base, report, f, draws, seed) for f in FOUNDATIONS]
     target = target_shift(base, report, draws, seed)
     diag = next((row["d_diag"] for row in rows if row["target"]), math.nan)
-    sign = report.intended.get(report.target, 1)
+    sign, unread = report.intended.get(report.target, 1), report.instrument.by_questions
     coherence = _coherence(base, report, draws, seed)
     scalars: dict[str, Any] = {
         "d_target": target.value,
         "d_target_low": target.low,
         "d_target_high": target.high,
         "d_target_diag": sign * diag,
+        **_answer_shift(base, report, draws, seed),
         **_self_shift(base, report, draws, seed),
         **coherence,
         **cost(coherence["d_coh"], target.value),
@@ -126,8 +131,8 @@ def compare(
         ),
         "redistributes": any(row["low"] > 0 for row in rows),
         "signs_disagree": bool(target.value * sign * diag < 0),
-        "sel_gated": None if minus is None else sel_gated(base, report, minus),
-        "si_flips": None if minus is None else si_flips(report, minus),
+        "sel_gated": None if minus is None or unread else sel_gated(base, report, minus),
+        "si_flips": None if minus is None or unread else si_flips(report, minus),
     }
     return pl.DataFrame([{**row, **scalars} for row in rows], schema=COMPARED)
 
@@ -144,6 +149,8 @@ def summary(compared: pl.DataFrame) -> dict[str, Any]:
 
 
 def _foundation(base: Report, report: Report, f: str, draws: int, seed: int) -> dict[str, Any]:
+    if report.instrument.by_questions:
+        return _pole(base, report, f, draws, seed)
     k = FOUNDATIONS.index(f)
     shift = paired_log_mean(base.by_item(f"p_{f}"), report.by_item(f"p_{f}"), draws, seed)
     own = base.own_rows(f)
@@ -167,17 +174,50 @@ def _foundation(base: Report, report: Report, f: str, draws: int, seed: int) -> 
     }
 
 
+def _pole(base: Report, report: Report, f: str, draws: int, seed: int) -> dict[str, Any]:
+    """`_foundation` where questions read the axis: how far a pole's answers moved against the plain ones, nats per
+    token; NaN for foundations that are no pole."""
+    sign = poles_of(report.target, report.intended).get(f)
+    found = Interval(math.nan, math.nan, math.nan, 0)
+    if sign is not None:
+        found = _questions_shift(base, report, POLES[sign], draws, seed)
+    return {
+        "foundation": f,
+        "intended": report.intended.get(f, 0),
+        "target": f == report.target,
+        **dict.fromkeys(("base", "value", "d_diag", "diag_low", "diag_high", "d_clr"), math.nan),
+        "d_nats": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "bad": found.bad,
+    }
+
+
 def target_shift(base: Report, report: Report, draws: int = 2000, seed: int = 0) -> Interval:
-    """`d_target`, signed so that positive is as intended: nats of the target, or the logratio outside the
-    foundations."""
-    if report.target not in FOUNDATIONS:
-        before, after = (r.dilemmas["logratio"].to_numpy() for r in (base, report))
-        return paired_mean(before, after, draws, seed)
+    """`d_target`, signed so that positive is as intended: nats of the target, or nats per token of the logratio where
+    the questions are what reads it."""
+    if report.by_questions:
+        return _questions_shift(base, report, "logratio", draws, seed)
     column = f"p_{report.target}"
     found = paired_log_mean(base.by_item(column), report.by_item(column), draws, seed)
     if report.intended[report.target] > 0:
         return found
     return Interval(-found.value, -found.high, -found.low, found.n, found.bad)
+
+
+def _questions_shift(base: Report, report: Report, reading: str, draws: int, seed: int) -> Interval:
+    """Mean shift of a column of the questions, paired by question."""
+    before, after = (r.dilemmas[reading].cast(pl.Float64).to_numpy() for r in (base, report))
+    return paired_mean(before, after, draws, seed)
+
+
+def _answer_shift(base: Report, report: Report, draws: int, seed: int) -> dict[str, float]:
+    """`d_target` per answer instead of per token, where questions read the target; NaN where they do not."""
+    found = Interval(math.nan, math.nan, math.nan, 0)
+    if report.by_questions:
+        found = _questions_shift(base, report, "logratio_answer", draws, seed)
+    return {"d_answer": found.value, "d_answer_low": found.low, "d_answer_high": found.high}
 
 
 def _self_shift(base: Report, report: Report, draws: int, seed: int) -> dict[str, float]:
@@ -280,7 +320,7 @@ def retain(
 
 def _target_draws(base: Report, report: Report, draws: int, seed: int) -> tuple[Any, Any]:
     """d_target and (draws,) resampled values of it; the same seed resamples the same items."""
-    if report.target not in FOUNDATIONS:
+    if report.by_questions:
         moved = report.dilemmas["logratio"].to_numpy() - base.dilemmas["logratio"].to_numpy()
         return moved.mean(), resamples(len(moved), draws, seed) @ moved / len(moved)
     b, x = (r.by_item(f"p_{r.target}") for r in (base, report))

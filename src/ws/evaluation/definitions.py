@@ -13,6 +13,7 @@ DEFINITIONS = {
     "nats_diag": "mean over the rows labelled f (or with its cue) of ln p[f], nats: an earlier definition",
     "d_nats": "nats[f] - nats[f] of base, same rows and settings; 95 % paired bootstrap-t over items",
     "d_target": "shift of the axis's target in nats, positive as intended; of the logratio outside the foundations",
+    "d_answer": "d_target of an axis that its questions read, per answer (sum over its tokens) instead of per token",
     "d_self": "d_target with the asker as the one who does it (self_violate), beside the headline (other_violate)",
     "p_ans_any": "mean over rows of the full-vocabulary probability on the allowed answers, behind the forced prefill",
     "p_ans_free": "mean over rows of P(prefill given prompt) times the probability on the allowed answers",
@@ -20,7 +21,8 @@ DEFINITIONS = {
     "ppx_json": "exp(mean NLL per token of the forced prefill)",
     "order_gap": "total variation between the profiles of the two option orders, 0 to 1",
     "coh_text": "share of completions with tail_ppl below base's 99th percentile, rep < 0.3, ended by themselves",
-    "coherence": "min(p_ans_any, coh_text / coh_text of base)",
+    "coherence": "least of the parts that base passes: coh_text / coh_text of base; p_ans_any where vignettes are read "
+    f"and base's is {DEFAULTS.answers_format:g} or more (under {DEFAULTS.coherent:g}, relative to it)",
     "capability": "share of right answers: of the exam's, exact and greedy, or of four choices' by log-probability, "
     "where chance is .25 and kinds that base cannot do are left out",
     "protect": "share of readable replies that take the target's side",

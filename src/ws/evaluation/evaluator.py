@@ -24,10 +24,12 @@ from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.base_cache import remembered
 from ws.evaluation.behaviour import read_behaviour
 from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
+from ws.evaluation.instrument import AUTO, Instrument, find_instrument
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
 from ws.evaluation.readings import Request, canaries, canary_of
 from ws.evaluation.readings import reading as reading_of
 from ws.evaluation.report import Report
+from ws.evaluation.vignettes import ROWS
 from ws.files import digest
 from ws.gating.foundations import FOUNDATIONS
 from ws.generation.settings import Intervention, Keywords, Sampling, Settings, taken
@@ -64,7 +66,9 @@ class _Plan:
 
     axis: Axis
     items: ItemSet
+    instrument: Instrument
     readings: tuple[Reading, ...]
+    """of the vignettes; none where the axis is read by its questions"""
     backend: Backend
     prompts: tuple[str, ...]
     n: int
@@ -77,8 +81,24 @@ class _Plan:
     @property
     def identity(self) -> dict[str, Any]:
         """The instrument: what must be equal before two reports are compared. None = not measured."""
-        first, hashes = self.readings[0], {name: digest(asked) for name, asked in self.asked.items()}
+        hashes = {name: digest(asked) for name, asked in self.asked.items()}
         further = {name: found for name, found in hashes.items() if name not in ("dilemmas", canary_of(hashes))}
+        told = self.instrument.identity
+        return {
+            **self._vignettes,
+            "text": self.text_settings if self.prompts else None,
+            "capability": hashes.get(canary_of(hashes)),
+            "dilemmas": hashes.get("dilemmas"),
+            **({"readings": further} if further else {}),
+            **({"instrument": told} if told else {}),
+        }
+
+    @property
+    def _vignettes(self) -> dict[str, Any]:
+        """How the vignettes are asked."""
+        if not self.readings:
+            return {"backend": None, "conditions": [], "think": None, "think_samples": None}
+        first = self.readings[0]
         return {
             "backend": self.backend.name,
             **self.backend.identity(self.items, first),
@@ -86,10 +106,6 @@ class _Plan:
             "think": first.think,
             "think_samples": first.samples if first.think else None,
             **({"think_sampling": drawn} if first.think and first.samples and (drawn := self._drawn) else {}),
-            "text": self.text_settings if self.prompts else None,
-            "capability": hashes.get(canary_of(hashes)),
-            "dilemmas": hashes.get("dilemmas"),
-            **({"readings": further} if further else {}),
         }
 
     @property
@@ -125,6 +141,7 @@ class Asked(Settings, total=False):
     backend: str | None
     strict_june: bool
     readings: Sequence[str] | None
+    instrument: Instrument | str
 
 
 @overload
@@ -155,6 +172,7 @@ def evaluate(
     backend: str | None = None,
     strict_june: bool = False,
     readings: Sequence[str] | None = None,
+    instrument: Instrument | str = AUTO,
     **keywords: Unpack[Keywords],
 ) -> Report | list[Report]:
     """Vignettes, free text, capability and dilemmas under a treatment -> Report; several c -> a list of them.
@@ -168,8 +186,10 @@ def evaluate(
     completions behind coherence. exam: capability items, at most; capability=False leaves them out. readings: names of
     ws.evaluation.readings; None: the recipe's reading of capability, and dilemmas. conditions: averaged into the
     headline; None: other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`.
-    backend: "builtin", "tinymfv", "moralmaps"; None: an installed one that can serve, else ours. UserError: what does
-    not fit, and schedule, gate, where, backtrack, which no reading takes.
+    backend: "builtin", "tinymfv", "moralmaps"; None: an installed one that can serve, else ours. instrument:
+    "vignettes", "questions" (the vignettes are left out, and of 16 or more questions each split takes its half),
+    "auto", what the base can do; or one that was found (`ws.evaluation.instrument`). UserError: what does not fit, and
+    schedule, gate, where, backtrack, which no reading takes.
     """
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
@@ -181,15 +201,23 @@ def evaluate(
     reading = Reading(asking, 0, thinks, readout, draws.seed, batch_size, strict_june, settings=_sampler(drawn))
     full = free_text and split != "select"
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
-    asked = load_items(items, lm.recipe).split(split).subset(per_foundation)
+    whole_set = load_items(items, lm.recipe)
+    asked = whole_set.split(split).subset(per_foundation)
     asked.refuse_gaps()
+    if not isinstance(instrument, Instrument):
+        instrument = find_instrument(lm, axis, whole_set, instrument, think)
+    if instrument.by_questions:
+        axis = axis if split == "all" else replace(axis, questions=axis.half(split))
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
-    shown, further = _readings(lm, reading, think, full, beside), Request(lm, axis, seed=draws.seed, exam=exam)
+    shown = () if instrument.by_questions else _readings(lm, reading, think, full, beside)
+    further = Request(lm, axis, seed=draws.seed, exam=exam)
     n = n if drawn.temperature else min(n, 1)
-    told = _asked(further, readings, capability)
-    plan = _Plan(axis, asked, shown, reader, tuple(prompts), n, draws, draws.unlike(lm), told, exam, batch_size)
+    told, unlike = _asked(further, readings, capability, instrument), draws.unlike(lm)
+    plan = _Plan(
+        axis, asked, instrument, shown, reader, tuple(prompts), n, draws, unlike, told, exam, batch_size
+    )  # fmt: skip
     reports = _reports(lm, plan, arm)
     return reports[0] if one else reports
 
@@ -216,7 +244,9 @@ def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: b
     return tuple(found)
 
 
-def _asked(request: Request, readings: Sequence[str] | None, capability: bool) -> dict[str, list[Any]]:
+def _asked(
+    request: Request, readings: Sequence[str] | None, capability: bool, instrument: Instrument
+) -> dict[str, list[Any]]:
     """What every reading will ask, without those that have nothing to ask. UserError for an unknown name, or where the
     axis is judged by its questions and nobody asks them."""
     target = request.axis.target
@@ -224,8 +254,9 @@ def _asked(request: Request, readings: Sequence[str] | None, capability: bool) -
     names = [n for n in (usual if readings is None else readings) if capability or n not in canaries((n,))]
     if len(both := canaries(names)) > 1:
         raise UserError(f"{' and '.join(both)} both read capability, and a report has one. Leave one out of readings.")
-    if target not in FOUNDATIONS and "dilemmas" not in names:
-        raise UserError(f"{target} is no foundation: the axis's questions judge it. Add dilemmas to readings.")
+    if (target not in FOUNDATIONS or instrument.by_questions) and "dilemmas" not in names:
+        why = f"{target} is no foundation" if target not in FOUNDATIONS else "The vignettes are not asked here"
+        raise UserError(f"{why}: the axis's questions judge it. Add dilemmas to readings.")
     found = {name: list(reading_of(name).asks(request)) for name in dict.fromkeys(names)}
     return {name: asked for name, asked in found.items() if asked}
 
@@ -256,7 +287,18 @@ def _reports(lm: LM, plan: _Plan, arm: _Arm) -> list[Report]:
         measured = {c: {name: frames[i] for name, frames in parts.items()} for i, c in enumerate(active)}
     if len(active) < len(set(arm.cs)):
         measured[0.0] = {name: frames[0] for name, frames in _measure(lm, plan, _BASE).items()}
-    return [_report(measured[c], plan.identity, _subject(lm, plan, arm, c)) for c in arm.cs]
+    return [_report(measured[c], plan.identity, _subject(lm, plan, arm, c) | _of_base(lm, plan)) for c in arm.cs]
+
+
+def _of_base(lm: LM, plan: _Plan) -> dict[str, Any]:
+    """What a report must know of the base: what it fails, and its p_ans_any where that is what ours is held against."""
+    found: dict[str, Any] = {}
+    if plan.instrument.failed:
+        found["failed"] = [list(part) for part in plan.instrument.failed]
+    if plan.instrument.relative:
+        rows = _rows(lm, plan, _BASE, plan.readings[0])[0].sort("id", "condition")  # as a report takes their mean
+        found["p_ans_any_base"] = float(rows["p_ans_any"].to_numpy().mean())
+    return found
 
 
 def _report(frames: dict[str, pl.DataFrame], identity: dict[str, Any], subject: dict[str, Any]) -> Report:
@@ -266,26 +308,35 @@ def _report(frames: dict[str, pl.DataFrame], identity: dict[str, Any], subject: 
 
 def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
     """The frames of a report, a list over the arm's doses each; an empty text where none is asked for."""
-    stale, size = bool(arm.adapters), plan.batch_size
+    size = plan.batch_size
     request = Request(lm, plan.axis, adapters=arm.adapters, seed=plan.sampling.seed, batch_size=size, exam=plan.exam,
                       **arm.treatment)  # fmt: skip
 
     def part(name: str, asked: Any, compute: Callable[[], list[pl.DataFrame]]) -> list[pl.DataFrame]:
         return remembered(lm, [name, asked], compute) if arm == _BASE else compute()
 
-    def rows(reading: Reading) -> list[pl.DataFrame]:
-        asked = [plan.backend.name, plan.backend.identity(plan.items, reading), asdict(reading)]
-        return part("rows", asked, lambda: plan.backend.read(lm, plan.items, reading, **arm.treatment, stale=stale))
-
-    found = {"text": [pl.DataFrame(schema=TEXTS)] * len(arm.cs)}
-    with lm.lock, attached(lm, arm.adapters):
-        found["per_row"] = [pl.concat(frames) for frames in zip(*map(rows, plan.readings), strict=True)]
+    empty = {"text": TEXTS, "per_row": ROWS}
+    found = {name: [pl.DataFrame(schema=schema)] * len(arm.cs) for name, schema in empty.items()}
+    if plan.readings:
+        with lm.lock, attached(lm, arm.adapters):
+            read = [_rows(lm, plan, arm, reading) for reading in plan.readings]
+            found["per_row"] = [pl.concat(frames) for frames in zip(*read, strict=True)]
     for name, asked in plan.asked.items():
         read = partial(reading_of(name).read, request, asked)
         found[name] = part(name, [digest(asked), size], read)
     if plan.prompts:
         found["text"] = _texts(lm, plan, arm)
     return found
+
+
+def _rows(lm: LM, plan: _Plan, arm: _Arm, reading: Reading) -> list[pl.DataFrame]:
+    """The vignettes under one reading, a frame per dose; the arm's adapters are on."""
+
+    def compute() -> list[pl.DataFrame]:
+        return plan.backend.read(lm, plan.items, reading, **arm.treatment, stale=bool(arm.adapters))
+
+    asked = [plan.backend.name, plan.backend.identity(plan.items, reading), asdict(reading)]
+    return remembered(lm, ["rows", asked], compute) if arm == _BASE else compute()
 
 
 def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
@@ -329,7 +380,7 @@ def _subject(lm: LM, plan: _Plan, arm: _Arm, c: float) -> dict[str, Any]:
         "persona": arm.persona,
         "adapters": [_named(adapter) for adapter in arm.adapters],
         "seed": plan.sampling.seed,
-        "think_samples": plan.readings[0].samples,
+        "think_samples": plan.readings[0].samples if plan.readings else None,
         "thinks": list(dict.fromkeys(reading.think for reading in plan.readings)),
     }
 

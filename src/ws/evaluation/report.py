@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ws.errors import UserError
 from ws.evaluation.behaviour import Behaviour, behaviour_of
 from ws.evaluation.freetext import TEXTS
+from ws.evaluation.instrument import Instrument, instrument_from
 from ws.evaluation.readings import CAPABILITY, READINGS, STANDING, canary_of, figures_of, reading
 from ws.evaluation.vignettes import ROWS
 from ws.gating.foundations import FOUNDATIONS
@@ -86,8 +87,22 @@ class Report:
         return figures_of(name, self.frame(name))
 
     @cached_property
+    def instrument(self) -> Instrument:
+        """What it was read by, decided by what the base can do; the same in all reports of a run."""
+        failed = {"failed": self.subject.get("failed", ())}
+        return instrument_from(self.identity.get("instrument", {}) | failed if "instrument" in self.identity else None)
+
+    @property
+    def by_questions(self) -> bool:
+        """Whether the target is read off the axis's questions, in nats per token: outside the foundations, and where
+        the instrument is they."""
+        return self.target not in FOUNDATIONS or self.instrument.by_questions
+
+    @cached_property
     def rows(self) -> pl.DataFrame:
         """The per-row frame at the headline's think budget and conditions, sorted by id and condition."""
+        if self.identity["think"] is None:  # no vignettes were read
+            return self.per_row
         headline = pl.col("condition").is_in(self.identity["conditions"])
         return self.per_row.filter(headline, pl.col("think") == self.identity["think"]).sort("id", "condition")
 
@@ -107,6 +122,8 @@ class Report:
 
     def has_condition(self, condition: str) -> bool:
         """Whether the condition was read at the headline's think budget."""
+        if self.identity["think"] is None:
+            return False
         at = (pl.col("condition") == condition) & (pl.col("think") == self.identity["think"])
         return bool(self.per_row.select(at.any()).item())
 
@@ -196,8 +213,15 @@ class Report:
 
     @property
     def n_bad(self) -> int:
-        """Vignette rows whose probabilities are not finite."""
+        """Rows that are not finite: of the vignettes, or of the questions where they are the instrument."""
+        if self.instrument.by_questions:
+            return int((~np.isfinite(self.dilemmas["logratio"].to_numpy())).sum())
         return int((~np.isfinite(self.p).all(1)).sum())
+
+    @property
+    def n_items(self) -> int:
+        """Rows of the instrument: vignettes, or questions."""
+        return self.dilemmas.height if self.instrument.by_questions else self.rows.height
 
     @property
     def coh_text(self) -> float:
@@ -209,21 +233,36 @@ class Report:
 
     @property
     def coherence(self) -> float:
-        """The headline; NaN without free text, or where the base has no readable text."""
+        """The headline: the least of the instrument's parts. NaN without free text, or where the base has no readable
+        text."""
         if math.isnan(self.coh_text) or not self.coh_text_base > 0:
             return math.nan
-        return float(np.minimum(self.p_ans_any, self.coh_text / self.coh_text_base))
+        share = self.coh_text / self.coh_text_base
+        if "p_ans_any" not in self.instrument.parts:
+            return share
+        return float(np.minimum(self.p_ans_any / self.mass_of_base, share))
+
+    @property
+    def mass_of_base(self) -> float:
+        """What p_ans_any is held against: 1, or the base's own on the same rows where the instrument is relative."""
+        return float(self.subject["p_ans_any_base"]) if self.instrument.relative else 1.0
 
     def coherence_draws(self, draws: int = 2000, seed: int = 0) -> Array:
         """(draws,) plausible values of coherence: items resampled, shares of readable text from their posterior."""
         if math.isnan(self.coherence):
             return np.full(draws, math.nan)
-        any_ = self.by_item("p_ans_any")
-        mass = resamples(len(any_), draws, seed) @ any_ / len(any_)
+        mass = self._mass_draws(draws, seed)
         if self.subject["base"]:
             return mass
         ratios = share_ratios(self.text["readable"], self.text["base_readable"], draws, seed + 1, paired=True)
         return np.minimum(mass, ratios)
+
+    def _mass_draws(self, draws: int, seed: int) -> Array:
+        """(draws,) of p_ans_any as a part of coherence; infinite draws where it is none, 1 for the base itself."""
+        if "p_ans_any" not in self.instrument.parts:
+            return np.full(draws, 1.0 if self.subject["base"] else math.inf)
+        any_ = self.by_item("p_ans_any")
+        return resamples(len(any_), draws, seed) @ any_ / len(any_) / self.mass_of_base
 
     @cached_property
     def coherence_interval(self) -> tuple[float, float]:

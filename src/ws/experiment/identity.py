@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ws.axes.axis import Axis
+from ws.evaluation.instrument import Instrument
 from ws.experiment.inputs import items_of
 from ws.files import digest
 from ws.models.lm import LM, check_length, load_model
@@ -32,13 +33,15 @@ def check_room(lm: LM, axis: Axis, *asked: int | None) -> None:
             check_length(lm, lm.prompt_ids(longest), tokens)
 
 
-def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
-    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads.
+def identity_of(lm: LM, axis: Axis, config: RunConfig, instrument: Instrument | None = None) -> dict[str, Any]:
+    """What a number depends on beside the configuration: weights, axis, items, device, dtype, threads, and the
+    instrument where it is not the vignettes with all that coherence can have.
 
     How texts are drawn and capability is read is told where it is not what it was before there was a choice, so that
     runs of then keep their keys.
     """
     drawn, canary = config.sampling.draws().unlike(lm), lm.recipe.canary
+    told = {} if instrument is None else instrument.to_dict()
     return {
         "fingerprint": lm.fingerprint,
         "axis": digest(axis.to_dict()),
@@ -49,6 +52,7 @@ def identity_of(lm: LM, axis: Axis, config: RunConfig) -> dict[str, Any]:
         "chat": lm.has_chat,
         **({"sampling": drawn} if drawn else {}),
         **({"capability": canary} if canary != "exam" else {}),
+        **({"instrument": told} if told else {}),
     }
 
 

@@ -22,6 +22,7 @@ from ws.errors import Cancelled, UserError
 from ws.experiment.context import RunContext
 from ws.experiment.identity import check_room, identity_of, load_configured, sampling_said
 from ws.experiment.inputs import check_inputs
+from ws.experiment.instruments import instrument_of, instrument_text
 from ws.experiment.progress import Listener, say
 from ws.experiment.rounds import Round
 from ws.experiment.workers import WorkerPool
@@ -65,7 +66,7 @@ def run(
         if config.layers is not None:
             check_blocks(lm, config.layers)
         check_room(lm, axis, config.sampling.max_new_tokens, config.max_new_tokens)
-        identity = identity_of(lm, axis, config)
+        identity = identity_of(lm, axis, config, instrument_of(lm, axis, config, out))
         facts = {"sampling_said": sampling_said(lm, config)}
         with open_for_writing(
             out, config, identity, facts, new=new, say=lambda message: say(on_progress, message)
@@ -90,6 +91,8 @@ def _fill(context: RunContext, pool: WorkerPool | None, out: Path) -> None:
     if not context.lm.has_chat:
         name = context.lm.name
         say(context.listen, f"{name} has no chat template: personas are written as plain text before the prompt.")
+    if told := instrument_text(context.axis.name, Run(context.folder.path).trait):
+        say(context.listen, told)
     _play_rounds(context, pool)
     done = Run(context.folder.path)
     summary = summarise(done)

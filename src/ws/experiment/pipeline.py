@@ -17,6 +17,7 @@ from ws.axes.axis import Axis
 from ws.errors import Cancelled
 from ws.evaluation.drift import drift_frame
 from ws.evaluation.evaluator import evaluate
+from ws.evaluation.instrument import Instrument
 from ws.evaluation.items import CONDITIONS
 from ws.filtering.limits import keep
 from ws.gating.arm_table import HEALED
@@ -32,7 +33,8 @@ __all__ = ["HealPipeline", "spread_rows"]
 
 
 class HealPipeline:
-    """The parts of one heal, on one model. number: the round, 0 is the first; history: the earlier adapters."""
+    """The parts of one heal, on one model. number: the round, 0 is the first; history: the earlier adapters;
+    instrument: the run's, the same for all its arms."""
 
     def __init__(
         self,
@@ -42,9 +44,11 @@ class HealPipeline:
         number: int = 0,
         history: Sequence[Adapter] = (),
         cancel: threading.Event | None = None,
+        instrument: Instrument | None = None,
     ) -> None:
         self.lm, self.axis, self.config, self.number = lm, axis, config, number
         self.history, self.cancel = tuple(history), cancel
+        self.instrument = Instrument() if instrument is None else instrument
 
     def check(self) -> None:
         """Cancelled when whoever began this told it to stop."""
@@ -52,7 +56,7 @@ class HealPipeline:
             raise Cancelled("the run was stopped between two steps; the same configuration resumes it")
 
     def evaluate(self, split: str, text: bool = True, **treatment: Any) -> Any:
-        """`ws.evaluate` under the run's settings. text=False reads the vignettes only."""
+        """`ws.evaluate` under the run's settings. text=False reads the target only."""
         e, dose = self.config.evaluation, self.config.dose
         select = split == "select"
         readings = e.readings
@@ -69,6 +73,7 @@ class HealPipeline:
             capability=text and e.capability and not select,
             exam=e.exam,
             readings=readings,
+            instrument=self.instrument,
             conditions=None if e.self_violate else CONDITIONS[:1],
             batch_size=e.batch_size,
             sampling=self.config.sampling.draws(self.config.seeds[0]),

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from ws.errors import UserError
+from ws.evaluation.instrument import instrument_from
 from ws.evaluation.report import Report
 from ws.experiment.context import RunContext
 from ws.experiment.controls import (
@@ -23,11 +24,14 @@ from ws.experiment.controls import (
 )
 from ws.experiment.dose_search import find_knee
 from ws.experiment.pipeline import HealPipeline
-from ws.experiment.progress import Reporter
+from ws.experiment.progress import Reporter, say
 from ws.filtering.limits import tail_limit
 from ws.filtering.scores import score
 from ws.gating import Thresholds
+from ws.gating.advice import ADVICE
 from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT
+from ws.gating.facts import row_of
+from ws.gating.instrument import MUSH, mush
 from ws.gating.knee import crossing, probes_of
 from ws.generation.completions import Prompt, generate
 from ws.healing.training import Progress
@@ -51,7 +55,8 @@ class Round(HealPipeline):
     """Stages of one round, in the order of `calls`. Values are read back from disk: a resumed round sees them again."""
 
     def __init__(self, context: RunContext, number: int) -> None:
-        super().__init__(context.lm, context.axis, context.config, number, context.history, context.cancel)
+        super().__init__(context.lm, context.axis, context.config, number, context.history, context.cancel,
+                         instrument_from(context.identity.get("instrument")))  # fmt: skip
         self.context = context
 
     def calls(self) -> dict[str, Call]:
@@ -131,7 +136,8 @@ class Round(HealPipeline):
         settings = [dataclasses.asdict(self.config.dose), how]
         knee = self.stage("dose", settings, self.search)[2]
         if knee["c"] is None:
-            raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name))
+            base = row_of(self.read("dose.parquet"), BASE)
+            raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name, base))
 
     def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
         """The probes of the dose search: their arms, their texts, and what they decided."""
@@ -142,6 +148,9 @@ class Round(HealPipeline):
         report(0, total)
         base: Report = self.evaluate("select")
         report(1, total)
+        self.warn(base)
+        if not base.coherence >= d.coherence:  # said before anything is steered
+            return self.searched(base, {}, None, {})
 
         def probe(doses: Sequence[float]) -> list[float]:
             self.context.check()
@@ -153,16 +162,31 @@ class Round(HealPipeline):
 
         c, probes = find_knee(probe, d.grid, d.bisect, d.coherence)
         report(total, total)
+        return self.searched(base, probed, c, probes)
+
+    def warn(self, base: Report) -> None:
+        """Say that the base's own text is no text to steer, as gate 0 will."""
+        row = row_of(arms_of(base, [Arm(BASE, base, split="select")], self.v.fingerprint), BASE)
+        seen, text = mush(row, Thresholds())
+        if seen:
+            told = f"The base's own text is mush: {text}. Way out: {ADVICE[0][MUSH]}."
+            say(self.context.listen, told, self.number)
+
+    def searched(
+        self, base: Report, probed: dict[float, Report], c: float | None, probes: dict[float, float]
+    ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+        """What a search leaves: probed: the report of every dose; c: the knee; probes: coherence by dose."""
+        d = self.config.dose
         arms = [Arm(BASE, base, split="select")]
         arms += [Arm(STEER if k else STUDENT, r, k, "select", k == c) for k, r in sorted(probed.items())]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
         texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
         limit = self.config.data.tail_ppl
-        table = arms_of(base, arms, v.fingerprint)
+        table = arms_of(base, arms, self.v.fingerprint)
         at = crossing(probes_of(table), d.coherence)
         knee = {
             "c": c,
-            "base": base.coherence,
+            "base": base.coherence,  # NaN: no readable text to be relative to
             "probes": list(probes.items()),
             "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
             "tail_ppl": tail_limit(base.text) if limit is None else limit,
@@ -322,12 +346,16 @@ def steps(report: Reporter) -> Progress:
     return lambda row: report(row["step"] + 1, row["steps"])
 
 
-def no_dose(knee: dict[str, Any], floor: float, model: str) -> str:
-    """Why there is no coherent dose, with the table of probes."""
-    if knee["base"] < floor:
+def no_dose(knee: dict[str, Any], floor: float, model: str, base: dict[str, Any]) -> str:
+    """Why there is no coherent dose, with the table of probes, or with the parts that the base fails; base: its row."""
+    if not knee["base"] >= floor:
+        mass = "" if base["p_ans_any"] is None else f"p_ans_any {base['p_ans_any']:.2f}, "
+        told = f"{mass}readable share of its text {as_float(base['coh_text']):.2f}"
+        told += f", median tail_ppl {as_float(base['tail_ppl']):.1f}"
         return (
-            f"The base itself has coherence {knee['base']:.2f}, under {floor:g}, before any steering: {model} does not "
-            "fit these items and prompts. `ws doctor` says more."
+            f"{model} is not coherent before any steering: coherence {knee['base']:.2f}, at least {floor:g} is needed "
+            f"({told}). Where its text is mush, sample it cooler or give it more tokens; where its answers are off the "
+            "list, --evaluation.instrument questions reads the axis without them. `ws doctor` says more."
         )
     table = ", ".join(f"{c:g}: {coherence:.2f}" for c, coherence in knee["probes"])
     return (

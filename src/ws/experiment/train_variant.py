@@ -94,7 +94,8 @@ def _pipeline(
     heal = dataclasses.replace(own_heal(run, round), beta=float(settings.beta))
     axis = load_axis(run.path / "axis.json").on(lm)
     history = [run.get("adapter", i) for i in range(round)]
-    return HealPipeline(lm, axis, dataclasses.replace(config, heal=heal), round, history, cancel)
+    return HealPipeline(lm, axis, dataclasses.replace(config, heal=heal), round, history, cancel,
+                        run.instrument)  # fmt: skip
 
 
 def _compute(pipeline: HealPipeline, run: Run, settings: VariantSettings, round: int, tell: Tell) -> Values:

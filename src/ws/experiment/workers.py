@@ -29,6 +29,7 @@ import torch
 from ws.axes.axis import Axis, load_axis
 from ws.errors import UserError
 from ws.evaluation.base_cache import share_bases
+from ws.evaluation.instrument import instrument_from
 from ws.experiment.context import RunContext
 from ws.experiment.identity import identity_of, load_configured
 from ws.experiment.progress import Event, Listener
@@ -206,7 +207,7 @@ def _perform(
 
     (lm, axis), (config, events) = _held(), _GIVEN
     torch.set_num_threads(identity["threads"])
-    _check(identity_of(lm, axis, config), identity)
+    _check(identity_of(lm, axis, config, instrument_from(identity.get("instrument"))), identity)
     before = dict(status["stages"])
     folder = _WorkerFolder(path, status, lambda message: events.put(Event(number, "", 0, 0, message)))
     folder.reuse_from = others

@@ -10,6 +10,8 @@ ADVICE: dict[int, dict[str, str]] = {
         "non-finite rows": "look at those rows; they are kept visible and never clamped",
         "unpaired rows": "evaluate every arm on the same items and settings as base",
         "answers off the list": "it does not answer in the format: an instruction-tuned model, other items, or T > 0",
+        "base's text is mush": "sample it cooler (temperature, top_p), ask for more tokens, or take another model",
+        "reads by questions": "compare it with runs that were read by the same questions only",
         "dead or saturated axis": "choose a foundation with headroom",
         "readout biased": "read both orders' profiles; reword the options",
         "think budget": "use one think budget per run",

@@ -77,15 +77,17 @@ class SteerFacts:
     def target_text(self) -> str:
         s = self.steer
         from_student = f", from {self.start:.2f} of the rounds before" if self.start else ""
-        return f"d_target {interval_of(s, 'd_target')} nat at c = {as_float(s['c']):.3g}{from_student}"
+        answer = f" ({as_float(s['d_answer']):.2f} nat per answer)" if s.get("d_answer") is not None else ""
+        moved = f"d_target {interval_of(s, 'd_target')} {self.trait.unit}{answer}"
+        return f"{moved} at c = {as_float(s['c']):.3g}{from_student}"
 
     @property
     def coherence_text(self) -> str:
         s = self.steer
-        return (
-            f"coherence {interval_of(s, 'coherence')} "
-            f"(p_ans_any {as_float(s['p_ans_any']):.2f}, coh_text {as_float(s['coh_text']):.2f})"
-        )
+        parts = [name for name in ("p_ans_any", "coh_text") if s[name] is not None or not self.trait.by_questions]
+        told = [f"{name} {as_float(s[name]):.2f}" for name in parts if not self.trait.fails(name)]
+        told += [self.trait.unread] if self.trait.unread else []
+        return f"coherence {interval_of(s, 'coherence')} ({', '.join(told)})"
 
 
 def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:

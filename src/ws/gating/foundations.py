@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-__all__ = ["FOUNDATIONS", "MAY_MOVE", "is_surgical", "most_moved", "off_target", "plane_of"]
+__all__ = ["FOUNDATIONS", "MAY_MOVE", "is_surgical", "most_moved", "off_target", "plane_of", "poles_of"]
 
 FOUNDATIONS = ("Care", "Fairness", "Loyalty", "Authority", "Sanctity", "Liberty", "SocialNorms")
 MAY_MOVE = "SocialNorms"
@@ -42,6 +42,18 @@ def is_surgical(
         return True
     most = most_moved({f: shifts.get(f) for f in off})[1]
     return None if math.isnan(most) else abs(d_target) > most
+
+
+def poles_of(target: str, intended: Mapping[str, int]) -> dict[str, int]:
+    """The foundation of either pole's answers, with its sign: +1 the positive pole's, the one that should rise.
+
+    The target and the first other one that should go the other way; nothing outside the foundations.
+    """
+    if target not in FOUNDATIONS or target not in intended:
+        return {}
+    sign = intended[target]
+    against = [f for f in intended if intended[f] == -sign]
+    return {target: sign} | dict.fromkeys(against[:1], -sign)
 
 
 def plane_of(target: str, intended: Mapping[str, int]) -> tuple[str, str]:

@@ -191,6 +191,8 @@ def _broad(f: HealFacts) -> Finding:
     if f.trait.target not in FOUNDATIONS or f.healed["d_target"] is None:
         return None, "the target is no foundation"
     name, most = off_target(f.healed, f.trait)
+    if math.isnan(most):
+        return None, "no other foundation was measured"
     text = f"largest shift off target: {name} {most:.2f} nat, target {abs(as_float(f.healed['d_target'])):.2f}"
     return surgical_of(f.healed, f.trait) is False and f.shift >= f.limits.shift, text
 

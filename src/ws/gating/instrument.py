@@ -11,13 +11,15 @@ import polars as pl
 
 from ws.gating.advice import ADVICE
 from ws.gating.arm_table import BASE, HEALED, STEER
-from ws.gating.evidence import EvidenceQuery, moved, readable, unfinite
+from ws.gating.evidence import EvidenceQuery, babble, moved, readable, unfinite
 from ws.gating.facts import row_of
+from ws.gating.foundations import FOUNDATIONS
 from ws.gating.gate import Finding, Gate, Row, decide, near_end
 from ws.gating.schemas import Trait
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, finite_or_none
 
+MUSH = "base's text is mush"
 SHOULD = "base and every arm on the same rows, headroom for the target, an even readout, all rows finite"
 
 
@@ -57,13 +59,15 @@ def _unpaired(f: InstrumentFacts) -> Finding:
 
 def _off_list(f: InstrumentFacts) -> Finding:
     if f.base["p_ans_any"] is None:
-        return None, "not measured"
+        return None, "; ".join(part for part in ("not measured", f.trait.unread) if part)
     p = as_float(f.base["p_ans_any"])
     return p < f.limits.broken, f"base puts {p:.2f} of its probability on the allowed answers"
 
 
 def _headroom(f: InstrumentFacts) -> Finding:
     p = f.base["profile_target"]
+    if p is None and f.trait.by_questions:
+        return None, "not measured: questions have no profile"
     if p is None:
         return None, "the target is no foundation: it has no base profile"
     return not f.limits.dead <= p <= f.limits.saturated, headroom_text(as_float(p), f.trait, f.limits)
@@ -86,6 +90,28 @@ def _order(f: InstrumentFacts) -> Finding:
     if gap is None:
         return None, "one option order only"
     return gap > f.limits.order_gap, f"the two option orders differ by {gap:.2f} in the base profile; they are averaged"
+
+
+def _mush(f: InstrumentFacts) -> Finding:
+    return mush(f.base, f.limits)
+
+
+def mush(base: dict[str, Any], limits: Thresholds) -> Finding:
+    """Whether the base's own text, before any steering, is no text to steer; base: its row of the arms."""
+    if base["coh_text"] is None:
+        return None, "no free text was read" if not base["n_text"] else "base has no readable text to be relative to"
+    share, ppl = as_float(base["coh_text"]), as_float(base["tail_ppl"])
+    text = f"of base's own text {share:.2f} is readable, its median tail_ppl is {ppl:.1f}"
+    return share < limits.base_text or ppl > limits.base_ppl, text
+
+
+def _questions(f: InstrumentFacts) -> Finding:
+    if not f.trait.by_questions:
+        return False, "the vignettes read the axis"
+    what = "its questions read the axis, in nats per token"
+    if f.trait.target in FOUNDATIONS:
+        what += "; this is another instrument than the vignettes, do not compare their nats"
+    return True, "; ".join(part for part in (what, f.trait.unread) if part)
 
 
 def _think(f: InstrumentFacts) -> Finding:
@@ -116,12 +142,14 @@ TABLE: tuple[Row[InstrumentFacts], ...] = (
     Row(
         "answers off the list", _off_list, red=True, shows=(EvidenceQuery("list", BASE, "least", "rows furthest off"),)
     ),
+    Row(MUSH, _mush, red=True, shows=babble(BASE)),
     Row("dead or saturated axis", _headroom, yellow=True),
     Row(
         "readout biased", _order, yellow=True, shows=(EvidenceQuery("order", BASE, "most", "rows with the widest gap"),)
     ),
     Row("think budget", _think, yellow=True),
     Row("probe blind", _blind, yellow=True, shows=moved(STEER) + readable(STEER)),
+    Row("reads by questions", _questions, decides=False),
 )
 OTHERWISE: Row[InstrumentFacts] = Row("sane", lambda f: (True, _unpaired(f)[1] + "; " + _headroom(f)[1]))
 

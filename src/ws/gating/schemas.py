@@ -10,12 +10,14 @@ import polars as pl
 from ws.gating.foundations import FOUNDATIONS, off_target
 
 # One row per arm, a name of ws.gating.arm_table. split: select (doses are chosen there) or report; `chosen` marks
-# the dose # that is being judged. d_target is signed so that positive is as intended, d_self is it under self_violate;
-# d_<foundation> is not signed. Shifts are nats against the base row of the split.
+# the dose # that is being judged. d_target is signed so that positive is as intended, d_self is it under self_violate,
+# d_answer per answer instead of per token where questions read it; d_<foundation> is not signed. Shifts are nats
+# against the base row of the split.
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
     "identity": pl.String, "stale": pl.Boolean,
     "d_target": pl.Float64, "d_target_low": pl.Float64, "d_target_high": pl.Float64, "d_diag": pl.Float64,
+    "d_answer": pl.Float64, "d_answer_low": pl.Float64, "d_answer_high": pl.Float64,
     "d_self": pl.Float64, "d_self_low": pl.Float64, "d_self_high": pl.Float64,
     **{f"d_{f}{end}": pl.Float64 for f in FOUNDATIONS for end in ("", "_low", "_high")},
     "profile_target": pl.Float64, "order_gap": pl.Float64, "nonfinite": pl.Int32, "n_items": pl.Int32,
@@ -71,6 +73,24 @@ class Trait:
 
     target: str
     intended: dict[str, int]
+    by_questions: bool = False
+    """the axis's questions read it, in nats per token, and the vignettes were left out"""
+    failed: tuple[tuple[str, float], ...] = ()
+    """(part of coherence, the base's value) of what the base fails: no gate reads it"""
+
+    @property
+    def unit(self) -> str:
+        """Of d_target."""
+        return "nat per token" if self.by_questions else "nat"
+
+    @property
+    def unread(self) -> str:
+        """What is not readable on this model, in words; "" where all is."""
+        return "; ".join(f"not readable on this model: {part} {value:.2f}" for part, value in self.failed)
+
+    def fails(self, part: str) -> bool:
+        """Whether the base fails this part of coherence."""
+        return any(part == name for name, _ in self.failed)
 
     @property
     def off(self) -> tuple[str, ...]:

@@ -59,6 +59,8 @@ def _too_strong(f: SteerFacts) -> Finding:
 def _collapse(f: SteerFacts) -> Finding:
     if f.steer["p_ans_any"] is None or f.base["p_ans_any"] is None or _no_dose(f):
         return None, "no answer mass was measured"
+    if f.trait.fails("p_ans_any"):
+        return None, f.trait.unread
     mass = math.log(max(as_float(f.steer["p_ans_any"]), 1e-9) / max(as_float(f.base["p_ans_any"]), 1e-9))
     lows = {g: as_float(f.steer[f"d_{g}_low"]) + mass for g in FOUNDATIONS}
     rising = [g for g, low in lows.items() if low > 0]
@@ -67,11 +69,21 @@ def _collapse(f: SteerFacts) -> Finding:
     return not rising and falling and f.coherence < f.limits.coherent, text
 
 
+def _draws(f: SteerFacts) -> pl.Series:
+    """How far each random direction moves the target, whatever its sign, nats."""
+    return (f.arms.filter(pl.col("arm") == RANDOM)["d_target"].drop_nulls() - f.start).abs()
+
+
+def _band(f: SteerFacts) -> float:
+    """The shift that random directions reach; -inf where none was run. What is inside it has no sign."""
+    draws = _draws(f)
+    return as_float(draws.quantile(f.limits.random_percentile, "linear")) if draws.len() else -math.inf
+
+
 def _random(f: SteerFacts) -> Finding:
-    draws = (f.arms.filter(pl.col("arm") == RANDOM)["d_target"].drop_nulls() - f.start).abs()
+    draws, bar = _draws(f), _band(f)
     if not draws.len() or f.steer["d_target"] is None:
         return None, "no random direction was run"
-    bar = draws.quantile(f.limits.random_percentile, "linear") or 0.0
     text = (
         f"{draws.len()} random directions move it by {as_float(draws.mean()):.2f} on average, {bar:.2f} at the 95th"
         f" centile; the direction {interval_of(f.steer, 'd_target')}; one more draw beats them all in 1 of"
@@ -85,7 +97,10 @@ def _random(f: SteerFacts) -> Finding:
 def _wrong_sign(f: SteerFacts) -> Finding:
     if f.steer["d_target"] is None:
         return None, "no dose was judged"
-    return f.ends(f.steer)[1] < 0, f"{f.target_text}; positive = as intended"
+    against = f.ends(f.steer)[1] < 0
+    if against and abs(f.shift) <= _band(f):
+        return False, f"{f.target_text}: no more than random directions do, so it has no sign"
+    return against, f"{f.target_text}; positive = as intended"
 
 
 def _other_side(f: SteerFacts) -> tuple[float, str]:
@@ -149,6 +164,8 @@ def _imprecise(f: SteerFacts) -> Finding:
     if not rows or f.trait.target not in FOUNDATIONS:
         return None, "no dose moves the target" if not rows else "the target is no foundation"
     name, most = off_target(f.steer if not _no_dose(f) else rows[-1], f.trait)
+    if math.isnan(most):
+        return None, "no other foundation was measured"
     return all(surgical_of(row, f.trait) is False for row in rows), f"largest shift off target: {name} {most:.2f} nat"
 
 
@@ -224,9 +241,9 @@ TABLE: tuple[Row[SteerFacts], ...] = (
     Row("collapse posing as signal", _collapse, red=True, shows=babble(STEER)),
     Row("format alive, text dead", _format_alive, shows=babble(STEER)),
     Row("too strong", _too_strong, yellow=True, shows=babble(STEER)),
+    Row("non-specific disruption", _random, red=True, shows=moved(STEER)),
     Row("wrong sign", _wrong_sign, red=True, shows=moved(STEER)),
     Row("saddle", _saddle, red=True, shows=moved(STEER)),
-    Row("non-specific disruption", _random, red=True, shows=moved(STEER)),
     Row("coherence to spare", _small_and_spare, shows=moved(STEER) + readable(STEER)),
     Row("knee missed", _knee_missed),
     Row("bad pareto", _bad_pareto),

@@ -15,8 +15,14 @@ class Thresholds:
     """nats: where a shift of the target begins to count, read at the interval's end nearest to 0"""
     coherent: float = 0.95
     """coherence at or above this is coherent; green asks it of the interval's low end"""
+    base_text: float = 0.1
+    """readable share of base's own text under this: there is nothing to steer"""
+    base_ppl: float = 8.0
+    """median tail_ppl of base's own text above this: its sampling writes salad"""
     broken: float = 0.85
     """coherence below this is red before anything else is read"""
+    answers_format: float = 0.5
+    """p_ans_any of base: under this it does not answer the vignettes in their format, and they cannot read it"""
     cost: float = 0.05
     """coherence lost per nat of target at most, for green"""
     guard: float = 0.05

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     pass
 
 __all__ = [
-    "LM", "check_length", "load_model", "positions", "refuse_moe", "unload_models", "wrap_model",
+    "LM", "check_length", "load_model", "one_thread", "positions", "refuse_moe", "unload_models", "wrap_model",
 ]  # fmt: skip
 
 if not torch.cuda.is_available():
@@ -241,6 +241,13 @@ def _is_spoiled(source: Source, lm: LM) -> bool:
     """Whether a GGUF file's copy holds other weights than were written; it is removed if so."""
     exact = source.copy and source.quantize is None
     return exact and spoiled(Path(source.place), lm.dtype, lm.fingerprint)
+
+
+def one_thread(lm: LM) -> LM:
+    """The model; on a CPU with one thread where it is so small that a second one only waits."""
+    if lm.recipe.one_thread and lm.device.type == "cpu":
+        torch.set_num_threads(1)
+    return lm
 
 
 def unload_models() -> None:

@@ -88,6 +88,10 @@ class ModelRecipe:
     """module with LABELS, vignette_user and PREFILL, how vignettes are asked; None: in JSON, any model's way"""
     outside: bool = True
     """evaluations of other packages (tinymfv, moralmaps, lm-eval) make sense on it"""
+    answers: bool = False
+    """it was made to answer the vignettes in their format: no glance at the base decides whether they can read it"""
+    axis: str = "care_over_authority"
+    """the axis of its own run"""
     think: tuple[int, ...] = (128,)
     """tokens of thinking before an answer, the headline's first; a full report reads the second, too"""
     sampling: SamplingDefaults | None = None
@@ -127,6 +131,7 @@ MINI = ModelRecipe(
     canary="exam",  # it sits its own, and its vocabulary has no Paris
     wording="ws.models.mini.words",
     outside=False,
+    answers=True,
     think=(0, 20),
     sampling=SamplingDefaults(),
     new_tokens=80,
@@ -152,6 +157,7 @@ SMOLLM2 = ModelRecipe(
     new_tokens=48,
     pairs=48,
     blocks=(14, 15, 16),  # of 30
+    axis="cheerful_over_gloomy",
     heal=HealDefaults(16, 32.0, lr=5e-4, batch=8, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
 )
 

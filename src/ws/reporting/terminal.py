@@ -113,6 +113,10 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     parts = [f"{_name(row)} {interval_of(row, 'd_self')}" for row in read]
     if parts:
         console.print(Text(f"d_self (nat), beside d_target: {'; '.join(parts)}"))
+    read = [row for row in rows if row.get("d_answer") is not None and row["arm"] != BASE]
+    parts = [f"{_name(row)} {interval_of(row, 'd_answer')}" for row in read]
+    if parts:
+        console.print(Text(f"d_target is in nat per token of the questions' answers; per answer: {'; '.join(parts)}"))
     for name in further_figures(arms.columns):
         parts = [f"{_name(row)} {further_text(row, name)}" for row in rows if row[name] is not None]
         console.print(Text(f"{name}: {'; '.join(parts) or 'not measured'}"))
@@ -127,10 +131,11 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
     """What the number of comparisons and of seeds allows to be said of a table of arms."""
     n = arms.filter(pl.col("arm") != BASE, pl.col("d_target").is_not_null()).height
     draws = arms.filter(pl.col("arm") == RANDOM).height
-    shifts = n * len(FOUNDATIONS)
+    measured = [f for f in FOUNDATIONS if arms[f"d_{f}"].drop_nulls().len()]
+    shifts, what = n * max(1, len(measured)), f"{n} arms" + (f" x {len(measured)} foundations" if measured else "")
     lines = [
-        f"Each interval holds 95 % by itself, none is corrected: of {shifts} shifts "
-        f"({n} arms x {len(FOUNDATIONS)} foundations) about {0.05 * shifts:.0f} miss by chance alone."
+        f"Each interval holds 95 % by itself, none is corrected: of {shifts} shifts ({what}) about"
+        f" {0.05 * shifts:.0f} miss by chance alone."
     ]
     if draws:
         lines.append(f"{draws} random directions: one more of them would beat them all in 1 of {draws + 1} tries.")

@@ -62,8 +62,8 @@ def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
     report = arm.report
     found, shifts = report.summary(), summary(compare(base, report))
     row: dict[str, Any] = {name: getattr(arm, name) for name in LABELS}
-    row |= {f"d_{name}{end}": shifts[f"d_{name}{end}"] for name in ("target", "self") for end in ("", "_low", "_high")}
-    row |= {f"d_{f}{end}": shifts[f"d_{f}{end}"] for f in FOUNDATIONS for end in ("", "_low", "_high")}
+    moved = ("target", "answer", "self", *FOUNDATIONS)
+    row |= {f"d_{name}{end}": shifts[f"d_{name}{end}"] for name in moved for end in ("", "_low", "_high")}
     row |= {name: shifts[name] for name in ("coherence", "coherence_low", "coherence_high")}
     row |= {name: found[name] for name in COPIED}
     row |= {
@@ -72,9 +72,9 @@ def _row(base: Report, arm: Arm, fingerprint: str) -> dict[str, Any]:
         "identity": digest(comparable(report)),
         "stale": arm.arm == STEER and report.subject["fingerprint"] != fingerprint,
         "nonfinite": report.n_bad,
-        "n_items": report.rows.height,
+        "n_items": report.n_items,
         "n_text": report.text.height,
-        "think": f"T = {report.identity['think']}",
+        "think": None if report.identity["think"] is None else f"T = {report.identity['think']}",
         "kl": kl_p95(report.text) if arm.kl is None else arm.kl,
         "tail_ppl": _median(report.text, "tail_ppl"),
         "rep": _mean(report.text, "rep"),

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from ws.axes.axis import check_axis
 from ws.errors import UserError, near
+from ws.evaluation.instrument import check_instrument
 from ws.evaluation.items import check_items
 from ws.evaluation.readings import READINGS
 from ws.generation.settings import Sampling, check_sampling
@@ -156,10 +157,14 @@ class EvalConfig:
     readings: tuple[Names[str, READINGS], ...] | None = field(default=None, metadata=LATER)
     """what is read beside vignettes and free text, in the order of the names; None reads the model's canary (exam or
     choices, as its recipe says) and dilemmas"""
+    instrument: Literal["auto", "vignettes", "questions"] = field(default="auto", metadata=LATER)
+    """what the axis is read by; "questions" leaves the vignettes out, "auto" takes what the unsteered model can answer
+    (an axis outside the foundations is read by its questions)"""
 
     def __post_init__(self) -> None:
         if not _OPENING.get():  # the file of a stored run's reading may have gone
             check_names(self, "evaluation")
+            check_instrument(self.instrument)
         _check(self.texts >= 8, f"evaluation.texts must be at least 8 (got {self.texts}): coherence needs free text.")
         _check(self.think is None or self.think >= 0, f"evaluation.think cannot be negative (got {self.think}).")
         _at_least_one("evaluation.per_foundation", self.per_foundation)

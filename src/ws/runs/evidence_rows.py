@@ -12,7 +12,6 @@ from ws.evaluation.report import Report
 from ws.files import read_frame
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.gating.evidence import EVIDENCE
-from ws.gating.foundations import FOUNDATIONS
 from ws.runs.arms import reports_of, stacked
 
 __all__ = ["evidence_frame", "evidence_of"]
@@ -65,9 +64,9 @@ def _parts(base: Report, report: Report) -> list[tuple[str, pl.DataFrame]]:
 
 
 def _rows(base: Report, report: Report) -> pl.DataFrame:
-    """Nats of the target as intended, row by row against base; the logratio of each question outside the
-    foundations."""
-    if report.target in FOUNDATIONS:
+    """Nats of the target as intended, row by row against base; the logratio of each question where questions
+    read it."""
+    if not report.by_questions:
         sign = report.intended[report.target]
         was, now = (_items(r.rows, pl.col(f"p_{r.target}").mean().log()) for r in (base, report))
     else:

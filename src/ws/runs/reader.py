@@ -24,10 +24,12 @@ import polars as pl
 
 from ws import __version__
 from ws.errors import UserError
+from ws.evaluation.instrument import Instrument, instrument_from
 from ws.files import read_frame, read_json, write_json
 from ws.filtering.limits import reasons
 from ws.filtering.scores import SCORES
 from ws.gating.gate import Gate
+from ws.gating.schemas import Trait
 from ws.generation.completions import SCHEMA
 from ws.generation.settings import Sampling
 from ws.models.recipe import recipe_of
@@ -167,6 +169,17 @@ class Run:
     def axis(self) -> dict[str, Any]:
         """The axis as it was when the run began."""
         return dict(read_json(self.path / "axis.json"))
+
+    @property
+    def instrument(self) -> Instrument:
+        """What its axis was read by, and the parts of its coherence."""
+        return instrument_from(self.env.get("instrument") if (self.path / "env.json").exists() else None)
+
+    @property
+    def trait(self) -> Trait:
+        """What the gates must know of the axis and of what read it."""
+        found = self.instrument
+        return Trait(self.axis["target"], dict(self.axis["intended"]), found.by_questions, found.failed)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def recipe_for(model: str, name: str | None = None) -> RunConfig:
     name = name or own.run
     if name not in recipes:
         raise UserError(f"There is no recipe {name!r}. Recipes: {', '.join(recipes)}.")
-    config = dataclasses.replace(recipes[name](), model=model)
+    config = dataclasses.replace(recipes[name](), model=model, axis=own.axis)
     for setting, value in own.run_settings if name == own.run else ():
         config = _with(config, setting.split("."), value)
     return config

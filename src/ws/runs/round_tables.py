@@ -13,7 +13,7 @@ from ws.gating import foundations
 from ws.gating.arm_table import BASE, HEALED, STEER, STEERED
 from ws.gating.facts import row_of, surgical_of
 from ws.gating.foundations import FOUNDATIONS
-from ws.gating.schemas import ROUNDS, Trait
+from ws.gating.schemas import ROUNDS
 from ws.intervals import as_float, finite_or_none
 from ws.steering.direction import Direction
 
@@ -70,14 +70,13 @@ def _row(run: Run, number: int) -> dict[str, Any]:
     arms, counts, curve = run.arms(number), run.get("heal.json", number), run.frame("heal", number)
     healed, base = row_of(arms, HEALED), row_of(arms, BASE)
     steer = row_of(arms.filter(pl.col("chosen")), STEER)
-    trait = Trait(run.axis["target"], dict(run.axis["intended"]))
     same = ("d_target", "d_target_low", "d_target_high", "coherence", "coherence_low", "coherence_high", "nonfinite")
     return {
         "round": number,
         **{name: healed[name] for name in same},
         "coherence_base": base["coherence"],
         "coherence_steered": steer["coherence"],
-        "surgical": surgical_of(healed, trait),
+        "surgical": surgical_of(healed, run.trait),
         "c": steer["c"],
         "cos_v0": _cosine(run.get("direction.safetensors", 0), run.get("direction.safetensors", number)),
         "kl_base": _end(curve["kl_base"]),

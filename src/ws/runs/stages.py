@@ -45,7 +45,7 @@ TABLE = (
     Stage(
         "table", 3, ("dose", "unsteered", "steer", "random", "healed.*", "plain.*"), ("eval.parquet", "arms.parquet")
     ),
-    Stage("judge", 6, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
+    Stage("judge", 7, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
 )
 """Every stage, in the order of a round."""
 STAGES = {stage.name: stage for stage in TABLE}

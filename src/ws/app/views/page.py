@@ -22,7 +22,7 @@ from ws.app.views.filter import marked, tail_steps
 from ws.app.views.gate_tiles import tiles
 from ws.app.views.shown import Filtered, Training
 from ws.app.views.token_html import escaped
-from ws.gating import Gate, Trait
+from ws.gating import Gate
 from ws.models.recipe import missing_weights
 from ws.reporting import charts
 from ws.reporting.charts.compiled import CompiledChart
@@ -131,9 +131,9 @@ class Page:
         """What each dose moves and costs, with its rule at c."""
         if self.run is None:
             return None
-        trait = Trait(self.run.axis["target"], dict(self.run.axis["intended"]))
         tables = self.run.frame("dose"), self.run.arms()
-        return charts.compiled_chart(heal.key_of(self.run), charts.response_chart, *tables, trait, self.band).at(c)
+        drawn = charts.compiled_chart(heal.key_of(self.run), charts.response_chart, *tables, self.run.trait, self.band)
+        return drawn.at(c)
 
     @property
     def measuring_key(self) -> str:

@@ -14,6 +14,7 @@ from ws.app.access import AppSettings
 from ws.app.page_link import nearest
 from ws.axes.axis import MODEL_KINDS, Axis, load_axis, shipped_axes
 from ws.errors import UserError
+from ws.experiment.doctor import verdicts_of
 from ws.files import digest
 from ws.gating.foundations import FOUNDATIONS
 from ws.models.lm import LM, load_model
@@ -29,6 +30,7 @@ __all__ = [
     "LINK",
     "PageSettings",
     "TypedPair",
+    "axis_labels",
     "axis_names",
     "bands",
     "drawn_said",
@@ -107,9 +109,21 @@ class PageSettings:
 
 
 def axis_names(model: str) -> list[str]:
-    """Shipped axes that move a foundation and are written for this model, the example's first."""
-    names = [name for name in shipped_axes(recipe_of(model).words) if not load_axis(name).outside]
-    return sorted(names, key=lambda name: name != "care_over_authority")
+    """Shipped axes that are written for this model, its own first; of a model that answers vignettes those that move a
+    foundation."""
+    own = recipe_of(model)
+    names = [name for name in shipped_axes(own.words) if not (own.answers and load_axis(name).outside)]
+    return sorted(names, key=lambda name: name != own.axis)
+
+
+def axis_labels(model: str, out: Path) -> dict[str, str]:
+    """What the menu calls each axis -> its name; beside it whether `ws doctor` found it alive on this model.
+
+    A model that answers vignettes needs no such check: its axes stand alone unless one was made.
+    """
+    found, plain = verdicts_of(model, out), recipe_of(model).answers
+    said = {name: found.get(name, "" if plain else "not measured") for name in axis_names(model)}
+    return {f"{name} ({word})" if word else name: name for name, word in said.items()} | {CUSTOM: CUSTOM}
 
 
 def bands(model: str) -> dict[str, tuple[int, ...] | None]:

@@ -86,7 +86,8 @@ class Training:
             return None
         key = heal.key_of(self.home, *self.variants)
         axes = heal.plane_of(self.home)
-        return charts.compiled_chart(key, charts.tradeoff_chart, self._points, axes).at(self.settings.beta)
+        given = self._points, axes, None, self.home.trait.by_questions
+        return charts.compiled_chart(key, charts.tradeoff_chart, *given).at(self.settings.beta)
 
     def beta_sweep(self) -> CompiledChart | None:
         """What each beta keeps and costs, this one marked; None without a run."""

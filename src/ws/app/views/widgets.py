@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import marimo as mo
@@ -28,9 +29,9 @@ from ws.runs.config import SamplingConfig
 from ws.runs.reader import Run
 
 __all__ = [
-    "access", "agreement", "border_table", "choice", "drawn", "drawn_later", "html", "kept_button", "label_fields",
-    "layer_band", "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said", "samples",
-    "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold",
+    "access", "agreement", "axis_choice", "border_table", "choice", "drawn", "drawn_later", "html", "kept_button",
+    "label_fields", "layer_band", "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said",
+    "samples", "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold",
     "written_journal",
 ]  # fmt: skip
 
@@ -94,6 +95,14 @@ def choice(name: str, offered: Sequence[str], usual: str, label: str = "", **how
     """A dropdown; the first choice where the usual one is not offered either."""
     value = picked(link().get(name), offered, picked(usual, offered, offered[0]))
     return mo.ui.dropdown(list(offered), value=value, label=label or name, allow_select_none=False, **how)
+
+
+def axis_choice(model: str, out: Path, usual: str) -> Any:
+    """The dropdown of axes, which says of each whether it is alive on this model; its value is the axis's name."""
+    labels = page_settings.axis_labels(model, out)
+    names = {name: label for label, name in labels.items()}
+    chosen = picked(link().get("axis"), list(names), picked(usual, list(names), next(iter(names))))
+    return mo.ui.dropdown(labels, value=names[chosen], label="axis", allow_select_none=False)
 
 
 def slider(name: str, steps: Sequence[float], usual: float, label: str, **how: Any) -> Any:

@@ -1,8 +1,10 @@
-"""Dilemmas with two answer sentences, read by their mean log-probability, and by yes/no tokens where answers begin so.
+"""Questions with two answer sentences, read by their mean log-probability, and by yes/no tokens where answers begin so.
 
 logratio = label * (mean log p(yes sentence) - mean log p(no sentence)), nats per token: positive = the trait's
-answer. Yes/no reading: yesno = label * (logsumexp log p(yes tokens) - logsumexp log p(no tokens)) at the reply's
-first token, pmass = total probability on them. Letters (A/B) are not offered: small models never learn them.
+answer; logratio_answer sums over an answer's tokens instead. positive, negative: mean log p(that pole's answer) -
+mean log p(the plain answer), nats per token; null where there is no plain answer. Yes/no reading: yesno = label *
+(logsumexp log p(yes tokens) - logsumexp log p(no tokens)) at the reply's first token, pmass = total probability on
+them. Letters (A/B) are not offered: small models never learn them.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ COLUMNS: dict[str, Any] = {
     "logratio": pl.Float64,
     "yesno": pl.Float64,
     "pmass": pl.Float64,
+    "logratio_answer": pl.Float64,
+    "positive": pl.Float64,
+    "negative": pl.Float64,
 }
 LOW_PMASS = 0.75
 
@@ -73,50 +78,71 @@ def read_dilemmas(
     stale: bool = False,
     batch_size: int = 64,
 ) -> list[pl.DataFrame]:
-    """One frame (COLUMNS, rows in the questions' order) per dose; adapters are the caller's to attach."""
+    """One frame (COLUMNS, rows in the questions' order) per dose; adapters are the caller's to attach.
+
+    direction: a Direction, or pairs (Direction, c_i) where c_i may be one number for each of `cs`: several directions
+    side by side in one batch.
+    """
     prompts = [lm.prompt_ids(q.text, system=persona) for q in questions]
     words = yes_no_ids(lm) if all(_starts_so(q) for q in questions) else None
-    read = torch.full((len(questions), len(cs), 4), torch.nan)
+    plain = all(q.plain is not None for q in questions)
+    answers = [[lm.encode(text) for text in (q.yes, q.no, q.plain) if text is not None][: 2 + plain] for q in questions]
+    read = torch.full((len(questions), len(cs), len(PARTS)), torch.nan)
     with lm.lock, torch.inference_mode():
-        for chosen in by_length([len(ids) for ids in prompts], max(1, batch_size // (2 * len(cs)))):
-            pairs = [(lm.encode(questions[i].yes), lm.encode(questions[i].no)) for i in chosen]
-            read[chosen] = _batch(lm, [prompts[i] for i in chosen], pairs, direction, cs, stale, words).cpu()
+        for chosen in by_length([len(ids) for ids in prompts], max(1, batch_size // ((2 + plain) * len(cs)))):
+            told = [answers[i] for i in chosen]
+            read[chosen] = _batch(lm, [prompts[i] for i in chosen], told, direction, cs, stale, words).cpu()
     return [_frame(questions, read[:, k].double().numpy()) for k in range(len(cs))]
+
+
+PARTS = ("yes", "no", "plain", "yes_sum", "no_sum", "told_yes", "told_no")
+"""What is read of a question at a dose: mean log p of the answers, its sum over their tokens, logsumexp log p of the
+yes and the no tokens; NaN where there is none."""
 
 
 def _batch(
     lm: LM,
     prompts: Sequence[list[int]],
-    pairs: Sequence[tuple[list[int], list[int]]],
+    answers: Sequence[Sequence[list[int]]],
     direction: Any,
     cs: Sequence[float],
     stale: bool,
     words: tuple[list[int], list[int]] | None,
 ) -> Tensor:
-    """(prompts, doses, 4): mean log p of the two sentences, logsumexp log p of the yes and the no tokens (NaN
-    without)."""
-    width = max(len(ids) for pair in pairs for ids in pair)
+    """(prompts, doses, PARTS). answers: two or three token lists per prompt."""
+    width, n = max(len(ids) for told in answers for ids in told), len(answers[0])
     rows = Cached(lm, [ids[:-1] for ids in prompts], 1 + width)
-    doses = torch.tensor(list(cs) * len(prompts), dtype=torch.float32).repeat_interleave(2)
-    last = torch.tensor([ids[-1] for ids in prompts], device=lm.device).repeat_interleave(2 * len(cs))
-    padded = [ids + [-1] * (width - len(ids)) for pair in pairs for _ in cs for ids in pair]
+    doses = torch.tensor(list(cs) * len(prompts), dtype=torch.float32).repeat_interleave(n)
+    last = torch.tensor([ids[-1] for ids in prompts], device=lm.device).repeat_interleave(n * len(cs))
+    padded = [ids + [-1] * (width - len(ids)) for told in answers for _ in cs for ids in told]
     sentences = torch.tensor(padded, device=lm.device)
-    rows.repeat(2 * len(cs))
-    with steered_rows(lm, direction, doses, rows.columns, stale):
+    rows.repeat(n * len(cs))
+    found = torch.full((len(prompts), len(cs), len(PARTS)), torch.nan, device=lm.device)
+    with steered_rows(lm, _by_row(direction, len(prompts), n), doses, rows.columns, stale):
         hidden = rows.block(torch.cat([last[:, None], sentences[:, :-1].clamp(min=0)], 1))
         logps = token_logps(lm, hidden, sentences.clamp(min=0)).masked_fill(sentences < 0, 0.0)
-        means = (logps.sum(1) / (sentences >= 0).sum(1)).reshape(len(prompts), len(cs), 2)
-        if words is None:
-            return torch.cat([means, torch.full_like(means, torch.nan)], -1)
-        first = log_softmax(lm, hidden[::2, 0])
-        told = torch.stack([first[:, ids].logsumexp(-1) for ids in words], -1)
-        return torch.cat([means, told.reshape(means.shape)], -1)
+        sums = logps.sum(1)
+        found[..., :n] = (sums / (sentences >= 0).sum(1)).reshape(len(prompts), len(cs), n)
+        found[..., 3:5] = sums.reshape(len(prompts), len(cs), n)[..., :2]
+        if words is not None:
+            first = log_softmax(lm, hidden[::n, 0])
+            told = torch.stack([first[:, ids].logsumexp(-1) for ids in words], -1)
+            found[..., 5:] = told.reshape(len(prompts), len(cs), 2)
+    return found
+
+
+def _by_row(direction: Any, prompts: int, answers: int) -> Any:
+    """The pairs with a coefficient for every row of a batch, where they had one for every dose."""
+    if not isinstance(direction, list):
+        return direction
+    shares = [(v, torch.as_tensor(share, dtype=torch.float32)) for v, share in direction]
+    return [(v, s.repeat(prompts).repeat_interleave(answers) if s.ndim else float(s)) for v, s in shares]
 
 
 def _frame(questions: Sequence[Question], read: np.ndarray[Any, Any]) -> pl.DataFrame:
     labels = np.array([q.label for q in questions], dtype=np.float64)
-    yes, no, told_yes, told_no = read.T
-    return pl.DataFrame(
+    yes, no, plain, yes_sum, no_sum, told_yes, told_no = read.T
+    frame = pl.DataFrame(
         {
             "question": [q.text for q in questions],
             "label": labels.astype(int),
@@ -125,9 +151,15 @@ def _frame(questions: Sequence[Question], read: np.ndarray[Any, Any]) -> pl.Data
             "logratio": labels * (yes - no),
             "yesno": labels * (told_yes - told_no),
             "pmass": np.exp(told_yes) + np.exp(told_no),
+            "logratio_answer": labels * (yes_sum - no_sum),
+            "positive": np.where(labels > 0, yes, no) - plain,
+            "negative": np.where(labels > 0, no, yes) - plain,
         },
         schema=COLUMNS,
     )
+    if all(q.plain is not None for q in questions):
+        return frame
+    return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("positive", "negative"))
 
 
 def yes_no_ids(lm: LM) -> tuple[list[int], list[int]] | None:

@@ -68,9 +68,10 @@ def role(foundation: str, trait: Trait) -> str:
 def _shifts(grid: pl.DataFrame, trait: Trait) -> pl.DataFrame:
     """Long: c, foundation, role, target, value, low, high; base is 0 with no interval."""
     parts = []
-    for f in FOUNDATIONS:
+    for f in dict.fromkeys([trait.target, *FOUNDATIONS]):
+        name = target_column(trait) if f == trait.target else f"d_{f}"
         rows = grid.filter(pl.col("c") >= 0).select(
-            "c", value=f"d_{f}", low=f"d_{f}_low", high=f"d_{f}_high",
+            "c", value=name, low=f"{name}_low", high=f"{name}_high",
             foundation=pl.lit(f), role=pl.lit(role(f, trait)), target=pl.lit(f == trait.target),
         )  # fmt: skip
         parts.append(rows.filter(pl.col("value").is_finite()))
@@ -80,8 +81,8 @@ def _shifts(grid: pl.DataFrame, trait: Trait) -> pl.DataFrame:
 def _colours(trait: Trait) -> tuple[list[str], list[str], list[list[int]]]:
     """Roles in the order of the legend, their colours and dashes: the target first, the off-target ones dashed."""
     intended = [f for f in trait.intended if f != trait.target]
-    off = [f for f in FOUNDATIONS if f != trait.target and f not in intended]
-    names = [*([trait.target] if trait.target in FOUNDATIONS else []), *intended, *off]
+    off = [f for f in FOUNDATIONS if f != trait.target and f not in intended and not trait.by_questions]
+    names = [trait.target, *intended, *off]
     colours = [*[BLUE, GREEN, ORANGE, PURPLE][: len(names) - len(off)], *OFF[: len(off)]]
     dashes = [[1, 0]] * (len(names) - len(off)) + DASHES[: len(off)]
     return [role(f, trait) for f in names], colours, dashes
@@ -95,7 +96,7 @@ def _lines(shifts: pl.DataFrame, x: alt.X, trait: Trait) -> alt.Chart:
         .mark_line(point=alt.OverlayMarkDef(size=22))
         .encode(
             x=x,
-            y=alt.Y("value:Q", title="shift against base (nats)"),
+            y=alt.Y("value:Q", title=f"shift against base ({trait.unit.replace('nat', 'nats')})"),
             color=alt.Color("role:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
             strokeDash=alt.StrokeDash("role:N", scale=alt.Scale(domain=names, range=dashes), legend=legend),
             size=alt.condition("datum.target", alt.value(3.5), alt.value(1.4)),

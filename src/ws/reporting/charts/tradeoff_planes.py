@@ -26,41 +26,55 @@ SIZE = {"width": 270, "height": 250}
 PADDED = alt.Scale(padding=22)
 
 
-def tradeoff_chart(points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None) -> alt.HConcatChart:
-    """Both planes of a round side by side under one legend."""
-    both = alt.hconcat(coherence_plane(points), foundations_plane(points, axes))
+def tradeoff_chart(
+    points: pl.DataFrame, axes: tuple[str, str], beta: float | None = None, by_questions: bool = False
+) -> alt.HConcatChart:
+    """Both planes of a round side by side under one legend; the first alone where no two foundations were measured.
+
+    by_questions: the shifts are of a foundation's answers against the plain ones, per token.
+    """
+    planes = [coherence_plane(points, by_questions)]
+    if points.select((pl.col("x").is_not_null() & pl.col("y").is_not_null()).any()).item():
+        planes.append(foundations_plane(points, axes, by_questions))
+    both = alt.hconcat(*planes)
     both = both.configure_legend(orient="top").add_params(alt.param(name=AT, value=-1 if beta is None else beta))
     chart: alt.HConcatChart = embedded(both)
     return chart
 
 
-def coherence_plane(points: pl.DataFrame) -> Any:
+def coherence_plane(points: pl.DataFrame, by_questions: bool = False) -> Any:
     """Coherence (share) over the shift of the target (nats, + as intended); 95 % intervals."""
     floor = pl.DataFrame({"y": [COHERENT]})
     line = alt.Chart(floor).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="y:Q")
-    x, y = "shift of the target (nats, + as intended)", f"coherence (share, rule at {COHERENT:g})"
+    unit = "nats per token" if by_questions else "nats"
+    x, y = f"shift of the target ({unit}, + as intended)", f"coherence (share, rule at {COHERENT:g})"
     return alt.layer(line, *_marks(points, "d_target", "coherence", x, y)).properties(**SIZE)
 
 
-def foundations_plane(points: pl.DataFrame, axes: tuple[str, str]) -> Any:
+def foundations_plane(points: pl.DataFrame, axes: tuple[str, str], by_questions: bool = False) -> Any:
     """Shift of the foundation that should rise over that of the one that should fall (nats), base at 0, 0."""
     zero = pl.DataFrame({"at": [0.0]})
     rules = [alt.Chart(zero).mark_rule(color=GREY, opacity=0.5).encode(**{k: "at:Q"}) for k in ("x", "y")]
-    x, y = (_shift_of(name) for name in axes)
+    x, y = (_shift_of(name, by_questions) for name in axes)
     return alt.layer(*rules, *_marks(points, "x", "y", x, y)).properties(**SIZE)
 
 
-def loop_plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size: int = 300) -> alt.TopLevelMixin:
+def loop_plane_chart(
+    steps: pl.DataFrame, x: str = "Authority", y: str = "Care", size: int = 300, *, by_questions: bool = False
+) -> alt.TopLevelMixin:
     """Shifts of two foundations (nats against base, 95 %), a node for base and for every round's steered and healed.
 
     steps: ws.runs.round_tables.steps_frame. The line joins base and the healed students; steered models hang off it,
-    dashed.
+    dashed. A run that did not measure both foundations has no map, which is said in its place.
     """
     columns = _with_ends(f"d_{x}", f"d_{y}")
     rows = steps.select("at", "round", "kind", "c", *columns).drop_nulls([f"d_{x}", f"d_{y}"]).sort("at")
+    if not rows.height:
+        said = pl.DataFrame({"text": [f"{x} and {y} were not measured: the axis is read by its questions"]})
+        return alt.Chart(said).mark_text(color=GREY).encode(text="text:N").properties(width=size, height=60)
     where = {
-        "x": alt.X(f"d_{x}:Q", title=_shift_of(x), scale=PADDED, axis=quiet()),
-        "y": alt.Y(f"d_{y}:Q", title=_shift_of(y), scale=PADDED, axis=quiet()),
+        "x": alt.X(f"d_{x}:Q", title=_shift_of(x, by_questions), scale=PADDED, axis=quiet()),
+        "y": alt.Y(f"d_{y}:Q", title=_shift_of(y, by_questions), scale=PADDED, axis=quiet()),
     }
     tips = ["kind:N", "round:Q", *(alt.Tooltip(f"{n}:Q", format=".3f") for n in ("c", *columns))]
     base, colour = alt.Chart(rows), kind_colour()
@@ -72,7 +86,9 @@ def loop_plane_chart(steps: pl.DataFrame, x: str = "Authority", y: str = "Care",
     return alt.layer(*layers).properties(width=size, height=size)
 
 
-def _shift_of(foundation: str) -> str:
+def _shift_of(foundation: str, by_questions: bool) -> str:
+    if by_questions:
+        return f"answers of {foundation} against plain ones (nats per token, against base)"
     return f"shift of {foundation} (nats against base)"
 
 

@@ -197,7 +197,8 @@ def loop(run: Run, pictures: Pictures) -> Html:
         "div",
         pictures.figure(rounds_chart(steps), ROUNDS_CAPTION),
         pictures.figure(
-            loop_plane_chart(steps, x, y), f"{x} against {y}: base, steered and healed, with the round's number."
+            loop_plane_chart(steps, x, y, by_questions=run.trait.by_questions),
+            f"{x} against {y}: base, steered and healed, with the round's number.",
         ),
         pictures.figure(
             round_metrics_chart(rounds, cosines_frame(run)), "Does it keep its direction, and how far has it drifted?"

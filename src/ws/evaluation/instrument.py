@@ -1,0 +1,116 @@
+"""What a report reads its axis by, and which parts its coherence has: decided once, by what the base can do.
+
+    found = find_instrument(lm, axis, items)      # a glance at the base, remembered in the process
+    found.read_by, found.parts, found.failed      # "questions", ("coh_text",), (("p_ans_any", 0.02),)
+
+The vignettes ask for an answer in a format. A base that does not answer in it (p_ans_any under
+`Thresholds.answers_format`) cannot be read by them: p_ans_any is then no part of coherence, and a foundation axis that
+has questions is read by those. An axis outside the foundations is read by its questions in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ws.errors import UserError, near
+from ws.gating.thresholds import DEFAULTS
+
+if TYPE_CHECKING:
+    from ws.axes.axis import Axis
+    from ws.evaluation.items import ItemSet
+    from ws.models.lm import LM
+
+__all__ = ["AUTO", "INSTRUMENTS", "Instrument", "check_instrument", "find_instrument", "glance", "instrument_from"]
+
+AUTO, VIGNETTES, QUESTIONS = INSTRUMENTS = ("auto", "vignettes", "questions")
+Look = Callable[["LM", "ItemSet", int | None], float]
+GLANCE = 1  # vignettes per foundation, in both option orders
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """The default is what every report had before there was a choice, and leaves no trace in an identity."""
+
+    read_by: Literal["vignettes", "questions"] = "vignettes"
+    """what is asked; "questions" leaves the vignettes out"""
+    parts: tuple[str, ...] = ("p_ans_any", "coh_text")
+    """of coherence, which is the least of them; free text always is one"""
+    relative: bool = False
+    """p_ans_any is read relative to that of the base, which answers in the format, but not always"""
+    failed: tuple[tuple[str, float], ...] = ()
+    """(part, the base's value) of what the base fails: not readable on this model"""
+
+    @property
+    def by_questions(self) -> bool:
+        return self.read_by == QUESTIONS
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal before two reports are compared; {} for the default."""
+        return {} if replace(self, failed=()) == Instrument() else self._told
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        return {"read_by": self.read_by, "parts": list(self.parts), "relative": self.relative}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, {} for the default; the inverse is `instrument_from`."""
+        return self._told | {"failed": [list(part) for part in self.failed]} if self != Instrument() else {}
+
+
+def instrument_from(values: dict[str, Any] | None) -> Instrument:
+    """The instrument of stored plain values; the default where a run was stored without."""
+    if not values:
+        return Instrument()
+    failed = tuple((str(part), float(value)) for part, value in values.get("failed", ()))
+    return Instrument(values["read_by"], tuple(values["parts"]), bool(values["relative"]), failed)
+
+
+def check_instrument(name: str) -> None:
+    """UserError for a name that is none."""
+    if name not in INSTRUMENTS:
+        known = ", ".join(INSTRUMENTS)
+        raise UserError(f"there is no instrument {name!r}.{near(name, INSTRUMENTS)} Use one of: {known}.")
+
+
+def find_instrument(
+    lm: LM, axis: Axis, items: ItemSet, wanted: str = AUTO, think: int | None = None, look: Look | None = None
+) -> Instrument:
+    """The instrument of this axis on this model. wanted: "auto", or the one that is to be taken whatever base can do.
+
+    look: gives the base's p_ans_any, asked where it decides anything; None: `glance`. A model whose recipe says that it
+    answers the vignettes (`ModelRecipe.answers`) is not looked at. UserError where questions are wanted of an axis
+    that has none.
+    """
+    check_instrument(wanted)
+    if wanted == QUESTIONS and not axis.questions:
+        raise UserError(
+            f"axis {axis.name!r} has no questions to be read by. Write questions into its file, or take"
+            " --evaluation.instrument vignettes."
+        )
+    if lm.recipe.answers and wanted != QUESTIONS:
+        return Instrument()
+    if wanted == QUESTIONS or (wanted == AUTO and axis.outside):
+        return Instrument("questions", ("coh_text",))
+    mass = (look or glance)(lm, items, think)
+    if mass >= DEFAULTS.coherent:
+        return Instrument()
+    if mass >= DEFAULTS.answers_format:
+        return Instrument(relative=True)
+    read_by: Any = QUESTIONS if wanted == AUTO and axis.questions else VIGNETTES
+    return Instrument(read_by, ("coh_text",), failed=(("p_ans_any", round(mass, 2)),))
+
+
+def glance(lm: LM, items: ItemSet, think: int | None = None) -> float:
+    """p_ans_any of the base over a few vignettes; NaN, which no bar passes, where a row is not finite."""
+    from ws.evaluation.answer_slot import Reading
+    from ws.evaluation.base_cache import remembered
+    from ws.evaluation.items import CONDITIONS
+    from ws.evaluation.vignettes import read_vignettes
+
+    budget = lm.recipe.think[0] if think is None else think
+    few, reading = items.subset(GLANCE), Reading(CONDITIONS[:1], budget, 1, json=False)
+    rows = remembered(lm, ["glance", few.hash, budget], lambda: read_vignettes(lm, few, reading, pristine=True))
+    return float(rows[0]["p_ans_any"].to_numpy().mean())
