@@ -130,8 +130,8 @@ def print_alive(table: pl.DataFrame, console: Console) -> None:
     console.print(shown)
     first = rows[0]
     told = [
-        f"Nats per token on {first['questions']} questions, against base; doses +-{first['c']:g}, random: + minus - of "
-        f"{first['draws']} directions of equal norm, mean and largest."
+        f"Nats per token on {first['questions']} questions, against base; doses +-{first['c']:g}, random: twice what "
+        f"{first['draws']} directions of equal norm move at +{first['c']:g}, mean and largest."
     ]
     seen = dict.fromkeys(row["verdict"] for row in rows)
     console.print(Text("\n".join(told + [f"{verdict}: {ADVICE[verdict]}" for verdict in seen]), style="dim"))

@@ -204,10 +204,9 @@ def evaluate(
     whole_set = load_items(items, lm.recipe)
     asked = whole_set.split(split).subset(per_foundation)
     asked.refuse_gaps()
-    if not isinstance(instrument, Instrument):
-        instrument = find_instrument(lm, axis, whole_set, instrument, think)
-    if instrument.by_questions:
-        axis = axis if split == "all" else replace(axis, questions=axis.half(split))
+    instrument = find_instrument(lm, axis, whole_set, instrument, think)
+    if instrument.by_questions and split != "all":
+        axis = replace(axis, questions=axis.half(split))
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
@@ -215,9 +214,7 @@ def evaluate(
     further = Request(lm, axis, seed=draws.seed, exam=exam)
     n = n if drawn.temperature else min(n, 1)
     told, unlike = _asked(further, readings, capability, instrument), draws.unlike(lm)
-    plan = _Plan(
-        axis, asked, instrument, shown, reader, tuple(prompts), n, draws, unlike, told, exam, batch_size
-    )  # fmt: skip
+    plan = _Plan(axis, asked, instrument, shown, reader, tuple(prompts), n, draws, unlike, told, exam, batch_size)
     reports = _reports(lm, plan, arm)
     return reports[0] if one else reports
 

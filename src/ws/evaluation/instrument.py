@@ -76,14 +76,22 @@ def check_instrument(name: str) -> None:
 
 
 def find_instrument(
-    lm: LM, axis: Axis, items: ItemSet, wanted: str = AUTO, think: int | None = None, look: Look | None = None
+    lm: LM,
+    axis: Axis,
+    items: ItemSet,
+    wanted: Instrument | str = AUTO,
+    think: int | None = None,
+    look: Look | None = None,
 ) -> Instrument:
-    """The instrument of this axis on this model. wanted: "auto", or the one that is to be taken whatever base can do.
+    """The instrument of this axis on this model. wanted: "auto", the name of the one that is to be taken whatever base
+    can do, or an instrument that was found before.
 
     look: gives the base's p_ans_any, asked where it decides anything; None: `glance`. A model whose recipe says that it
     answers the vignettes (`ModelRecipe.answers`) is not looked at. UserError where questions are wanted of an axis
     that has none.
     """
+    if isinstance(wanted, Instrument):
+        return wanted
     check_instrument(wanted)
     if wanted == QUESTIONS and not axis.questions:
         raise UserError(

@@ -39,8 +39,8 @@ TABLE: dict[str, Any] = {
 }  # fmt: skip
 """Columns of a table of axes, nats per token of the answers. base: logratio; persona_plus, persona_minus, plus, minus:
 its shift under either persona as a system prompt and at either dose, with 95 % intervals; steered: plus - minus;
-persona: persona_plus - persona_minus; random, random_most: |+c minus -c| of random directions of equal norm, mean and
-largest."""
+persona: persona_plus - persona_minus; random, random_most: twice the |shift| at +c of random directions of equal norm,
+mean and largest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Check:
     draws: int = 4
     """random directions"""
     questions: int = 16
+    """the personas are read on every second one"""
     contexts: int = 8
     seed: int = 0
 
@@ -67,21 +68,26 @@ def alive(lm: LM, axis: Axis, check: Check | None = None) -> dict[str, Any]:
     few = dataclasses.replace(axis, contexts=axis.contexts[: check.contexts])
     v = extract(lm, few, pairs=check.contexts)
     draws = random_directions(v, check.draws, check.seed)
-    n = 3 + 2 * len(draws)  # base, +c, -c, and both of every random direction
-    arms = [(d, [check.c * ((k == 1 + 2 * i) - (k == 2 + 2 * i)) for k in range(n)]) for i, d in enumerate([v, *draws])]
+    n = 3 + len(draws)  # base, +c, -c, and +c of every random direction
+    arms = [(d, [check.c * (k == 3 + i) for k in range(n)]) for i, d in enumerate(draws)]
+    arms.append((v, [0.0, check.c, -check.c] + [0.0] * len(draws)))
     how: dict[str, Any] = {"batch_size": 2 * n * len(asked)}
     base, *moved = read_dilemmas(lm, asked, direction=arms, cs=[1.0] * n, **how)
-    prompted = [read_dilemmas(lm, asked, persona=pole[0], **how)[0] for pole in (axis.positive, axis.negative)]
-    spread = [paired_mean(_of(moved[i + 1]), _of(moved[i])) for i in range(0, len(moved), 2)]
+    # a prompt moves more than a small dose, and its tokens are read anew for every question: half of them will do
+    prompted = [read_dilemmas(lm, asked[::2], persona=pole[0], **how)[0] for pole in (axis.positive, axis.negative)]
+    unprompted = base[::2]
+    steered = paired_mean(_of(moved[1]), _of(moved[0]))
     persona = paired_mean(_of(prompted[1]), _of(prompted[0]))
-    shifts = dict(zip(("persona_plus", "persona_minus", "plus", "minus"), [*prompted, *moved[:2]], strict=True))
-    read = {name: paired_mean(_of(base), _of(frame)) for name, frame in shifts.items()}
-    randoms = [found.value for found in spread[1:]]
+    read = {name: paired_mean(_of(unprompted), _of(frame))
+            for name, frame in zip(("persona_plus", "persona_minus"), prompted, strict=True)}  # fmt: skip
+    read |= {name: paired_mean(_of(base), _of(frame)) for name, frame in zip(("plus", "minus"), moved[:2], strict=True)}
+    # a random direction has no side: what it moves at +c, twice, stands beside + minus -
+    randoms = [2 * float((_of(frame) - _of(base)).mean()) for frame in moved[2:]]
     return {
         "axis": axis.name,
-        "verdict": alive_verdict(spread[0], persona, randoms),
+        "verdict": alive_verdict(steered, persona, randoms),
         "base": float(_of(base).mean()),
-        **{f"{name}{end}": value for name, found in (read | {"steered": spread[0], "persona": persona}).items()
+        **{f"{name}{end}": value for name, found in (read | {"steered": steered, "persona": persona}).items()
            for end, value in zip(ENDS, (found.value, found.low, found.high), strict=True)},
         "random": sum(map(abs, randoms)) / len(randoms) if randoms else None,
         "random_most": max(map(abs, randoms), default=None),

@@ -28,8 +28,8 @@ def alive_verdict(steered: Interval, persona: Interval, randoms: Sequence[float]
     """One of `ADVICE`.
 
     steered: logratio at +c minus that at -c, nats per token; persona: under the positive persona as system prompt minus
-    under the negative one; randoms: +c minus -c of random directions of equal norm. A shift counts where the end of its
-    interval that is nearest to 0 is beyond `Thresholds.guard`.
+    under the negative one; randoms: twice what random directions of equal norm move at +c. A shift counts where the end
+    of its interval that is nearest to 0 is beyond `Thresholds.guard`.
     """
     moved, prompted = near_end(steered.low, steered.high), near_end(persona.low, persona.high)
     band = max((abs(draw) for draw in randoms), default=0.0)
