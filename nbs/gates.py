@@ -214,6 +214,12 @@ def _(below, training):
 
 
 @app.cell(hide_code=True)
+def _(below, training):
+    training.four_arms() if below() else None
+    return
+
+
+@app.cell(hide_code=True)
 def _():
     mo.md("""
     **How it trained.** nll should fall, D should stay near tau (dashed), pressure near 1 or below; no active step means
