@@ -319,8 +319,8 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
     found = {name: [pl.DataFrame(schema=schema)] * len(arm.cs) for name, schema in empty.items()}
     if plan.readings:
         with lm.lock, attached(lm, arm.adapters):
-            read = [_rows(lm, plan, arm, reading) for reading in plan.readings]
-            found["per_row"] = [pl.concat(frames) for frames in zip(*read, strict=True)]
+            rows = [_rows(lm, plan, arm, reading) for reading in plan.readings]
+            found["per_row"] = [pl.concat(frames) for frames in zip(*rows, strict=True)]
     for name, asked in plan.asked.items():
         read = partial(reading_of(name).read, request, asked)
         found[name] = part(name, [digest(asked), size], read)
@@ -344,7 +344,6 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
 
     Greedy text has no other sample: its limit comes from the base's sampled text.
     """
-
     drawn = plan.sampling
 
     def write(arm: _Arm, sampling: Sampling) -> list[pl.DataFrame]:

@@ -69,14 +69,14 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class DoseConfig:
-    """The search for the knee: the strongest coherent dose, on prompts and items that no report uses."""
+    """The search for the knee: where coherence falls through the floor, on prompts and items that no report uses."""
 
     grid: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5)
     """doses tried, beside 0; in raw mean differences shared among the layers"""
     bisect: int = 3
-    """steps of bisection between the last coherent dose and the first that is not"""
+    """rounds of further texts, spent where they decide: about the dose where coherence falls through the floor"""
     coherence: float = 0.95
-    """the knee is the strongest dose whose coherence is at least this"""
+    """the knee is the dose at which the fitted coherence falls through this"""
     texts: int = 64
     """free completions per dose"""
     per_foundation: int | None = None
@@ -185,6 +185,8 @@ class ControlConfig:
     """train without a barrier on as many texts that the unsteered model wrote: what training alone does"""
     prompted: bool = True
     """the healed model with the persona as system prompt, beside the neutral prompt"""
+    unfiltered: bool = field(default=False, metadata=LATER)
+    """train on as many texts that no filter saw, with the barrier and without it"""
 
 
 @dataclass(frozen=True)

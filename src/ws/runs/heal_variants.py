@@ -145,8 +145,8 @@ def variant_gate(run: Run, variant: HealVariant, round: int = 0, thresholds: Thr
     arms, drift = pl.concat([others, variant.arm], how="diagonal"), variant.drift if variant.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
     evidence = evidence_of(reports, None if variant.own else variant.path / "healed.parquet")
-    beta = float(variant.facts["beta"])
-    return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors)
+    beta, doses = float(variant.facts["beta"]), variant.facts["doses"]
+    return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors, doses)
 
 
 def _stamp(file: Path) -> int:

@@ -17,6 +17,7 @@ from ws.app.views.filter import border_rows, filter_gate, shares
 from ws.gating import Gate
 from ws.reporting import charts
 from ws.reporting.charts.compiled import CompiledChart
+from ws.runs.four_arms import four_arms
 from ws.runs.heal_variants import HealVariant, VariantSettings, variant_gate
 from ws.runs.reader import Run
 
@@ -95,6 +96,13 @@ class Training:
             return None
         key = heal.key_of(self.home, *self.variants)
         return charts.compiled_chart(key, charts.beta_sweep_chart, self._points).at(self.settings.beta)
+
+    def four_arms(self) -> CompiledChart | None:
+        """Filter and barrier, each with and without, None where the run trained fewer than three."""
+        four = four_arms(self.home) if self.home else pl.DataFrame()
+        if self.home is None or four.height < 3:
+            return None
+        return charts.compiled_chart(heal.key_of(self.home), charts.four_arms_chart, four)
 
     def curve(self) -> CompiledChart | None:
         """How this variant trained; None while it is not trained."""
