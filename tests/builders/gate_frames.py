@@ -50,7 +50,7 @@ def grid(*points: tuple[float, float, float]) -> pl.DataFrame:
     rows = [arm("base", split="select")] + [
         arm("steer", c, s, coherence=k, split="select", chosen=False) for c, s, k in points
     ]
-    return arms_frame(rows)
+    return arms_frame([row | {"n_text": 5000} for row in rows])
 
 
 def swap(arms: list[dict[str, Any]], name: str, **changes: Any) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def probes(found: dict[float, tuple[int, int]], mass: float = 0.996) -> pl.DataF
         {"c": c, "coherence": min(mass, share / shares[0.0]), "coh_text": share, "n_text": found[c][1]}
         for c, share in shares.items()
     ]
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows).with_columns(p_ans_any=pl.lit(mass))
 
 
 def true_knee(curve: Curve) -> float:
@@ -133,8 +133,8 @@ def test_nan_is_incoherent() -> None:
 def test_another_part_of_coherence_crosses_first() -> None:
     found = {0.0: (62, 64), 1.0: (62, 64), 2.0: (61, 64), 3.0: (30, 64)}
     rows = probes(found)
-    falling = rows.with_columns(coherence=pl.when(pl.col("c") == 2).then(0.91).otherwise(pl.col("coherence")))
-    falling = falling.with_columns(coherence=pl.when(pl.col("c") == 1).then(0.99).otherwise(pl.col("coherence")))
+    mass = pl.Series("p_ans_any", [0.996, 0.99, 0.91, 0.6])
+    falling = rows.with_columns(mass).with_columns(coherence=pl.min_horizontal("coherence", "p_ans_any"))
     assert crossing(falling, FLOOR).value == pytest.approx(1.5)
     assert crossing(rows, FLOOR).value > 1.6
 

@@ -63,9 +63,8 @@ class Probes:
 
     def _known(self) -> pl.DataFrame:
         """What `ws.gating.knee.crossing` reads."""
-        rows = [
-            {"arm": arm.arm, "c": arm.c, "coherence": r.coherence, "coh_text": r.coh_text, "n_text": r.text.height}
-            for arm in self.arms
-            for r in (arm.report,)
-        ]
+        rows = []
+        for arm in self.arms:
+            read = {name: getattr(arm.report, name) for name in ("coherence", "coh_text", "p_ans_any")}
+            rows.append({"arm": arm.arm, "c": arm.c, "n_text": arm.report.text.height, **read})
         return probes_of(pl.DataFrame(rows))

@@ -36,18 +36,18 @@ NARROW = 1.3
 def crossing(probes: pl.DataFrame, floor: float) -> Interval:
     """The dose at which coherence falls through `floor`, with its 95 % interval; n: texts.
 
-    probes: c, coherence, coh_text, n_text, a row at c = 0 among them. inf: beyond the strongest dose; 0: under the
-    floor without any steering. A probe whose coherence is NaN or null counts as wholly incoherent.
+    probes: c, coherence, coh_text, n_text, p_ans_any, a row at c = 0 among them. inf: beyond the strongest dose; 0:
+    under the floor without any steering. A probe whose coherence is NaN or null counts as wholly incoherent.
     """
-    rows = probes.sort("c").select("c", "coherence", "coh_text", "n_text").cast(pl.Float64).fill_null(math.nan)
-    c, value, share, n = rows.to_numpy().T
+    rows = probes.sort("c").select("c", "coherence", "coh_text", "n_text", "p_ans_any").cast(pl.Float64)
+    c, value, share, n, mass = rows.fill_null(math.nan).to_numpy().T
     n = np.where(np.isnan(n), 0.0, n)
     lost = np.isnan(value)
     share, coherence = np.where(lost | np.isnan(share), 0.0, share), np.where(lost, 0.0, value)
     if coherence[0] < floor:
         return Interval(0.0, 0.0, 0.0, int(n.sum()))
     at = _fitted(c, np.rint(share * n), n, floor)
-    other = _other(c, coherence, share, floor)
+    other = _other(c, coherence, mass, floor)
     value, low, high = (_within(min(x, other), c[-1]) for x in at)
     return Interval(value, low, high, int(n.sum()))
 
@@ -77,10 +77,11 @@ def _shares(hits: float, n: float) -> Array:
     return np.clip(np.linspace(share - reach, share + reach, PLACES), 1e-3, 1 - 1e-4)
 
 
-def _other(c: Array, value: Array, share: Array, floor: float) -> float:
-    """Where coherence falls through the floor for another reason than its text; inf where it does not."""
-    text = np.minimum(1.0, share / share[0]) if share[0] > 0 else np.ones_like(share)
-    part = np.where(value < text - 1e-6, value, 1.0)
+def _other(c: Array, value: Array, mass: Array, floor: float) -> float:
+    """Where coherence falls through the floor since the answers' mass does, which is then its value; else inf."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bound = np.isclose(value, mass, rtol=0, atol=1e-6) | np.isclose(value, mass / mass[0], rtol=0, atol=1e-6)
+    part = np.where(bound, value, 1.0)
     under = np.flatnonzero((part < floor) & (c > 0))
     if not len(under):
         return math.inf

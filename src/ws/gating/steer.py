@@ -300,7 +300,7 @@ def judge_steer(
         high=finite_or_none(as_float(s["d_target_high"])),
         should=SHOULD,
         next=ADVICE[1][primary.outcome],
-        caveats=seed_caveat(seeds, f.limits) + _caveats(f, colour),
+        caveats=f.vague + seed_caveat(seeds, f.limits) + _caveats(f, colour),
     )
 
 
@@ -314,7 +314,8 @@ def _merged(checks: list[tuple[str, bool, bool, str]]) -> list[tuple[str, bool, 
 
 
 def _caveats(f: SteerFacts, colour: str) -> list[str]:
-    s, notes = f.steer, [*f.vague]
+    notes: list[str] = []
+    s = f.steer
     if s["d_diag"] is not None and as_float(s["d_diag"]) * as_float(s["d_target"]) < 0:
         notes.append(f"nats_diag disagrees in sign: {as_float(s['d_diag']):+.2f}")
     notes += self_caveat(s)
