@@ -27,7 +27,7 @@ from ws.evaluation.answer_slot import Reading
 from ws.evaluation.backends import Builtin, External, backend_of
 from ws.evaluation.base_cache import share_bases
 from ws.evaluation.behaviour import behaviour_of, read_behaviour, takes_side
-from ws.evaluation.freetext import TEXTS, mark_readable, spread
+from ws.evaluation.freetext import TEXTS, TextLimits, limits_of, mark_readable, spread
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items, shipped_items
 from ws.evaluation.prompt_cache import _PREFIXES
 from ws.evaluation.readings.exam import capability_items, is_right
@@ -363,26 +363,47 @@ def test_spread_gives_at_least_what_was_asked() -> None:
 
 
 def test_readable_needs_all_three() -> None:
-    frame = pl.DataFrame({"tail_ppl": [2.0, 9.0, 2.0, 2.0, math.nan, math.inf], "rep": [0.1, 0.1, 0.5, 0.1, 0.1, 0.1],
-                          "finished": [True, True, True, False, True, True]})  # fmt: skip
-    assert mark_readable(frame, 5.0)["readable"].to_list() == [True, False, False, False, False, False]
-    assert mark_readable(frame, math.nan)["readable"].is_null().all(), "polars holds NaN to be larger than numbers"
+    frame = pl.DataFrame({"worst_ppl": [2.0, 9.0, 2.0, 2.0, math.nan, math.inf, 2.0],
+                          "tail_ppl": [7.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0], "rep": [0.1, 0.1, 0.5, 0.1, 0.1, 0.1, 0.1],
+                          "loop": [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.4],
+                          "finished": [True, True, True, False, True, True, True]})  # fmt: skip
+    marked = mark_readable(frame, TextLimits(5.0, 5.0, finished=True))
+    assert marked["readable"].to_list() == [True, False, False, False, False, False, False]
+    assert marked["readable_tail"].to_list() == [False, True, False, False, True, True, True], "the reading before"
+    cut = mark_readable(frame, TextLimits(5.0, 5.0, finished=False))
+    assert cut["readable"].to_list() == [True, False, False, True, False, False, False]
+    assert cut["readable_tail"].equals(marked["readable_tail"])
+    unknown = mark_readable(frame, TextLimits(math.nan, math.nan, finished=True))
+    assert unknown.select("readable", "readable_tail").null_count().row(0) == (7, 7), "NaN is larger for polars"
+
+
+def test_the_limits_are_the_largest_of_base_and_the_prompted() -> None:
+    base, poet, clerk = (
+        pl.DataFrame({"worst_ppl": [x] * 9, "tail_ppl": [x / 2] * 9, "finished": [True] * n + [False] * (9 - n)})
+        for x, n in ((4.0, 9), (12.0, 0), (3.0, 0))
+    )
+    assert limits_of(base, [poet, clerk]) == TextLimits(12.0, 2.0, finished=True)
+    assert limits_of(base) == TextLimits(4.0, 2.0, finished=True)
+    assert not limits_of(poet).finished, "a model that the token limit cuts off is not asked to end"
+    assert math.isnan(limits_of(base, [poet.with_columns(worst_ppl=pl.lit(math.nan))]).worst_ppl)
 
 
 def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, bool]] = []
+    asked: list[tuple[int, bool, str | None]] = []
     write = freetext.free_text
 
     def watch(lm: LM, axis: Axis, prompts: Sequence[str], n: int, **kw: Any) -> list[pl.DataFrame]:
-        asked.append((kw["sampling"].seed, kw["direction"] is None))
-        return [f.with_columns(finished=True, rep=0.0) for f in write(lm, axis, prompts, n, **kw)]
+        asked.append((kw["sampling"].seed, kw["direction"] is None, kw["persona"]))
+        return [f.with_columns(finished=True, rep=0.0, loop=0.0) for f in write(lm, axis, prompts, n, **kw)]
 
     monkeypatch.setattr(evaluator, "free_text", watch)
     settings: dict[str, Any] = {"items": items(), "think": 0, "texts": 12, "seed": 5, **SHORT}
     moved = ws.evaluate(tiny, axis, direction=direction(tiny, 4.0), c=1.0, **settings)
-    assert asked == [(5 + freetext.LIMIT_SEED, True), (5, True), (5, False)]
+    other = 5 + freetext.LIMIT_SEED
+    poles = [(other, True, axis.positive[0]), (other, True, axis.negative[0])]
+    assert asked == [*poles, (other, True, None), (5, True, None), (5, False, None)]
     base = ws.evaluate(tiny, axis, **settings)
-    assert len(asked) == 3, "the base's text was there already"
+    assert len(asked) == 5, "the base's text was there already"
     assert base.coh_text == base.coh_text_base > 0.5 and base.coherence == min(base.p_ans_any, 1)
     assert moved.coh_text_base == base.coh_text and moved.coh_text < base.coh_text
     assert list(moved.text.schema) == list(TEXTS)

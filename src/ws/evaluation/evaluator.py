@@ -23,7 +23,17 @@ from ws.evaluation.answer_slot import Reading
 from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.base_cache import remembered
 from ws.evaluation.behaviour import read_behaviour
-from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
+from ws.evaluation.freetext import (
+    LIMIT_SEED,
+    READING,
+    TEXTS,
+    TextLimits,
+    beside_base,
+    free_text,
+    limits_of,
+    mark_readable,
+    spread,
+)
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
 from ws.evaluation.readings import STANDING, Request
 from ws.evaluation.readings import reading as reading_of
@@ -92,9 +102,11 @@ class _Plan:
 
     @property
     def text_settings(self) -> dict[str, Any]:
-        """How free text is written; how it is sampled only where that is not the model's own."""
+        """How free text is written and read; how it is sampled only where that is not the model's own."""
         drawn = self.sampling
-        return {"prompts": digest(self.prompts), "n": self.n, "new": drawn.max_new_tokens, **drawn.chosen}
+        read = READING | {"personas": digest([pole[0] for pole in (self.axis.positive, self.axis.negative)])}
+        written = {"prompts": digest(self.prompts), "n": self.n, "new": drawn.max_new_tokens, **drawn.chosen}
+        return written | {"reading": read}
 
 
 class Asked(Settings, total=False):
@@ -244,7 +256,9 @@ def _reports(lm: LM, plan: _Plan, arm: _Arm) -> list[Report]:
         measured = {c: {name: frames[i] for name, frames in parts.items()} for i, c in enumerate(active)}
     if len(active) < len(set(arm.cs)):
         measured[0.0] = {name: frames[0] for name, frames in _measure(lm, plan, _BASE).items()}
-    return [_report(measured[c], plan.identity, _subject(lm, plan, arm, c)) for c in arm.cs]
+    limits = asdict(_base_text(lm, plan)[0]) if plan.prompts else None
+    subjects = [_subject(lm, plan, arm, c) | {"text_limits": limits} for c in arm.cs]
+    return [_report(measured[c], plan.identity, subject) for c, subject in zip(arm.cs, subjects, strict=True)]
 
 
 def _report(frames: dict[str, pl.DataFrame], identity: dict[str, Any], subject: dict[str, Any]) -> Report:
@@ -277,26 +291,43 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
 
 
 def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
-    """Free text with `readable`, beside the base's of the same dice; the limit is of another sample of the base.
+    """Free text with `readable`, beside the base's of the same dice."""
+    limits, base = _base_text(lm, plan)
+    frames = [base]
+    if arm != _BASE:
+        frames = [mark_readable(frame, limits) for frame in _write(lm, plan, arm, plan.sampling, limits.worst_ppl)]
+    return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
 
-    Greedy text has no other sample: its limit comes from the base's sampled text.
+
+def _base_text(lm: LM, plan: _Plan) -> tuple[TextLimits, pl.DataFrame]:
+    """The limits of readable text, and the base's own text under them.
+
+    The limits are of other samples: of the base, and of each pole's first persona as system prompt on half of the
+    prompts. Greedy text has no other sample: its limits come from sampled text.
     """
-
     drawn = plan.sampling
 
-    def write(arm: _Arm, sampling: Sampling) -> list[pl.DataFrame]:
-        how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size}
-        return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, **how)
-
-    def of_base() -> tuple[float, pl.DataFrame]:
+    def of_base() -> tuple[TextLimits, pl.DataFrame]:
         other = replace(drawn, seed=drawn.seed + LIMIT_SEED, temperature=drawn.temperature or None)
-        limit = limit_of(write(_BASE, other)[0])
-        return limit, mark_readable(write(_BASE, drawn)[0], limit)
+        shared = [plan.prompts[i::2] or plan.prompts for i in (0, 1)]
+        poles = [_Arm(persona=pole[0]) for pole in (plan.axis.positive, plan.axis.negative)]
+        prompted = [
+            _write(lm, replace(plan, prompts=prompts), pole, other)[0]
+            for pole, prompts in zip(poles, shared, strict=True)
+        ]
+        limits = limits_of(_write(lm, plan, _BASE, other)[0], prompted)
+        return limits, mark_readable(_write(lm, plan, _BASE, drawn)[0], limits)
 
     settings = ["text", plan.text_settings, drawn.seed, plan.batch_size, plan.axis.narration]
-    limit, base = remembered(lm, settings, of_base)
-    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, drawn)]
-    return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
+    return remembered(lm, settings, of_base)
+
+
+def _write(
+    lm: LM, plan: _Plan, arm: _Arm, sampling: Sampling, limit: float | None = None
+) -> list[pl.DataFrame]:
+    """The arm's scored completions of the plan's prompts, a frame per dose; limit: see `free_text`."""
+    how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size}
+    return free_text(lm, plan.axis, plan.prompts, plan.n, limit=limit, **arm.treatment, **how)
 
 
 def _subject(lm: LM, plan: _Plan, arm: _Arm, c: float) -> dict[str, Any]:

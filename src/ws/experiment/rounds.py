@@ -24,12 +24,12 @@ from ws.experiment.controls import (
 from ws.experiment.dose_search import find_knee
 from ws.experiment.pipeline import HealPipeline
 from ws.experiment.progress import Reporter
-from ws.filtering.limits import tail_limit
 from ws.filtering.scores import score
 from ws.gating import Thresholds
 from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT
 from ws.gating.knee import crossing, probes_of
 from ws.generation.completions import Prompt, generate
+from ws.generation.second_look import second_look
 from ws.healing.training import Progress
 from ws.intervals import as_float, finite_or_none
 from ws.models.adapters.adapter import Adapter
@@ -157,7 +157,6 @@ class Round(HealPipeline):
         arms += [Arm(STEER if k else STUDENT, r, k, "select", k == c) for k, r in sorted(probed.items())]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
         texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
-        limit = self.config.data.tail_ppl
         table = arms_of(base, arms, v.fingerprint)
         at = crossing(probes_of(table), d.coherence)
         knee = {
@@ -165,9 +164,17 @@ class Round(HealPipeline):
             "base": base.coherence,
             "probes": list(probes.items()),
             "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
-            "tail_ppl": tail_limit(base.text) if limit is None else limit,
+            **self.own_limits(base),
         }
         return table, pl.concat(texts), knee
+
+    def own_limits(self, base: Report) -> dict[str, float]:
+        """The filter's limits on perplexity in this round, those asked for, else the one of readable text in the search
+        (`readable_ppl`); and on loops."""
+        data, readable = self.config.data, base.subject["text_limits"]["worst_ppl"]
+        asked = {name: getattr(data, name) for name in ("worst_ppl", "tail_ppl")}
+        given = {name: limit for name, limit in asked.items() if limit is not None}
+        return (given or {"worst_ppl": readable}) | {"loop": data.loop, "readable_ppl": readable}
 
     def unsteered(self) -> None:
         """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
@@ -211,7 +218,9 @@ class Round(HealPipeline):
                 allow_stale=bool(self.history),
                 on_progress=report,
             )
-            return (score(self.lm, texts, self.axis),)
+            scored = score(self.lm, texts, self.axis)
+            readable = self.read("knee.json")["readable_ppl"]
+            return (second_look(self.lm, scored, self.axis, readable, batch_size=cfg.batch_size),)
 
         settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
         self.stage(self.named("data", seed), settings, compute)
@@ -231,7 +240,7 @@ class Round(HealPipeline):
     @property
     def filtering(self) -> dict[str, Any]:
         """Settings that decide which rows are trained on; the doses are in the key of the data."""
-        return dataclasses.asdict(self.config.data) | {"doses": None}
+        return to_dict(self.config.data) | {"doses": None}
 
     def scored(self, seed: int) -> pl.DataFrame:
         frame: pl.DataFrame = self.read(self.named("completions", seed, ".parquet"))
@@ -291,7 +300,7 @@ class Round(HealPipeline):
         there = self.there("table")
         if "steer" in there:
             self.stage("table", None, lambda: self.table([stage for stage in there if stage != "dose"]), after=there)
-        settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
+        settings = [dataclasses.asdict(Thresholds()), to_dict(self.config.data), self.config.heal.min_rows]
         run = Run(self.context.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
         self.stage("judge", settings, gates, after=self.there("judge"))

@@ -39,7 +39,7 @@ def real_default(model: str) -> RunConfig:
     """Any other model: the grid, the data and the filter of a run on Qwen3 or Gemma 3 of 0.6B to 4B parameters."""
     return RunConfig(
         model=model,
-        data=DataConfig(tail_ppl=50.0, keep=64),
+        data=DataConfig(keep=64),
         evaluation=EvalConfig(texts=200),
         batch_size=64,
     )
