@@ -377,33 +377,31 @@ def test_readable_needs_all_three() -> None:
     assert unknown.select("readable", "readable_tail").null_count().row(0) == (7, 7), "NaN is larger for polars"
 
 
-def test_the_limits_are_the_largest_of_base_and_the_prompted() -> None:
-    base, poet, clerk = (
-        pl.DataFrame({"worst_ppl": [x] * 9, "tail_ppl": [x / 2] * 9, "finished": [True] * n + [False] * (9 - n)})
-        for x, n in ((4.0, 9), (12.0, 0), (3.0, 0))
+def test_the_limits_follow_the_sampling_that_the_base_was_drawn_at() -> None:
+    base, cut = (
+        pl.DataFrame({"worst_ppl": [4.0] * 9, "tail_ppl": [2.0] * 9, "finished": [True] * n + [False] * (9 - n)})
+        for n in (5, 4)
     )
-    assert limits_of(base, [poet, clerk]) == TextLimits(12.0, 2.0, finished=True)
-    assert limits_of(base) == TextLimits(4.0, 2.0, finished=True)
-    assert not limits_of(poet).finished, "a model that the token limit cuts off is not asked to end"
-    assert math.isnan(limits_of(base, [poet.with_columns(worst_ppl=pl.lit(math.nan))]).worst_ppl)
+    assert limits_of(base) == limits_of(base, 1.3) == TextLimits(4.0, 2.0, finished=True)
+    assert limits_of(base, 0.5) == TextLimits(16.0, 2.0, finished=True), "half the temperature, half the nats"
+    assert not limits_of(cut).finished, "a model that the token limit cuts off is not asked to end"
+    assert math.isnan(limits_of(base.with_columns(worst_ppl=pl.lit(math.nan)), 0.5).worst_ppl)
 
 
 def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, bool, str | None]] = []
+    asked: list[tuple[int, bool]] = []
     write = freetext.free_text
 
     def watch(lm: LM, axis: Axis, prompts: Sequence[str], n: int, **kw: Any) -> list[pl.DataFrame]:
-        asked.append((kw["sampling"].seed, kw["direction"] is None, kw["persona"]))
+        asked.append((kw["sampling"].seed, kw["direction"] is None))
         return [f.with_columns(finished=True, rep=0.0, loop=0.0) for f in write(lm, axis, prompts, n, **kw)]
 
     monkeypatch.setattr(evaluator, "free_text", watch)
     settings: dict[str, Any] = {"items": items(), "think": 0, "texts": 12, "seed": 5, **SHORT}
     moved = ws.evaluate(tiny, axis, direction=direction(tiny, 4.0), c=1.0, **settings)
-    other = 5 + freetext.LIMIT_SEED
-    poles = [(other, True, axis.positive[0]), (other, True, axis.negative[0])]
-    assert asked == [*poles, (other, True, None), (5, True, None), (5, False, None)]
+    assert asked == [(5 + freetext.LIMIT_SEED, True), (5, True), (5, False)]
     base = ws.evaluate(tiny, axis, **settings)
-    assert len(asked) == 5, "the base's text was there already"
+    assert len(asked) == 3, "the base's text was there already"
     assert base.coh_text == base.coh_text_base > 0.5 and base.coherence == min(base.p_ans_any, 1)
     assert moved.coh_text_base == base.coh_text and moved.coh_text < base.coh_text
     assert list(moved.text.schema) == list(TEXTS)

@@ -19,10 +19,11 @@ DEFINITIONS = {
     "json_is_valid": "share of rows whose greedy continuation of the prefill closes to JSON with an allowed value",
     "ppx_json": "exp(mean NLL per token of the forced prefill)",
     "order_gap": "total variation between the profiles of the two option orders, 0 to 1",
-    "worst_ppl": "exp(mean NLL under the unsteered base) of the worst 24 tokens in a row of a completion",
+    "worst_ppl": "exp(mean NLL under the unsteered base) of the worst 24 tokens in a row of a completion; where that "
+    "fails the limit, the smaller of it and of the same under the persona of the dose's pole",
     "loop": "share of token trigrams that stood before within the same 48 tokens, over the stretch with the most",
-    "coh_text": "share of completions with worst_ppl below the 99th percentile of what the model writes unsteered (the "
-    "larger of base and both personas as prompts), loop < 0.3, rep < 0.3, ended by themselves where base does",
+    "coh_text": "share of completions with worst_ppl below base's 99th percentile (to the power 1/T where base is "
+    "sampled at T < 1), loop < 0.3, rep < 0.3, ended by themselves where base does",
     "coh_tail": "the reading before it: tail_ppl (exp of the mean NLL over the last quarter) below base's 99th "
     "percentile, rep < 0.3, ended by themselves",
     "coherence": "min(p_ans_any, coh_text / coh_text of base)",

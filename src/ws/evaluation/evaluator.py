@@ -302,29 +302,25 @@ def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
 def _base_text(lm: LM, plan: _Plan) -> tuple[TextLimits, pl.DataFrame]:
     """The limits of readable text, and the base's own text under them.
 
-    The limits are of other samples: of the base, and of each pole's first persona as system prompt on half of the
-    prompts. Greedy text has no other sample: its limits come from sampled text.
+    The limits are of another sample of the base. Greedy text has no other sample: its limits come from sampled text.
     """
     drawn = plan.sampling
 
     def of_base() -> tuple[TextLimits, pl.DataFrame]:
         other = replace(drawn, seed=drawn.seed + LIMIT_SEED, temperature=drawn.temperature or None)
-        shared = [plan.prompts[i::2] or plan.prompts for i in (0, 1)]
-        poles = [_Arm(persona=pole[0]) for pole in (plan.axis.positive, plan.axis.negative)]
-        prompted = [
-            _write(lm, replace(plan, prompts=prompts), pole, other)[0]
-            for pole, prompts in zip(poles, shared, strict=True)
-        ]
-        limits = limits_of(_write(lm, plan, _BASE, other)[0], prompted)
+        limits = limits_of(_write(lm, plan, _BASE, other)[0], _heat(lm, drawn))
         return limits, mark_readable(_write(lm, plan, _BASE, drawn)[0], limits)
 
     settings = ["text", plan.text_settings, drawn.seed, plan.batch_size, plan.axis.narration]
     return remembered(lm, settings, of_base)
 
 
-def _write(
-    lm: LM, plan: _Plan, arm: _Arm, sampling: Sampling, limit: float | None = None
-) -> list[pl.DataFrame]:
+def _heat(lm: LM, drawn: Sampling) -> float:
+    """The temperature that the sample behind the limits is drawn at."""
+    return drawn.temperature or lm.sampling.temperature or 1.0
+
+
+def _write(lm: LM, plan: _Plan, arm: _Arm, sampling: Sampling, limit: float | None = None) -> list[pl.DataFrame]:
     """The arm's scored completions of the plan's prompts, a frame per dose; limit: see `free_text`."""
     how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size}
     return free_text(lm, plan.axis, plan.prompts, plan.n, limit=limit, **arm.treatment, **how)

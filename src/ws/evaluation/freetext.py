@@ -1,10 +1,12 @@
 """Free text: coherence that a forced readout cannot see, from completions under the neutral system prompt.
 
 coh_text = share of completions that are readable: worst_ppl below the limit, loop < 0.3, rep < 0.3, ended by
-themselves where base ends by itself. The limit is the 99th percentile (`ws.filtering.limits.tail_limit`) of what the
-model writes unsteered, of another sample of base than the one that coherence is relative to and of both poles'
-personas as system prompts, whichever is larger: text in the trait's style is no salad. The reading before it (tail_ppl
-below base's 99th percentile, rep, ended by themselves) stands beside it as `readable_tail`.
+themselves where base ends by itself. worst_ppl is the smaller of two references, base and base with the persona as
+system prompt (`ws.generation.second_look`): text in the trait's style is no salad. The limit is the 99th percentile
+(`ws.filtering.limits.tail_limit`) of another sample of the base than the one that coherence is relative to; in nats it
+is divided by the sampling's temperature where that is under 1, since text drawn at a low temperature is that much less
+surprising to the model than what the model means. The reading before it (tail_ppl below base's 99th percentile, rep,
+ended by themselves) stands beside it as `readable_tail`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ LIMIT_SEED = 7919  # added to the seed for the sample that gives the limit
 REP = 0.3
 QUANTILE = 0.99
 ENDS = 0.5  # share of base's texts that end by themselves: below it that is no sign of coherence
-READING: dict[str, Any] = {"stretch": STRETCH, "loop": LOOP, "limit": "base and prompted"}
+READING: dict[str, Any] = {"stretch": STRETCH, "loop": LOOP, "references": "neutral, persona", "limit": "base, 1/T"}
 """What makes a text readable, for a report's identity."""
 TEXTS: dict[str, Any] = {
     **SCHEMA,
@@ -126,12 +128,15 @@ def _below(score: str, limit: float) -> pl.Expr:
     return pl.col(score).is_finite() & (pl.col(score) < limit)
 
 
-def limits_of(base: pl.DataFrame, prompted: Sequence[pl.DataFrame] = ()) -> TextLimits:
-    """The limits that scored samples of the model's own text set: of base, and of the poles' personas as prompts."""
-    own = [tail_limit(sample, QUANTILE, "worst_ppl") for sample in (base, *prompted)]
-    worst = math.nan if any(map(math.isnan, own)) else max(own)
-    ends = not base.height or float(base["finished"].mean() or 0.0) >= ENDS  # type: ignore[arg-type]
-    return TextLimits(worst, tail_limit(base, QUANTILE), ends)
+def limits_of(base: pl.DataFrame, temperature: float = 1.0) -> TextLimits:
+    """The limits that a scored sample of the base sets, drawn at that temperature; NaN where one has no finite score.
+
+    worst_ppl: the 99th percentile, to the power 1/temperature below 1. Energy grows in proportion to temperature:
+    a text drawn at T = 0.5 has about half the NLL of one drawn at 1, which the limit is to let pass.
+    """
+    own, ends = tail_limit(base, QUANTILE, "worst_ppl"), base["finished"].cast(pl.Float64).mean()
+    heat = min(1.0, temperature)
+    return TextLimits(own ** (1 / heat), tail_limit(base, QUANTILE), ends is None or float(ends) >= ENDS)
 
 
 def beside_base(texts: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:

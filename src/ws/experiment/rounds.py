@@ -168,13 +168,14 @@ class Round(HealPipeline):
         }
         return table, pl.concat(texts), knee
 
-    def own_limits(self, base: Report) -> dict[str, float]:
+    def own_limits(self, base: Report) -> dict[str, Any]:
         """The filter's limits on perplexity in this round, those asked for, else the one of readable text in the search
-        (`readable_ppl`); and on loops."""
-        data, readable = self.config.data, base.subject["text_limits"]["worst_ppl"]
+        (`readable_ppl`); on loops; and whether base ends its texts."""
+        data, text = self.config.data, base.subject["text_limits"]
         asked = {name: getattr(data, name) for name in ("worst_ppl", "tail_ppl")}
         given = {name: limit for name, limit in asked.items() if limit is not None}
-        return (given or {"worst_ppl": readable}) | {"loop": data.loop, "readable_ppl": readable}
+        read = {"loop": data.loop, "readable_ppl": text["worst_ppl"], "ends": text["finished"]}
+        return (given or {"worst_ppl": text["worst_ppl"]}) | read
 
     def unsteered(self) -> None:
         """The report set without steering: base, the student of earlier rounds, personas as system prompts."""

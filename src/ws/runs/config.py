@@ -90,12 +90,12 @@ class DataConfig:
     refuses: bool = False
     """True keeps refusals"""
     finished: bool = True
-    """True drops texts that the token limit cut off"""
+    """True drops texts that the token limit cut off, where base ends most of its own"""
     keep: int = 64
     """train on this many of the kept, spread evenly over doses and prompts"""
     worst_ppl: float | None = field(default=None, metadata=LATER)
-    """keep below this perplexity of the worst 24 tokens; None takes the 99th percentile of what base and the prompted
-    model write, where no tail_ppl is given"""
+    """keep below this perplexity of the worst 24 tokens; None takes the limit of readable text (`limits_of`), where no
+    tail_ppl is given"""
     loop: float = field(default=0.3, metadata=LATER)
     """keep below this share of repeated token trigrams"""
 

@@ -103,7 +103,8 @@ class Run:
         data, knee = self.config.data, self.get("knee.json", round)
         # earlier versions looked at the tail and not for loops
         own = {name: knee[name] for name in ("worst_ppl", "tail_ppl", "loop") if name in knee}
-        return own | {name: getattr(data, name) for name in ("rep", "narrates", "refuses", "finished")}
+        fixed = {name: getattr(data, name) for name in ("rep", "narrates", "refuses")}
+        return own | fixed | {"finished": data.finished and bool(knee.get("ends", True))}
 
     def threshold(self, round: int = 0) -> tuple[str, float]:
         """(score, limit) that the threshold slider moves: worst_ppl, or tail_ppl where the round has no other."""
