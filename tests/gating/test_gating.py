@@ -290,7 +290,9 @@ def test_filter_works() -> None:
         ("refusal boilerplate", FALLING, {"refuses": pl.lit(True)}),
         ("loops leak", FALLING, {"distinct3": pl.lit(0.2)}),
         ("loops leak", FALLING, {"text": pl.lit("the same reply")}),
+        ("loops leak", FALLING, {"loop": pl.lit(0.31)}),
         ("style proxy", {0.0: 40, 0.5: 30, 1.0: 20, 2.0: 8}, {"grammatical": pl.lit(1.0)}),
+        ("style proxy", {0.0: 40, 0.5: 30, 1.0: 20, 2.0: 8}, {"fluent": pl.lit(True)}),
     ],
 )
 def test_planted_filter(outcome: str, kept: dict[float, int], columns: dict[str, Any]) -> None:
@@ -649,14 +651,14 @@ def test_evidence_names_the_rows_and_samples_that_it_rests_on() -> None:
     gate = judge_steer(grid(), arms_frame(steer()), TRAIT, evidence=SEEN)
     assert gate.outcome == "good knee"
     assert "rows that moved most: item-d +3.00, item-a +2.00, item-c +1.00; least: item-b +0.10" in gate.evidence
-    assert "samples: fine#0 (tail_ppl 2.0)" in gate.evidence
+    assert "samples: fine#0 (perplexity 2.0)" in gate.evidence
     assert "babble" not in gate.evidence and "item-e" not in gate.evidence
 
 
 def test_a_broken_dose_names_its_broken_samples_and_lost_answers() -> None:
     arms = steer(coherence=0.9, capability=0.5, capability_low=0.4, capability_high=0.6)
     found = {c[0]: c[3] for c in judge_steer(grid(), arms_frame(arms), TRAIT, evidence=SEEN).checks}
-    assert found["too strong"].endswith("broken samples: babble#1 (tail_ppl 90.0)")
+    assert found["too strong"].endswith("broken samples: babble#1 (perplexity 90.0)")
     assert found["capability cliff"].endswith("lost answers: How much is 2 + 2?")
     assert "item" not in found["too weak"]  # not seen: figures only
 

@@ -273,6 +273,7 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (2, "mid-completion collapse", mid_collapse, 3, 4),
     (2, "keeps base-like text", lambda x: gate2(bite=pl.lit(x)), 0.021, 0.019),
     (2, "loops leak", lambda x: gate2(distinct3=pl.lit(x)), 0.51, 0.49),
+    (2, "loops leak", lambda x: gate2(loop=pl.lit(x)), 0.299, 0.301),
     (2, "confounds", lambda x: gate2(n_tokens=pl.when(pl.col("c") > 0).then(x).otherwise(100)), 129, 131),
     (3, "non-finite rows", lambda x: gate3(nonfinite=x), 0, 1),
     (3, "broken", lambda x: gate3(coherence=x), 0.851, 0.849),

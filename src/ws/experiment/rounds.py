@@ -26,7 +26,6 @@ from ws.experiment.dose_search import find_knee
 from ws.experiment.pipeline import HealPipeline
 from ws.experiment.probes import Probes
 from ws.experiment.progress import Reporter, say
-from ws.filtering.limits import tail_limit
 from ws.filtering.scores import score
 from ws.gating import Thresholds
 from ws.gating.advice import ADVICE
@@ -34,6 +33,7 @@ from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER
 from ws.gating.facts import row_of
 from ws.gating.instrument import MUSH, mush
 from ws.generation.completions import Prompt, generate
+from ws.generation.second_look import second_look
 from ws.healing.training import Progress
 from ws.intervals import Interval, as_float, finite_or_none
 from ws.models.adapters.adapter import Adapter
@@ -165,7 +165,7 @@ class Round(HealPipeline):
     ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
         """What a search leaves: the table of its arms, their texts, and what they decided. c: the knee; at: where
         coherence falls through the floor."""
-        limit, base, probed = self.config.data.tail_ppl, known.base, known.probed
+        base, probed = known.base, known.probed
         arms = [dataclasses.replace(arm, chosen=arm.c == c) if arm.arm == STEER else arm for arm in known.arms]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
         texts += [r.text.with_columns(split=pl.lit("select")) for r in probed.values()]
@@ -174,9 +174,18 @@ class Round(HealPipeline):
             "base": base.coherence,  # NaN: no readable text to be relative to
             "probes": [[dose, r.coherence] for dose, r in probed.items() if dose],
             "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
-            "tail_ppl": tail_limit(base.text) if limit is None else limit,
+            **self.own_limits(base),
         }
         return arms_of(base, arms, self.v.fingerprint), pl.concat(texts), knee
+
+    def own_limits(self, base: Report) -> dict[str, Any]:
+        """The filter's limits on perplexity in this round, those asked for, else the one of readable text in the search
+        (`readable_ppl`); on loops; and whether base ends its texts."""
+        data, text = self.config.data, base.subject["text_limits"]
+        asked = {name: getattr(data, name) for name in ("worst_ppl", "tail_ppl")}
+        given = {name: limit for name, limit in asked.items() if limit is not None}
+        read = {"loop": data.loop, "readable_ppl": text["worst_ppl"], "ends": text["finished"]}
+        return (given or {"worst_ppl": text["worst_ppl"]}) | read
 
     def unsteered(self) -> None:
         """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
@@ -219,7 +228,9 @@ class Round(HealPipeline):
                 allow_stale=bool(self.history),
                 on_progress=report,
             )
-            return (score(self.lm, texts, self.axis),)
+            scored = score(self.lm, texts, self.axis)
+            readable = self.read("knee.json")["readable_ppl"]
+            return (second_look(self.lm, scored, self.axis, readable, batch_size=cfg.batch_size),)
 
         settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
         self.stage(self.named("data", seed), settings, compute)
@@ -239,7 +250,7 @@ class Round(HealPipeline):
     @property
     def filtering(self) -> dict[str, Any]:
         """Settings that decide which rows are trained on; the doses are in the key of the data."""
-        return dataclasses.asdict(self.config.data) | {"doses": None}
+        return to_dict(self.config.data) | {"doses": None}
 
     def scored(self, seed: int) -> pl.DataFrame:
         frame: pl.DataFrame = self.read(self.named("completions", seed, ".parquet"))
@@ -301,7 +312,7 @@ class Round(HealPipeline):
         there = self.there("table")
         if "steer" in there:
             self.stage("table", None, lambda: self.table([stage for stage in there if stage != "dose"]), after=there)
-        settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
+        settings = [dataclasses.asdict(Thresholds()), to_dict(self.config.data), self.config.heal.min_rows]
         run = Run(self.context.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
         self.stage("judge", settings, gates, after=self.there("judge"))

@@ -107,7 +107,7 @@ class DataConfig:
     prompts: int | None = None
     """how many of the axis's train prompts are used; None takes all"""
     tail_ppl: float | None = None
-    """keep below this perplexity of the last quarter; None takes the 99th percentile of base's text (`tail_limit`)"""
+    """keep below this perplexity of the last quarter, the filter before worst_ppl; None leaves it out"""
     rep: float = 0.3
     """keep below this share of the most frequent n-gram"""
     narrates: bool = False
@@ -115,9 +115,14 @@ class DataConfig:
     refuses: bool = False
     """True keeps refusals"""
     finished: bool = True
-    """True drops texts that the token limit cut off"""
+    """True drops texts that the token limit cut off, where base ends most of its own"""
     keep: int = 64
     """train on this many of the kept, spread evenly over doses and prompts"""
+    worst_ppl: float | None = field(default=None, metadata=LATER)
+    """keep below this perplexity of the worst 24 tokens; None takes the limit of readable text (`limits_of`), where no
+    tail_ppl is given"""
+    loop: float = field(default=0.3, metadata=LATER)
+    """keep below this share of repeated token trigrams"""
 
     def __post_init__(self) -> None:
         _positive("data.doses", *self.doses)
@@ -125,7 +130,10 @@ class DataConfig:
         _ask(len(set(self.doses)) == len(self.doses),
              f"data.doses repeat (got {self.doses}). For more texts per dose raise data.samples.")  # fmt: skip
         _ask(self.tail_ppl is None or self.tail_ppl > 0,
-             f"data.tail_ppl must be above 0 (got {self.tail_ppl}). None takes it from base's own text.")  # fmt: skip
+             f"data.tail_ppl must be above 0 (got {self.tail_ppl}). None leaves it out.")  # fmt: skip
+        _ask(self.worst_ppl is None or self.worst_ppl > 0,
+             f"data.worst_ppl must be above 0 (got {self.worst_ppl}). None takes the model's own.")  # fmt: skip
+        _positive("data.loop", self.loop)
         _at_least_one("data.prompts", self.prompts)
         _positive("data.rep", self.rep)
         _check(self.samples >= 1, f"data.samples must be at least 1 (got {self.samples}).")

@@ -44,7 +44,7 @@ def real_default(model: str) -> RunConfig:
     """Any other model: the grid, the data and the filter of a run on Qwen3 or Gemma 3 of 0.6B to 4B parameters."""
     return RunConfig(
         model=model,
-        data=DataConfig(doses=(1.0, ABOVE), tail_ppl=50.0, keep=64),
+        data=DataConfig(doses=(1.0, ABOVE), keep=64),
         controls=ControlConfig(unfiltered=True),
         evaluation=EvalConfig(texts=200),
         batch_size=64,

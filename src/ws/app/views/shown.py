@@ -42,7 +42,8 @@ class Filtered:
         """Every completion as a point, with the threshold's rule."""
         if self.run is None or self.marked is None:
             return None
-        data = charts.filter_data(self.marked, self.tail_ppl, self.run.limits()["rep"], shares(self.marked))
+        score = self.run.threshold()[0]
+        data = charts.filter_data(self.marked, self.tail_ppl, self.run.limits()["rep"], shares(self.marked), score)
         return charts.compiled_chart(charts.filter_states(data), charts.filter_chart, data).showing(data)
 
     def border(self) -> pl.DataFrame:
@@ -53,7 +54,7 @@ class Filtered:
         """How it agrees with the labels that were given: words, and a chart once there are labels of both kinds."""
         if self.marked is None:
             return "", []
-        curve = labels.roc(self.marked, given)
+        curve = labels.roc(self.marked, given, self.run.threshold()[0] if self.run else "tail_ppl")
         pictures = [charts.roc_chart(curve, self.tail_ppl)] if curve.height else []
         return snippets.labels_html(self.marked, given), pictures
 
