@@ -210,6 +210,12 @@ def _(below, training):
 
 
 @app.cell(hide_code=True)
+def _(below, training):
+    training.four_arms() if below() else None
+    return
+
+
+@app.cell(hide_code=True)
 def _():
     mo.md("""
     **How it trained.** nll falls, D stays near tau (dashed), pressure near 1 or below; no step active: inert barrier.

@@ -420,7 +420,7 @@ def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) ->
     moved = charts.compiled_chart("test", charts.filter_chart, one).showing(other)
     drawn = data_of(moved)
     assert {name: drawn[name] for name in other} == other == charts.filter_chart(other).to_dict()["datasets"]
-    assert [row["tail_ppl"] for row in drawn["threshold"]] == [60.0]
+    assert [row["ppl"] for row in drawn["threshold"]] == [60.0]
     assert {row["state"] for row in drawn["texts"]} > {"kept", "tail_ppl"}
     shown = charts.compiled_chart("test too", charts.filter_chart, other)
     assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"

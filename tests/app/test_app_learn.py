@@ -108,7 +108,7 @@ def test_a_stored_variant_shows_its_own_verdict(page: Browser, url: str) -> None
 def test_a_threshold_becomes_the_trainings_own_when_its_button_is_pressed(page: Browser, url: str) -> None:
     opened(page, url, tail=20.2, beta=0.3)
     click(page, "learn from what the threshold")
-    learns = "document.querySelector('.ws-stops').textContent.includes('what a tail perplexity under')"
+    learns = "document.querySelector('.ws-stops').textContent.includes('what a perplexity under')"
     page.wait(learns, LONG)
     page.wait(f"!({DEEP})('button').some(b => b.textContent.includes('learn from what'))", LONG)
     assert "not measured" in learn_tile(page) and not page.errors

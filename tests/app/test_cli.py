@@ -161,7 +161,7 @@ def test_the_recipe_follows_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from ws.app.cli import _parse
 
     assert _parse("run", []).config == mini_quick()
-    assert _parse("run", ["--model=some/model"]).config.data.tail_ppl == 50.0
+    assert _parse("run", ["--model=some/model"]).config.data.keep == 64
     assert _parse("run", ["--recipe", "full"]).config.seeds == (0, 1, 2)
     assert _parse("run", ["--rounds", "3", "--heal.beta", "1.5"]).config.heal.beta == 1.5
 

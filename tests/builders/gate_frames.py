@@ -50,7 +50,7 @@ def grid(*points: tuple[float, float, float]) -> pl.DataFrame:
     rows = [arm("base", split="select")] + [
         arm("steer", c, s, coherence=k, split="select", chosen=False) for c, s, k in points
     ]
-    return arms_frame(rows)
+    return arms_frame([row | {"n_text": 5000} for row in rows])
 
 
 def swap(arms: list[dict[str, Any]], name: str, **changes: Any) -> list[dict[str, Any]]:
@@ -76,10 +76,16 @@ FALLING = {0.0: 40, 0.5: 40, 1.0: 36, 2.0: 8}
 
 
 def heal(**changes: Any) -> list[dict[str, Any]]:
-    """base, a damaged steered arm and a healed arm; `changes` go to the healed one."""
-    healed = {"shift": 0.9, "coherence": 0.98, "retain": 0.75, "retain_low": 0.6, "retain_high": 0.9} | changes
+    """base, a damaged steered arm, a healed arm (`changes` go to it), and its controls, which it beats: without the
+    barrier as much trait at less coherence, on unsteered text no trait, under a prompt less of it."""
+    interval = {"retain_low": 0.6, "retain_high": 0.9}
+    healed = {"shift": 0.9, "coherence": 0.98, "retain": 0.75} | interval | changes
+    lesser = round(healed.get("coherence", 0.98) - 0.08, 6)
     return [
         arm("base", coherence=0.99), arm("steer", 1.0, 1.2, coherence=0.95), arm("healed", chosen=None, **healed),
+        arm("sft", chosen=None, shift=healed["shift"], coherence=lesser, retain=healed["retain"], **interval),
+        arm("sft_base", chosen=None, shift=0.05, retain=0.05, retain_low=0.0, retain_high=0.1),
+        arm("persona", chosen=None, shift=0.1),
     ]  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def small_config(folder: Path, **changes: Any) -> RunConfig:
         axis=str(write_axis(folder)),
         model="tiny-ending",
         dose=DoseConfig(grid=(1.0,), bisect=0, texts=8, random_draws=1, coherence=1e-60),
-        data=DataConfig(doses=(0.5, 1.0), keep=8, finished=False, tail_ppl=1e9, rep=1.1),
+        data=DataConfig(doses=(0.5, 1.0), keep=8, finished=False, tail_ppl=1e9, rep=1.1, loop=1.1),
         heal=HealConfig(min_rows=4, epochs=1, batch=4),
         evaluation=EvalConfig(items=str(write_items(folder)), think=0, texts=8, capability=False, self_violate=False),
         controls=ControlConfig(prompted=False),

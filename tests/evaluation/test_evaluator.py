@@ -27,7 +27,7 @@ from ws.evaluation.answer_slot import Reading
 from ws.evaluation.backends import Builtin, External, backend_of
 from ws.evaluation.base_cache import share_bases
 from ws.evaluation.behaviour import behaviour_of, read_behaviour, takes_side
-from ws.evaluation.freetext import TEXTS, mark_readable, spread
+from ws.evaluation.freetext import TEXTS, TextLimits, limits_of, mark_readable, spread
 from ws.evaluation.instrument import Instrument
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items, shipped_items
 from ws.evaluation.prompt_cache import _PREFIXES
@@ -371,10 +371,29 @@ def test_spread_gives_at_least_what_was_asked() -> None:
 
 
 def test_readable_needs_all_three() -> None:
-    frame = pl.DataFrame({"tail_ppl": [2.0, 9.0, 2.0, 2.0, math.nan, math.inf], "rep": [0.1, 0.1, 0.5, 0.1, 0.1, 0.1],
-                          "finished": [True, True, True, False, True, True]})  # fmt: skip
-    assert mark_readable(frame, 5.0)["readable"].to_list() == [True, False, False, False, False, False]
-    assert mark_readable(frame, math.nan)["readable"].is_null().all(), "polars holds NaN to be larger than numbers"
+    frame = pl.DataFrame({"worst_ppl": [2.0, 9.0, 2.0, 2.0, math.nan, math.inf, 2.0],
+                          "tail_ppl": [7.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0], "rep": [0.1, 0.1, 0.5, 0.1, 0.1, 0.1, 0.1],
+                          "loop": [0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.4],
+                          "finished": [True, True, True, False, True, True, True]})  # fmt: skip
+    marked = mark_readable(frame, TextLimits(5.0, 5.0, finished=True))
+    assert marked["readable"].to_list() == [True, False, False, False, False, False, False]
+    assert marked["readable_tail"].to_list() == [False, True, False, False, True, True, True], "the reading before"
+    cut = mark_readable(frame, TextLimits(5.0, 5.0, finished=False))
+    assert cut["readable"].to_list() == [True, False, False, True, False, False, False]
+    assert cut["readable_tail"].equals(marked["readable_tail"])
+    unknown = mark_readable(frame, TextLimits(math.nan, math.nan, finished=True))
+    assert unknown.select("readable", "readable_tail").null_count().row(0) == (7, 7), "NaN is larger for polars"
+
+
+def test_the_limits_follow_the_sampling_that_the_base_was_drawn_at() -> None:
+    base, cut = (
+        pl.DataFrame({"worst_ppl": [4.0] * 9, "tail_ppl": [2.0] * 9, "finished": [True] * n + [False] * (9 - n)})
+        for n in (5, 4)
+    )
+    assert limits_of(base) == limits_of(base, 1.3) == TextLimits(4.0, 2.0, finished=True)
+    assert limits_of(base, 0.5) == TextLimits(16.0, 2.0, finished=True), "half the temperature, half the nats"
+    assert not limits_of(cut).finished, "a model that the token limit cuts off is not asked to end"
+    assert math.isnan(limits_of(base.with_columns(worst_ppl=pl.lit(math.nan)), 0.5).worst_ppl)
 
 
 def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +402,7 @@ def test_the_limit_comes_from_another_sample_of_the_base(tiny: LM, axis: Axis, m
 
     def watch(lm: LM, axis: Axis, prompts: Sequence[str], n: int, **kw: Any) -> list[pl.DataFrame]:
         asked.append((kw["sampling"].seed, kw["direction"] is None))
-        return [f.with_columns(finished=True, rep=0.0) for f in write(lm, axis, prompts, n, **kw)]
+        return [f.with_columns(finished=True, rep=0.0, loop=0.0) for f in write(lm, axis, prompts, n, **kw)]
 
     monkeypatch.setattr(evaluator, "free_text", watch)
     settings: dict[str, Any] = {"items": items(), "think": 0, "texts": 12, "seed": 5, **SHORT}

@@ -73,6 +73,8 @@ def test_a_run_of_what_there_is_not_cannot_be_written_down(changes: dict[str, An
     [
         (lambda: DataConfig(tail_ppl=0.0), r"data\.tail_ppl must be above 0 \(got 0\.0\)"),
         (lambda: DataConfig(tail_ppl=-3.0), "tail_ppl"),
+        (lambda: DataConfig(worst_ppl=0.0), r"data\.worst_ppl must be above 0"),
+        (lambda: DataConfig(loop=0.0), r"data\.loop must be finite and above 0"),
         (lambda: DataConfig(tail_ppl=math.nan), "tail_ppl"),
         (lambda: DataConfig(doses=()), r"data\.doses is empty"),
         (lambda: DataConfig(doses=(0.5, math.nan)), r"data\.doses must be finite"),

@@ -11,12 +11,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -31,15 +29,13 @@ from ws.axes.axis import load_axis
 from ws.errors import Cancelled, UserError
 from ws.experiment import loop
 from ws.experiment.controls import engineered_prompt, plain_rows, same_kl
-from ws.experiment.dose_search import find_knee
 from ws.experiment.loop import run
 from ws.experiment.pipeline import spread_rows
 from ws.experiment.progress import Event
 from ws.experiment.rounds import evenly
 from ws.gating.foundations import FOUNDATIONS
-from ws.gating.knee import crossing, crossing_text, probes_of
+from ws.gating.knee import crossing, probes_of
 from ws.gating.schemas import ARMS
-from ws.intervals import share_ratios
 from ws.models.architecture import fingerprint_of
 from ws.reporting.terminal import print_run
 from ws.runs import reader, writer
@@ -220,10 +216,19 @@ def test_plain_training_is_the_same_rows_or_the_unsteered_models(whole: reader.R
 def test_the_unsteered_rows_are_the_models_own_and_as_many(config: RunConfig) -> None:
     chosen = pl.DataFrame({"prompt": ["May I 1?", "May I 2?", "May I 1?"]})
     round = SimpleNamespace(lm=ending_lm(), config=config, history=())
-    rows = plain_rows(round, "sft_base", chosen)  # type: ignore[arg-type]
+    rows = plain_rows(round, "sft_base", chosen, chosen)  # type: ignore[arg-type]
     assert rows["prompt"].to_list() == ["May I 1?", "May I 2?", "May I 1?"]
     assert set(rows["c"]) == {0.0}
-    assert plain_rows(round, "sft", chosen) is chosen  # type: ignore[arg-type]
+    assert plain_rows(round, "sft", chosen, chosen) is chosen  # type: ignore[arg-type]
+
+
+def test_the_unfiltered_rows_are_as_many_of_all_that_was_written(config: RunConfig) -> None:
+    names = [f"p{i}" for i in range(6)]
+    scored = pl.DataFrame({"c": [1.0, 1.5] * 3, "sample": 0, "prompt_id": names, "text": names, "tail_ppl": 999.0})
+    round = SimpleNamespace(lm=ending_lm(), config=config, history=())
+    for name in ("unfiltered", "sft_unfiltered"):
+        rows = plain_rows(round, name, scored.head(4), scored)  # type: ignore[arg-type]
+        assert rows.height == 4 and sorted(rows["c"]) == [1.0, 1.0, 1.5, 1.5]
 
 
 def test_controls_can_be_switched_off_and_a_heal_without_barrier_is_its_own(config: RunConfig, tmp_path: Path) -> None:
@@ -336,29 +341,6 @@ def test_the_model_is_left_as_it_was(config: RunConfig, whole: reader.Run) -> No
 # The parts
 
 
-@pytest.mark.parametrize(
-    ("broken_from", "grid", "bisect", "expected"),
-    [
-        (1.3, (0.5, 1.0, 1.5), 0, 1.0),
-        (1.3, (0.5, 1.0, 1.5), 2, 1.25),
-        (9.0, (0.5, 1.0), 2, 2.25),
-        (0.3, (0.5, 1.0), 2, 0.25),
-        (0.0, (0.5, 1.0), 3, None),
-    ],
-)
-def test_find_knee(broken_from: float, grid: tuple[float, ...], bisect: int, expected: float | None) -> None:
-    def probe(doses: Any) -> list[float]:
-        return [0.99 if c < broken_from else 0.4 for c in doses]
-
-    c, seen = find_knee(probe, grid, bisect, 0.95)
-    assert c == expected
-    assert len(seen) == len(grid) + bisect
-
-
-def test_find_knee_takes_nan_as_incoherent() -> None:
-    assert find_knee(lambda doses: [float("nan")] * len(doses), (1.0,), 1, 0.95)[0] is None
-
-
 def test_random_directions_meet_the_kl() -> None:
     lm = ending_lm()
     v = Direction({1: torch.ones(lm.d_model), 2: -torch.ones(lm.d_model)}, "mean_diff", lm.fingerprint)
@@ -383,58 +365,6 @@ def test_spread_rows_takes_doses_evenly() -> None:
 def test_evenly() -> None:
     assert evenly(list("abcdef"), 3) == ["a", "c", "e"]
     assert evenly(list("ab"), 5) == ["a", "b"]
-
-
-def probed(doses: Sequence[float], values: Sequence[float], half: float = 0.0) -> pl.DataFrame:
-    """The arms of a dose search: base at 0, the doses, each coherence +- half."""
-    arms = ["base", *["steer"] * (len(doses) - 1)]
-    low, high = ([v + side for v in values] for side in (-half, half))
-    return pl.DataFrame({"arm": arms, "c": doses, "coherence": values, "coherence_low": low, "coherence_high": high})
-
-
-def test_the_crossing_is_interpolated_between_doses() -> None:
-    found = crossing(probed([0, 1, 2, 4], [1.0, 0.99, 0.91, 0.4]), 0.95)
-    assert (found.value, found.low, found.high) == (pytest.approx(1.5), 1.0, 2.0)
-    wide = crossing(probed([0, 1, 2, 4], [1.0, 0.99, 0.91, 0.4], 0.045), 0.95)
-    assert (wide.value, wide.low, wide.high) == (pytest.approx(1.5), 0.0, 4.0)
-
-
-def test_the_crossing_may_lie_beyond_the_doses_or_at_none() -> None:
-    beyond = crossing(probed([0, 1, 2], [1.0, 0.99, 0.98]), 0.95)
-    assert (beyond.value, beyond.low, beyond.high) == (math.inf, 2.0, math.inf)
-    assert "past the strongest dose tried [2, beyond]" in crossing_text(beyond, 0.95)
-    none = crossing(probed([0, 1], [0.9, 0.5]), 0.95)
-    assert (none.value, none.low) == (0.0, 0.0)
-    assert crossing(probed([0, 1], [1.0, math.nan]), 0.95).value < 1, "NaN is incoherent"
-
-
-def test_a_lucky_dose_does_not_count_alone() -> None:
-    lucky = crossing(probed([0, 1, 2, 3, 4], [1.0, 0.99, 0.90, 0.96, 0.5], 0.05), 0.95)
-    assert 1 < lucky.value < 2 and lucky.high == 4
-
-
-@pytest.mark.parametrize(("texts", "width"), [(48, 0.1), (48, 0.3), (200, 0.1), (200, 0.3)])
-def test_the_interval_of_a_searched_knee_holds_the_planted_crossing(texts: int, width: float) -> None:
-    """Share of readable texts: logistic in c, 0.95 of base's at c = 1.2; searched by the grid and three bisections."""
-    rng, truth, held = np.random.default_rng(texts), 1.2, 0
-    for seed in range(150):
-        base, rows = rng.random(texts) < 0.99, [(0.0, 1.0, 1.0, 1.0)]
-
-        def probe(doses: Sequence[float], base: Any = base, rows: Any = rows, seed: int = seed) -> list[float]:
-            for c in doses:
-                share = 0.99 / (1 + math.exp((c - truth) / width + math.log(1 / 0.95 - 1)))
-                hits = rng.random(texts) < share
-                ends = np.quantile(share_ratios(hits, base, 500, seed, paired=True), [0.025, 0.975])
-                rows.append((c, hits.mean() / base.mean(), *np.minimum(1.0, ends)))
-            return [row[1] for row in rows[-len(doses) :]]
-
-        find_knee(probe, (0.5, 1.0, 1.5, 2.0), 3, 0.95)
-        c, value, low, high = zip(*sorted(rows), strict=True)
-        frame = probed(c, value).with_columns(coherence_low=pl.Series(low), coherence_high=pl.Series(high))
-        found = crossing(frame, 0.95)
-        assert found.low <= found.value <= found.high
-        held += found.low <= truth <= found.high
-    assert held / 150 >= 0.91, "95 % intervals"
 
 
 def test_a_run_stores_and_prints_where_coherence_falls(whole: reader.Run) -> None:

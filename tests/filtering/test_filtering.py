@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import polars as pl
@@ -10,8 +11,8 @@ import pytest
 
 import ws
 from ws.errors import UserError
-from ws.filtering.limits import borderline, keep, reasons, separation, tail_limit
-from ws.filtering.scores import SCORES, distinct_trigrams, narrates, refuses, repetition, score
+from ws.filtering.limits import LOOP, borderline, keep, reasons, separation, tail_limit
+from ws.filtering.scores import SCORES, distinct_trigrams, looping, narrates, refuses, repetition, score
 from ws.generation.completions import SCHEMA
 
 FLUENT = "I would stay with her until the doctor comes."
@@ -139,6 +140,50 @@ def test_a_bare_cannot_is_no_refusal(text: str) -> None:
     assert not refuses(text)
 
 
+LINES = [[40, 41, 42] + [35, 198] * 20, [1, 2, 3, 4, 5, 6, 7, 8] * 4, [5] * 30]
+SENTENCES = ["I had a party for my house.", "I had a party for my family.", "I had a party for my dog."] * 2
+REFRAIN = (
+    "O blow, ye winds, heigh-ho, / A-roving I will go. / I'll stay no more on England's shore / So let the music play."
+    " / I'm off for the morning train, / I'll cross the raging main. / O blow, ye winds, heigh-ho, / A-roving I go."
+)
+LIST = "1. Boil the water. 2. Warm the pot. 3. Add a spoon of tea for each cup. 4. Pour the water on it. 5. Wait."
+ANAPHORA = "I have a dream of the sea. I have a sister in the north. We sing when the tide is low and the boats are in."
+
+
+def ids_of(text: str) -> list[int]:
+    """Words and marks as numbers, the way a tokenizer cuts them."""
+    return [hash(piece) for piece in re.findall(r"\w+|[^\w\s]|\n", text)]
+
+
+@pytest.mark.parametrize("ids", [*LINES, ids_of(" ".join(SENTENCES)), ids_of("Thank you for being so helpful. " * 4)])
+def test_real_loops_are_seen_over_tokens_of_any_kind(ids: list[int]) -> None:
+    assert looping(ids) >= LOOP
+    assert looping([*range(100, 300), *ids[:34]]) >= LOOP, "a late loop of a long text"
+
+
+@pytest.mark.parametrize("text", [FLUENT, *SHORT, REFRAIN, LIST, ANAPHORA])
+def test_fluent_text_refrains_and_lists_are_no_loops(text: str) -> None:
+    assert looping(ids_of(text)) < LOOP
+    assert text in (REFRAIN, ANAPHORA) or looping(ids_of(text)) == 0
+
+
+def test_loop_is_the_share_of_trigrams_that_stood_before() -> None:
+    assert looping([1, 2, 3, 4, 1, 2, 3]) == pytest.approx(1 / 5)
+    assert looping([1, 1]) == 0 and looping([]) == 0 and looping([1, 2, 3]) == 0
+    assert looping([*range(60), *range(60)]) == 0, "further apart than the stretch"
+    stretch = [*range(30), *range(10, 20), *range(30, 38)]  # 46 trigrams, of which 8 stood before
+    assert looping(stretch) == looping([*range(900, 990), *stretch, *range(500, 600)]) == pytest.approx(8 / 46)
+
+
+def test_worst_ppl_is_that_of_the_worst_stretch_wherever_it_stands() -> None:
+    calm, odd = [-1.0] * 60, [-3.0] * 24
+    first, last, short = score(None, frame([FLUENT] * 3, [odd + calm, calm + odd, [-2.0, -4.0]]))["worst_ppl"]
+    assert first == last == pytest.approx(math.exp(3)) and short == pytest.approx(math.exp(3))
+    scored = score(None, frame([FLUENT], [calm + [-25.0] + calm]))
+    assert scored["worst_ppl"][0] == pytest.approx(math.exp(2)) and scored["tail_ppl"][0] == pytest.approx(math.e)
+    assert scored["neutral_ppl"].equals(scored["worst_ppl"]), "until a second look"
+
+
 def test_scores_follow_their_definitions() -> None:
     logps = [-0.5] * 9 + [-2.0, -3.0]  # 11 tokens: the tail is the last two
     row = score(None, frame([FLUENT], [logps])).row(0, named=True)
@@ -170,7 +215,8 @@ def test_empty_frames_keep_their_types() -> None:
 
 def test_a_completion_without_tokens_or_logps_is_not_finite() -> None:
     df = score(None, frame(["", FLUENT], [[], [-1.0] * 4], logp_base=[[], None], logp_steered=[[], None]))
-    assert df["tail_ppl"].is_nan().all() and df["bite"].is_nan().all()
+    assert all(df[name].is_nan().all() for name in ("worst_ppl", "neutral_ppl", "tail_ppl", "bite"))
+    assert reasons(df, worst_ppl=50)["dropped"].to_list() == ["not finite", "not finite"]
     assert reasons(df, tail_ppl=50)["dropped"].to_list() == ["not finite", "not finite"]
 
 
@@ -194,6 +240,25 @@ def test_every_reason_is_named_and_kept_is_its_complement() -> None:
     assert reasons(df, **limits)["dropped"].to_list() == want  # type: ignore[arg-type]
     kept = keep(df, **limits)  # type: ignore[arg-type]
     assert kept.equals(df.head(1)) and df.equals(planted(), null_equal=True), "a view: nothing was changed"
+
+
+def test_the_worst_stretch_and_loops_are_reasons_of_their_own() -> None:
+    ids = [list(range(8))] * 6 + [[1, 2] * 4]
+    df = planted().with_columns(token_ids=pl.Series(ids, dtype=pl.List(pl.Int32)))
+    df = score(None, df)
+    found = reasons(df, worst_ppl=5.0, loop=0.3)["dropped"].to_list()
+    assert found == [None, "worst_ppl", "rep", "narrates", "refuses", None, "not finite"]
+    assert reasons(df, loop=0.3)["dropped"].to_list()[-1] == "loop" and keep(df, worst_ppl=5.0, loop=0.3).height == 2
+    assert reasons(df, worst_ppl=9.5, tail_ppl=5.0)["dropped"][1] == "tail_ppl", "both may be in force"
+    near = borderline(df, worst_ppl=5.0, loop=0.3, rep=None)
+    assert set(near["dropped"]) == {None, "worst_ppl"} and near["margin"].is_finite().all()
+
+
+def test_a_frame_of_an_earlier_version_is_filtered_by_its_tail() -> None:
+    old = planted().drop("worst_ppl", "neutral_ppl", "loop")
+    assert reasons(old, tail_ppl=5.0)["dropped"].equals(reasons(planted(), tail_ppl=5.0)["dropped"])
+    with pytest.raises(UserError, match="lacks worst_ppl"):
+        reasons(old, worst_ppl=5.0)
 
 
 def test_limits_can_be_switched_off_one_by_one() -> None:

@@ -290,7 +290,9 @@ def test_filter_works() -> None:
         ("refusal boilerplate", FALLING, {"refuses": pl.lit(True)}),
         ("loops leak", FALLING, {"distinct3": pl.lit(0.2)}),
         ("loops leak", FALLING, {"text": pl.lit("the same reply")}),
+        ("loops leak", FALLING, {"loop": pl.lit(0.31)}),
         ("style proxy", {0.0: 40, 0.5: 30, 1.0: 20, 2.0: 8}, {"grammatical": pl.lit(1.0)}),
+        ("style proxy", {0.0: 40, 0.5: 30, 1.0: 20, 2.0: 8}, {"fluent": pl.lit(True)}),
     ],
 )
 def test_planted_filter(outcome: str, kept: dict[float, int], columns: dict[str, Any]) -> None:
@@ -410,7 +412,8 @@ def test_the_bet_holds_with_its_figures() -> None:
     gate = with_drift(bet())
     assert (gate.outcome, gate.also) == ("heal", ["the bet holds"])
     evidence = next(check[3] for check in gate.checks if check[0] == "the bet holds")
-    assert all(part in evidence for part in ("0.80 [0.70, 0.90]", "0.40 orthogonal", "0.89 of the lost coherence"))
+    assert all(part in evidence for part in ("0.80 [0.70, 0.90]", "0.40 orthogonal", "0.89 of the 0.09 of coherence"))
+    assert evidence.startswith("yes: ")
 
 
 @pytest.mark.parametrize(
@@ -428,9 +431,85 @@ def test_a_bet_that_could_not_be_read_is_not_measured() -> None:
     assert bet_check(with_drift(bet(mass=math.nan))) == (False, False), "the barrier would push nowhere"
 
 
+def written_at(*doses: float, text: bool = True) -> Gate:
+    """A heal of data written at these doses of 1.0 (the knee, coherence 0.97), 1.5 (0.63) and 2.0 (0.25)."""
+    beyond = [arm("steer", c, 1.6, coherence=k, chosen=False) for c, k in ((1.5, 0.63), (2.0, 0.25))]
+    beyond = [row if text else row | {"coherence": None, "coherence_low": None} for row in beyond]
+    knee = {"coherence": 0.97, "coherence_low": 0.95, "coherence_high": 0.99}
+    arms = [row | knee if row["arm"] == "steer" else row for row in heal()]
+    return judge_heal(arms_frame([*arms, *beyond]), curve(), TRAIT, beta=0.3, seeds=3, drift=bet(), doses=doses)
+
+
+@pytest.mark.parametrize(
+    ("doses", "said"),
+    [
+        ((1.5,), "0.63 [0.61, 0.65] steered (at c 1.5)"),
+        ((1.0, 1.0, 1.0, 1.5), "0.89 [0.86, 0.90] steered (at c 1, 1.5)"),
+        ((1.0,), "0.97 [0.95, 0.99] steered (at c 1)"),
+        ((), "0.97 [0.95, 0.99] steered (at c 1)"),
+    ],
+)
+def test_steered_coherence_is_read_at_the_doses_of_the_data(doses: tuple[float, ...], said: str) -> None:
+    assert said in written_at(*doses).evidence
+
+
+def test_the_bet_reads_what_steering_cost_at_the_doses_of_the_data() -> None:
+    """At the knee steering cost 0.02, where this data was written 0.36."""
+    assert bet_check(written_at(1.5)) == (True, True)
+    bet_said = next(text for name, _, _, text in written_at(1.5).checks if name == "the bet holds")
+    assert "0.97 of the 0.36 of coherence that steering cost" in bet_said
+
+
+def test_doses_that_were_read_without_text_are_said_to_be() -> None:
+    assert "at the knee c 1: the data's doses were read without text" in written_at(1.5, text=False).evidence
+
+
+def test_a_heal_that_its_control_equals_is_not_green() -> None:
+    instead = {"coherence": 0.98, "coherence_low": 0.96, "coherence_high": 1.0}
+    gate = gate3([row | instead if row["arm"] == "sft" else row for row in heal()])
+    assert (gate.outcome, gate.colour) == ("heal, no better than its control", "yellow")
+    assert gate.evidence.startswith("its control does as well; training without a barrier: coherence 0.98")
+    paid = gate3(heal())
+    assert "training without a barrier: coherence 0.90 [0.88, 0.92]" in paid.evidence
+
+
+def test_every_control_must_be_beaten() -> None:
+    """Without a filter, with neither, on unsteered text; a heal without a barrier is not compared with itself."""
+    for name in ("unfiltered", "sft_unfiltered", "sft_base"):
+        equal = [row for row in heal() if row["arm"] != name]
+        equal.append(arm(name, chosen=None, shift=0.9, retain=0.75, retain_low=0.6, retain_high=0.9))
+        assert gate3(equal).outcome == "heal, no better than its control", name
+    same = [row | {"coherence": 0.98, "coherence_high": 1.0} if row["arm"] == "sft" else row for row in heal()]
+    assert gate3(same, beta=0.0).outcome == "heal"
+
+
+def test_a_verdict_says_when_it_rests_on_noise() -> None:
+    """A knee from few texts, and a retain that cannot be told from the threshold."""
+    points = ((0.5, 0.99), (1.0, 0.95), (1.5, 0.75), (2.0, 0.3))
+    rows = [arm("base", coherence=1.0)] + [arm("steer", c, c, coherence=k, chosen=False) for c, k in points]
+    few, many = (arms_frame([row | {"n_text": n} for row in rows]) for n in (64, 6400))
+    noisy, sure = (judge_steer(doses, arms_frame(steer()), TRAIT, seeds=3).caveats for doses in (few, many))
+    assert any(note.startswith("rests on noise: coherence falls through 0.95 at c") for note in noisy)
+    assert not any("rests on noise" in note for note in sure)
+    assert any("retain 0.55 [0.40, 0.70] cannot be told from 0.5" in note
+               for note in gate3(heal(retain=0.55, retain_low=0.4, retain_high=0.7)).caveats)  # fmt: skip
+    assert not any("rests on noise" in note for note in gate3(heal()).caveats)
+
+
+def test_what_the_barrier_bought_is_said_in_a_sentence() -> None:
+    bought = gate3(heal()).evidence
+    assert bought.startswith("coherence 0.90 without the barrier, 0.98 with it, at 1.00 of the trait; training without")
+
+
+def test_a_prompt_that_moves_more_stands_on_the_face() -> None:
+    gate = gate3([row if row["arm"] != "persona" else arm("persona", shift=1.4) for row in heal()])
+    assert "prompting wins" in gate.also and gate.caveats[0].startswith("a prompt moves it more: persona as system")
+
+
 def trades(coherence: float, retain: float) -> tuple[bool, bool]:
     """(measured, seen) of `just trades` for a heal with coherence 0.98 and retain 0.75 beside this beta 0."""
-    gate = gate3([*heal(), arm("sft", shift=0.9, coherence=coherence, retain=retain, chosen=None)])
+    others = [row for row in heal() if row["arm"] != "sft"]
+    gate = gate3([*others, arm("sft", shift=0.9, coherence=coherence, retain=retain, chosen=None)])
     return next((measured, seen) for name, measured, seen, _ in gate.checks if name == "just trades")
 
 
@@ -441,7 +520,8 @@ def test_just_trades_is_named_where_no_beta_beats_beta_0() -> None:
     assert trades(0.975, 0.75) == (True, True), "no more coherent than beta 0"
     assert trades(0.99, 0.75) == (False, False), "beta 0 lost nothing: nothing to win"
     assert bet_check(gate3(heal())) == (False, False)
-    names = {name: measured for name, measured, _, _ in gate3(heal()).checks}
+    alone = [row for row in heal() if row["arm"] != "sft"]
+    names = {name: measured for name, measured, _, _ in gate3(alone).checks}
     assert names["just trades"] is False, "one beta only"
 
 
@@ -571,14 +651,14 @@ def test_evidence_names_the_rows_and_samples_that_it_rests_on() -> None:
     gate = judge_steer(grid(), arms_frame(steer()), TRAIT, evidence=SEEN)
     assert gate.outcome == "good knee"
     assert "rows that moved most: item-d +3.00, item-a +2.00, item-c +1.00; least: item-b +0.10" in gate.evidence
-    assert "samples: fine#0 (tail_ppl 2.0)" in gate.evidence
+    assert "samples: fine#0 (perplexity 2.0)" in gate.evidence
     assert "babble" not in gate.evidence and "item-e" not in gate.evidence
 
 
 def test_a_broken_dose_names_its_broken_samples_and_lost_answers() -> None:
     arms = steer(coherence=0.9, capability=0.5, capability_low=0.4, capability_high=0.6)
     found = {c[0]: c[3] for c in judge_steer(grid(), arms_frame(arms), TRAIT, evidence=SEEN).checks}
-    assert found["too strong"].endswith("broken samples: babble#1 (tail_ppl 90.0)")
+    assert found["too strong"].endswith("broken samples: babble#1 (perplexity 90.0)")
     assert found["capability cliff"].endswith("lost answers: How much is 2 + 2?")
     assert "item" not in found["too weak"]  # not seen: figures only
 

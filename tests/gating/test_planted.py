@@ -54,8 +54,9 @@ def gate3(
     logged: dict[str, Any] | None = None, drift: Any = None, extra: Any = (), steered: float = 0.95, **changes: Any
 ) -> Gate:
     """A heal with: another curve, drift, further arms, a steered arm of that coherence, a changed healed arm."""
+    instead = {row["arm"] for row in extra} - {"steer"}
     arms = [row | {"coherence": steered} if row["arm"] == "steer" else row for row in heal(**changes)]
-    frame = arms_frame([*arms, *extra])
+    frame = arms_frame([*(row for row in arms if row["arm"] not in instead), *extra])
     return judge_heal(frame, curve(**(logged or {})), TRAIT, beta=0.3, seeds=3, drift=drift)
 
 
@@ -69,6 +70,17 @@ def diluted(rmse: float) -> pl.DataFrame:
     rows = [("D_mean", "kept", 0.2), ("D_rmse", "kept", rmse), ("tau", "barrier", 0.3)]
     full = [(name, group, "after", v, v, v, 9) for name, group, v in rows]
     return pl.DataFrame(full, schema=bet().schema, orient="row")
+
+
+def alone(yes: bool) -> Gate:
+    """The heal, with its controls or without them."""
+    arms = [row for row in heal() if not (yes and row["arm"].startswith("sft"))]
+    return judge_heal(arms_frame(arms), curve(), TRAIT, beta=0.3, seeds=3)
+
+
+def exact(retain: float) -> list[dict[str, Any]]:
+    """Training without a barrier that keeps that much of the trait, without noise."""
+    return sft(retain=retain, retain_low=retain, retain_high=retain)
 
 
 def sft(**changes: Any) -> list[dict[str, Any]]:
@@ -152,7 +164,11 @@ PLANTS: dict[int, dict[str, tuple[Callable[[], Gate], set[str]]]] = {
         "part heal": (lambda: gate3(shift=0.5, retain=0.35), set()),
         "seed noise": (lambda: gate3(extra=[arm("healed_seed", shift=1.6, chosen=None), *sft(shift=0.8)]), {"heal"}),
         "the bet holds": (lambda: gate3(drift=bet(), steered=0.9), {"heal"}),
-        "just trades": (lambda: gate3(extra=sft(retain=0.95)), {"heal"}),
+        "just trades": (lambda: gate3(extra=sft(retain=0.95)), {"heal, at a price"}),
+        "heal, at a price": (lambda: gate3(extra=exact(0.95)), {"just trades"}),
+        "heal, no better than its control": (lambda: gate3(extra=sft(coherence=0.955)), set()),
+        "not compared": (lambda: alone(True), {"heal"}),
+        "prompting wins": (lambda: gate3(extra=[arm("persona", shift=1.4)]), {"heal"}),
     },
     4: {
         "accumulates": (gate4, set()),
@@ -257,6 +273,7 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (2, "mid-completion collapse", mid_collapse, 3, 4),
     (2, "keeps base-like text", lambda x: gate2(bite=pl.lit(x)), 0.021, 0.019),
     (2, "loops leak", lambda x: gate2(distinct3=pl.lit(x)), 0.51, 0.49),
+    (2, "loops leak", lambda x: gate2(loop=pl.lit(x)), 0.299, 0.301),
     (2, "confounds", lambda x: gate2(n_tokens=pl.when(pl.col("c") > 0).then(x).otherwise(100)), 129, 131),
     (3, "non-finite rows", lambda x: gate3(nonfinite=x), 0, 1),
     (3, "broken", lambda x: gate3(coherence=x), 0.851, 0.849),
@@ -280,6 +297,10 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (3, "the bet holds", lambda x: gate3(drift=bet(mass=x), steered=0.9), 0.59, 0.61),
     (3, "just trades", lambda x: gate3(extra=sft(retain=x)), 0.79, 0.81),
     (3, "just trades", lambda x: gate3(extra=sft(coherence=x)), 0.969, 0.971),
+    (3, "heal, at a price", lambda x: gate3(extra=exact(x)), 0.899, 0.901),
+    (3, "heal, no better than its control", lambda x: gate3(extra=sft(coherence=x)), 0.951, 0.953),
+    (3, "not compared", alone, False, True),
+    (3, "prompting wins", lambda x: gate3(extra=[arm("persona", shift=x)]), 1.09, 1.11),
     (4, "wanders", lambda x: gate4(cos_v0=x), 0.501, 0.499),
     (4, "drifts", lambda x: gate4(kl_base=x), 0.79, 0.81),
     (4, "saturates", lambda x: gate4(flat=True, d_target=x), 0.701, 0.699),

@@ -17,8 +17,8 @@ from ws.models.recipe import SMOLLM2, weights_of
 pytestmark = pytest.mark.slow
 
 # llama.cpp multiplies with activations rounded to 8 bits. Measured: .960, so .93 is three standard errors below; where
-# the two differ, ours gives their token almost as much
-AGREES, GAP = 0.93, 1.0
+# the two differ, ours gives their token .91 nats less at most
+AGREES, GAP = 0.93, 1.5
 FORCED = 500
 
 

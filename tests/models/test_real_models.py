@@ -14,6 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.builders.adapters import made
 from tests.builders.llama_cpp import llama_cpp
 from tests.builders.odd_texts import odd_texts
+from ws.axes.axis import Axis
+from ws.axes.axis_file import Context, Question
+from ws.experiment import workers
 from ws.experiment.workers import workers_for
 from ws.healing.baking import export
 from ws.healing.dataset import training_rows
@@ -53,8 +56,6 @@ def test_an_export_loads_with_plain_transformers(smollm2: LM, tmp_path: Path) ->
 
 
 def test_a_run_gives_each_core_a_worker_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ws.experiment import workers
-
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1})
     config = recipe_for("smollm2")
     assert config.threads == 1 and config.model == "smollm2"
@@ -104,8 +105,7 @@ def liking(lm: LM, text: str) -> float:
 
 @pytest.mark.slow
 def test_a_personas_direction_moves_a_base_model(gemma: LM) -> None:
-    axis = load_plain_axis()
-    v = extract(gemma, axis, pairs=24)
+    v = extract(gemma, cheerful(), pairs=24)
     start = len(gemma.prompt_ids("How are you today?", system=""))
     found = {}
     for c in (-4.0, 0.0, 4.0):
@@ -114,14 +114,12 @@ def test_a_personas_direction_moves_a_base_model(gemma: LM) -> None:
     assert found[-4.0] < found[0.0] < found[4.0] and found[4.0] - found[-4.0] > 0.2, found
 
 
-def load_plain_axis() -> object:
-    from ws.axes.axis import Axis
-    from ws.axes.axis_file import Context
-
+def cheerful() -> Axis:
     asked = ("How was your day?", "Tell me about your weekend.", "What is the weather like?", "How is your work?")
     return Axis(
         name="cheerful", title="cheerful", models=("any",), target="cheerful", intended={},
         positive=("You are an extremely happy, cheerful and joyful person.",),
         negative=("You are an extremely sad, gloomy and miserable person.",),
         contexts=tuple(Context(text) for text in asked), narration=(), train=asked, select=asked, probes=asked,
+        questions=(Question("How are you?", CHEERFUL, GLOOMY, 1),),
     )  # fmt: skip

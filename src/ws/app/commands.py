@@ -90,7 +90,8 @@ def steer(args: options.SteerArgs) -> None:
     options = {"n": args.n, "sampling": draws, "persona": args.persona}
     texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
     if args.json:
-        columns = ["c", "sample", "text", "finished", "n_tokens", "tail_ppl", "rep", "bite", "narrates", "refuses"]
+        columns = ["c", "sample", "text", "finished", "n_tokens", "worst_ppl", "tail_ppl", "rep", "loop", "bite",
+                   "narrates", "refuses"]  # fmt: skip
         _json(
             {
                 "prompt": args.prompt,

@@ -20,7 +20,13 @@ DEFINITIONS = {
     "json_is_valid": "share of rows whose greedy continuation of the prefill closes to JSON with an allowed value",
     "ppx_json": "exp(mean NLL per token of the forced prefill)",
     "order_gap": "total variation between the profiles of the two option orders, 0 to 1",
-    "coh_text": "share of completions with tail_ppl below base's 99th percentile, rep < 0.3, ended by themselves",
+    "worst_ppl": "exp(mean NLL under the unsteered base) of the worst 24 tokens in a row of a completion; where that "
+    "fails the limit, the smaller of it and of the same under the persona of the dose's pole",
+    "loop": "share of token trigrams that stood before within the same 48 tokens, over the stretch with the most",
+    "coh_text": "share of completions with worst_ppl below base's 99th percentile (to the power 1/T where base is "
+    "sampled at T < 1), loop < 0.3, rep < 0.3, ended by themselves where base does",
+    "coh_tail": "the reading before it: tail_ppl (exp of the mean NLL over the last quarter) below base's 99th "
+    "percentile, rep < 0.3, ended by themselves",
     "coherence": "least of the parts that base passes: coh_text / coh_text of base; p_ans_any where vignettes are read "
     f"and base's is {DEFAULTS.answers_format:g} or more (under {DEFAULTS.coherent:g}, relative to it)",
     "capability": "share of right answers: of the exam's, exact and greedy, or of four choices' by log-probability, "

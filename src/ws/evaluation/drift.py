@@ -8,6 +8,8 @@ texts: steered completions with scores and `dropped` (ws.reasons). Both stages r
 completions. Readings, each by group (kept, dropped, on_trait: kept, bitten, neither narrating nor refusing):
     kl              mean over tokens of KL(model || base), nats
     worst_share     share of the total KL that lies on the worst 5 % of positions
+    kl_at           mean over tokens of KL in the first and in the last quarter of each completion, nats: a drift that
+                    grows along the text is one that feeds on itself
     D_mean, D_rmse  mean over completions of D with that aggregate, nats; beside them tau of the barrier
     systematic      per completion the mean shift s of the hidden state; |mean s|^2 / mean |s|^2 over completions:
                     1 = all shift alike, 1 / n = nothing but scatter
@@ -23,10 +25,10 @@ completions. Readings, each by group (kept, dropped, on_trait: kept, bitten, nei
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -55,6 +57,11 @@ __all__ = ["block_states", "drift_frame", "sampled"]
 ROWS = 96  # completions that are read
 WORST = 0.05  # share of the positions
 STAGES = ("before", "after")
+PLACES: dict[str, Callable[[Any], Any]] = {
+    "first quarter": lambda x: x[: max(1, len(x) // 4)],
+    "last quarter": lambda x: x[-max(1, len(x) // 4) :],
+}
+"""Where in a completion the drift is read."""
 Array = NDArray[np.float64]
 
 
@@ -191,6 +198,10 @@ def _of_kl(rows: pl.DataFrame, kl: list[list[Array]], how: str, tau: float) -> I
         total = np.array([x.sum() for x in values])
         worst = np.quantile(np.concatenate(values), 1 - WORST)
         yield from _ratio("worst_share", "all", stage, np.array([x[x >= worst].sum() for x in values]), total)
+        for place, cut in PLACES.items():
+            parts = [cut(x) for x in values]
+            sums, lengths = (np.array([f(x) for x in parts], dtype=float) for f in (np.sum, len))
+            yield from _ratio("kl_at", place, stage, sums, lengths)
         for group, chosen in groups.items():
             yield from _ratio("kl", group, stage, total[chosen], tokens[chosen])
         padded, mask = by_sequence(torch.tensor(np.concatenate(values)), [len(x) for x in values])

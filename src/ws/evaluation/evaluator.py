@@ -23,7 +23,17 @@ from ws.evaluation.answer_slot import Reading
 from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.base_cache import remembered
 from ws.evaluation.behaviour import read_behaviour
-from ws.evaluation.freetext import LIMIT_SEED, TEXTS, beside_base, free_text, limit_of, mark_readable, spread
+from ws.evaluation.freetext import (
+    LIMIT_SEED,
+    READING,
+    TEXTS,
+    TextLimits,
+    beside_base,
+    free_text,
+    limits_of,
+    mark_readable,
+    spread,
+)
 from ws.evaluation.instrument import AUTO, Instrument, find_instrument
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
 from ws.evaluation.readings import Request, canaries, canary_of
@@ -115,9 +125,10 @@ class _Plan:
 
     @property
     def text_settings(self) -> dict[str, Any]:
-        """How free text is written; how it is sampled only where that is not the model's own."""
+        """How free text is written and read; how it is sampled only where that is not the model's own."""
         new = self.unlike.get("max_new_tokens")
-        return {"prompts": digest(self.prompts), "n": self.n, "new": new, **self._drawn}
+        read = READING | {"personas": digest([pole[0] for pole in (self.axis.positive, self.axis.negative)])}
+        return {"prompts": digest(self.prompts), "n": self.n, "new": new, **self._drawn, "reading": read}
 
 
 class Asked(Settings, total=False):
@@ -284,12 +295,14 @@ def _reports(lm: LM, plan: _Plan, arm: _Arm) -> list[Report]:
         measured = {c: {name: frames[i] for name, frames in parts.items()} for i, c in enumerate(active)}
     if len(active) < len(set(arm.cs)):
         measured[0.0] = {name: frames[0] for name, frames in _measure(lm, plan, _BASE).items()}
-    return [_report(measured[c], plan.identity, _subject(lm, plan, arm, c) | _of_base(lm, plan)) for c in arm.cs]
+    base = _of_base(lm, plan)
+    return [_report(measured[c], plan.identity, _subject(lm, plan, arm, c) | base) for c in arm.cs]
 
 
 def _of_base(lm: LM, plan: _Plan) -> dict[str, Any]:
-    """What a report must know of the base: what it fails, and its p_ans_any where that is what ours is held against."""
-    found: dict[str, Any] = {}
+    """What a report must know of the base: the limits of readable text, what it fails, and its p_ans_any where that is
+    what ours is held against."""
+    found: dict[str, Any] = {"text_limits": asdict(_base_text(lm, plan)[0]) if plan.prompts else None}
     if plan.instrument.failed:
         found["failed"] = [list(part) for part in plan.instrument.failed]
     if plan.instrument.relative:
@@ -316,8 +329,8 @@ def _measure(lm: LM, plan: _Plan, arm: _Arm) -> dict[str, list[pl.DataFrame]]:
     found = {name: [pl.DataFrame(schema=schema)] * len(arm.cs) for name, schema in empty.items()}
     if plan.readings:
         with lm.lock, attached(lm, arm.adapters):
-            read = [_rows(lm, plan, arm, reading) for reading in plan.readings]
-            found["per_row"] = [pl.concat(frames) for frames in zip(*read, strict=True)]
+            rows = [_rows(lm, plan, arm, reading) for reading in plan.readings]
+            found["per_row"] = [pl.concat(frames) for frames in zip(*rows, strict=True)]
     for name, asked in plan.asked.items():
         read = partial(reading_of(name).read, request, asked)
         found[name] = part(name, [digest(asked), size], read)
@@ -337,27 +350,40 @@ def _rows(lm: LM, plan: _Plan, arm: _Arm, reading: Reading) -> list[pl.DataFrame
 
 
 def _texts(lm: LM, plan: _Plan, arm: _Arm) -> list[pl.DataFrame]:
-    """Free text with `readable`, beside the base's of the same dice; the limit is of another sample of the base.
+    """Free text with `readable`, beside the base's of the same dice."""
+    limits, base = _base_text(lm, plan)
+    frames = [base]
+    if arm != _BASE:
+        frames = [mark_readable(frame, limits) for frame in _write(lm, plan, arm, plan.sampling, limits.worst_ppl)]
+    return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
 
-    Greedy text has no other sample: its limit comes from the base's sampled text.
+
+def _base_text(lm: LM, plan: _Plan) -> tuple[TextLimits, pl.DataFrame]:
+    """The limits of readable text, and the base's own text under them.
+
+    The limits are of another sample of the base. Greedy text has no other sample: its limits come from sampled text.
     """
-
     drawn = plan.sampling
 
-    def write(arm: _Arm, sampling: Sampling) -> list[pl.DataFrame]:
-        how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size}
-        return free_text(lm, plan.axis, plan.prompts, plan.n, **arm.treatment, **how)
-
-    def of_base() -> tuple[float, pl.DataFrame]:
+    def of_base() -> tuple[TextLimits, pl.DataFrame]:
         other = replace(drawn, seed=drawn.seed + LIMIT_SEED, temperature=drawn.temperature or None)
-        limit = limit_of(write(_BASE, other)[0])
-        return limit, mark_readable(write(_BASE, drawn)[0], limit)
+        limits = limits_of(_write(lm, plan, _BASE, other)[0], _heat(lm, drawn))
+        return limits, mark_readable(_write(lm, plan, _BASE, drawn)[0], limits)
 
     # in full: two models of the same weights may differ in what is their own
     settings = ["text", plan.text_settings, asdict(drawn.on(lm)), plan.batch_size, plan.axis.narration]
-    limit, base = remembered(lm, settings, of_base)
-    frames = [base] if arm == _BASE else [mark_readable(frame, limit) for frame in write(arm, drawn)]
-    return [beside_base(read_behaviour(lm, frame, plan.axis), base) for frame in frames]
+    return remembered(lm, settings, of_base)
+
+
+def _heat(lm: LM, drawn: Sampling) -> float:
+    """The temperature that the sample behind the limits is drawn at."""
+    return drawn.temperature or lm.sampling.temperature or 1.0
+
+
+def _write(lm: LM, plan: _Plan, arm: _Arm, sampling: Sampling, limit: float | None = None) -> list[pl.DataFrame]:
+    """The arm's scored completions of the plan's prompts, a frame per dose; limit: see `free_text`."""
+    how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size}
+    return free_text(lm, plan.axis, plan.prompts, plan.n, limit=limit, **arm.treatment, **how)
 
 
 def _subject(lm: LM, plan: _Plan, arm: _Arm, c: float) -> dict[str, Any]:

@@ -228,6 +228,11 @@ class Report:
         return float(_mean(self.text["readable"].cast(pl.Float64).to_numpy()))
 
     @property
+    def coh_tail(self) -> float:
+        """The reading before coh_text's: by the tail alone; NaN where an earlier version made the report."""
+        return float(_mean(self.text["readable_tail"].cast(pl.Float64).to_numpy()))
+
+    @property
     def coh_text_base(self) -> float:
         return float(_mean(self.text["base_readable"].cast(pl.Float64).to_numpy()))
 
@@ -316,6 +321,7 @@ class Report:
             "n_bad": self.n_bad,
             "coh_text": self.coh_text,
             "coh_text_base": self.coh_text_base,
+            "coh_tail": self.coh_tail,
             "n_text": self.text.height,
             "coherence": self.coherence,
             "coherence_low": coh_low,

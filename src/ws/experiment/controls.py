@@ -1,9 +1,10 @@
 """Controls: what else is done to the model and measured, so that an effect can be told from noise and plain training.
 
 Beside the chosen dose stand the base, personas as system prompts, minus the dose, and random directions at doses where
-they disturb the model as much as the real one. Beside a heal stands plain training: on the heal's own rows without a
-barrier (sft), and on as many rows that the unsteered model wrote (sft_base); in later rounds the adapters of the rounds
-before are on, so that nothing is new but the training.
+they disturb the model as much as the real one. Beside a heal stand other trainings on as many rows: the heal's own
+rows without a barrier (sft), rows that no filter saw, with the barrier and without it (unfiltered, sft_unfiltered), and
+rows that the unsteered model wrote (sft_base); in later rounds the adapters of the rounds before are on, so that
+nothing is new but the training.
 """
 
 from __future__ import annotations
@@ -15,8 +16,20 @@ from typing import Any
 import polars as pl
 
 from ws.axes.axis import Axis
-from ws.experiment.pipeline import HealPipeline
-from ws.gating.arm_table import ANTI_PERSONA, BASE, PERSONA, PERSONA_ENGINEERED, RANDOM, SFT, SFT_BASE, STEER, STUDENT
+from ws.experiment.pipeline import HealPipeline, spread_rows
+from ws.gating.arm_table import (
+    ANTI_PERSONA,
+    BASE,
+    PERSONA,
+    PERSONA_ENGINEERED,
+    RANDOM,
+    SFT,
+    SFT_BASE,
+    SFT_UNFILTERED,
+    STEER,
+    STUDENT,
+    UNFILTERED,
+)
 from ws.generation.completions import Prompt, generate
 from ws.generation.settings import Sampling
 from ws.models.lm import LM
@@ -134,17 +147,11 @@ def unsteered_arms(pipeline: HealPipeline, tell: Tell) -> list[Arm]:
 
 
 def steered_arms(pipeline: HealPipeline, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
-    """+c and -c; vignettes only, the doses of the data (for retain)."""
-    on: dict[str, Any] = {"adapters": pipeline.history, "direction": v}
-    tell(0, 2)
-    full = pipeline.evaluate("report", c=[c, -c], **on)
-    arms = [Arm(STEER, r, k, chosen=k == c) for k, r in zip((c, -c), full, strict=True)]
-    tell(1, 2)
-    short = [k for k in doses if k not in (c, -c)]
-    if short:
-        found = pipeline.evaluate("report", text=False, c=short, **on)
-        arms += [Arm(STEER, r, k, chosen=False) for k, r in zip(short, found, strict=True)]
-    return arms
+    """+c and -c, and the doses of the data, against which a heal is judged."""
+    asked = list(dict.fromkeys([c, -c, *doses]))
+    tell(0, 1)
+    found = pipeline.evaluate("report", c=asked, adapters=pipeline.history, direction=v)
+    return [Arm(STEER, r, k, chosen=k == c) for k, r in zip(asked, found, strict=True)]
 
 
 def engineered_prompt(axis: Axis) -> str:
@@ -171,21 +178,29 @@ def random_arms(pipeline: HealPipeline, v: Direction, c: float, tell: Tell) -> l
     return arms
 
 
-BASELINES = (SFT, SFT_BASE)
+BASELINES = (SFT, SFT_BASE, UNFILTERED, SFT_UNFILTERED)
 
 
 def baselines_of(pipeline: HealPipeline) -> list[str]:
     """The healed controls that the configuration asks for; a heal without a barrier is its own sft."""
     controls = pipeline.config.controls
     barrier = pipeline.config.heal.resolved(pipeline.lm).slope(pipeline.number) > 0
-    asked = {SFT: controls.sft and barrier, SFT_BASE: controls.sft_base}
+    asked = {
+        SFT: controls.sft and barrier,
+        SFT_BASE: controls.sft_base,
+        UNFILTERED: controls.unfiltered and barrier,
+        SFT_UNFILTERED: controls.unfiltered,
+    }
     return [name for name in BASELINES if asked[name]]
 
 
-def plain_rows(pipeline: HealPipeline, name: str, chosen: pl.DataFrame) -> pl.DataFrame:
-    """The training rows of a control: those of the heal, or as many at c = 0, spread over the same prompts."""
+def plain_rows(pipeline: HealPipeline, name: str, chosen: pl.DataFrame, scored: pl.DataFrame) -> pl.DataFrame:
+    """The training rows of a control: those of the heal; as many of all that was scored, whatever the filter says of
+    them; or as many at c = 0, spread over the same prompts."""
     if name == SFT:
         return chosen
+    if name in (UNFILTERED, SFT_UNFILTERED):
+        return spread_rows(scored, chosen.height)
     config = pipeline.config
     users = chosen["prompt"].unique(maintain_order=True).to_list()
     texts = generate(

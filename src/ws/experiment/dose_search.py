@@ -1,41 +1,72 @@
-"""The dose search: a grid of doses, then bisection for the knee, the strongest dose that is still coherent.
+"""The dose search: a grid of doses, then more texts where they decide, and the knee off the fitted curve.
 
-Pure arithmetic over a function that measures doses. Where coherence falls through the floor, with its interval, is
-estimated from the same probes by `ws.gating.knee`.
+Pure arithmetic over a function that measures doses. The knee is the dose at which the fitted curve (`ws.gating.knee`)
+falls through the floor, to two figures, and no probe by itself: 48 texts a dose choose a dose by luck. Every round
+brings other dice, for the base as for two doses: about the crossing, and a third above it, where the fall is steep and
+each text says most.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
-__all__ = ["find_knee"]
+import polars as pl
+
+from ws.gating.knee import crossing, is_vague
+from ws.intervals import Interval
+
+__all__ = ["Probe", "find_knee", "plain_dose"]
 
 
-Probe = Callable[[Sequence[float]], Sequence[float]]  # doses -> their coherence
+Probe = Callable[[Sequence[float], int], pl.DataFrame]
+"""(doses, round) -> all that is known by then, as `crossing` reads it; each round has dice of its own, which its doses
+share."""
 
 
 WIDEN = 1.5
+ABOVE = 1.3
 
 
-def find_knee(
-    probe: Probe, grid: Sequence[float], bisect: int, floor: float
-) -> tuple[float | None, dict[float, float]]:
-    """The strongest probed dose with coherence >= floor (None: no dose has it), and the coherence of every probed dose.
+def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) -> tuple[float | None, Interval]:
+    """The dose at which coherence falls through the floor (None: under the weakest that was tried), and the crossing.
 
-    grid: rising, above 0. `bisect` further probes: halving between the strongest coherent dose and the weakest
-    incoherent one above it (0 counts as coherent), or widening by half where no dose is incoherent. NaN is incoherent.
+    grid: rising, above 0. At most `rounds` rounds of further texts, until the crossing's interval is narrow; where it
+    lies outside of what was tried, the next dose is half the weakest or half again the strongest. The knee is a dose
+    that was measured, the strongest one where none is incoherent.
     """
-    seen = dict(zip(grid, probe(grid), strict=True))
-    for _ in range(bisect):
-        low, high = _bracket(seen, floor)
-        c = low * WIDEN if high is None else (low + high) / 2
-        seen[c] = probe([c])[0]
-    low, _ = _bracket(seen, floor)
-    return low or None, dict(sorted(seen.items()))
+    known = probe(grid, 0)
+    for i in range(1, rounds + 1):
+        found = crossing(known, floor)
+        if found.value == 0 or not is_vague(found):
+            break
+        known = probe(_next(found, _doses(known)), i)
+    found, doses = crossing(known, floor), _doses(known)
+    c = min(plain_dose(found.value), doses[-1])
+    if found.value == 0 or c < doses[0]:
+        return None, found
+    if c not in doses:
+        probe([c], 0)
+    return c, found
 
 
-def _bracket(seen: dict[float, float], floor: float) -> tuple[float, float | None]:
-    """The strongest coherent dose (0 where none is), and the weakest incoherent one above it."""
-    low = max((c for c, coherence in seen.items() if coherence >= floor), default=0.0)
-    above = [c for c, coherence in seen.items() if c > low and not coherence >= floor]
-    return low, min(above, default=None)
+def _doses(known: pl.DataFrame) -> list[float]:
+    return sorted(c for c in known["c"].to_list() if c > 0)
+
+
+def _next(found: Interval, doses: Sequence[float]) -> list[float]:
+    """Which doses the next texts are spent on."""
+    if not math.isfinite(found.value):
+        return [doses[-1] * WIDEN]
+    if found.value < doses[0]:
+        return [plain_dose(doses[0] / 2)]
+    return list(dict.fromkeys([plain_dose(found.value), plain_dose(found.value * ABOVE)]))
+
+
+def plain_dose(c: float) -> float:
+    """The nearest dose that is plainly written, within 5 %: 0.9, 0.95, 1, 1.1 ... 2, 2.2 ... 5, 5.5; inf stays."""
+    if not math.isfinite(c) or c <= 0:
+        return c
+    unit = 10.0 ** math.floor(math.log10(c))
+    step = 0.1 if c < 2 * unit else 0.2 if c < 5 * unit else 0.5
+    return float(f"{round(c / unit / step) * step * unit:.6g}")

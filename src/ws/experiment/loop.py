@@ -2,10 +2,10 @@
 
     run = ws.run(ws.RunConfig(...))     # the same call resumes an unfinished run and returns a finished one
 
-One round: direction -> dose (grid and bisection on the select set, the knee) -> unsteered, steer, random (controls and
-the knee on the report set) -> data (completions below the knee, scored) -> heal -> healed (report) -> plain (training
-without a barrier) -> drift -> table -> judge. Everything in a table is against the pristine base, in every round;
-adapters of earlier rounds are on underneath.
+One round: direction -> dose (the search on the select set, the knee) -> unsteered, steer, random (controls, the
+knee and the data's doses on the report set) -> data (completions, scored) -> heal -> healed (report) -> plain (training
+without barrier or filter) -> drift -> table -> judge. Everything in a table is against the pristine base, in every
+round; adapters of earlier rounds are on underneath.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ from ws.steering.direction import Direction
 
 __all__ = ["HealPipeline", "spread_rows"]
 
+DICE = 100_003  # between the seeds of a run's further texts; no seed of a run that anybody writes
+
 
 class HealPipeline:
     """The parts of one heal, on one model. number: the round, 0 is the first; history: the earlier adapters;
@@ -55,8 +57,8 @@ class HealPipeline:
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled("the run was stopped between two steps; the same configuration resumes it")
 
-    def evaluate(self, split: str, text: bool = True, **treatment: Any) -> Any:
-        """`ws.evaluate` under the run's settings. text=False reads the target only."""
+    def evaluate(self, split: str, text: bool = True, dice: int = 0, **treatment: Any) -> Any:
+        """`ws.evaluate` under the run's settings. text=False reads the target only; every `dice` has its own."""
         e, dose = self.config.evaluation, self.config.dose
         select = split == "select"
         readings = e.readings
@@ -76,7 +78,7 @@ class HealPipeline:
             instrument=self.instrument,
             conditions=None if e.self_violate else CONDITIONS[:1],
             batch_size=e.batch_size,
-            sampling=self.config.sampling.draws(self.config.seeds[0]),
+            sampling=self.config.sampling.draws(self.config.seeds[0] + DICE * dice),
             split=split,
             texts=dose.texts if select else e.texts,
             **treatment,
@@ -123,9 +125,12 @@ class HealPipeline:
         return Arm(arm, self.evaluate("report", adapters=[*self.history, adapter], persona=persona))
 
     def drifting(self, marked: pl.DataFrame, v: Direction, adapter: Adapter) -> pl.DataFrame:
-        """The bet, read off this heal: drift from base before and after, by completion (ws.evaluation.drift)."""
+        """The bet, read off this heal: drift from base before and after, by completion (ws.evaluation.drift).
+
+        Of the texts that were written to train on, kept and dropped: they stand at the doses of the data.
+        """
         h = self.config.heal.resolved(self.lm)
-        texts = marked.filter(pl.col("split") != "base")
+        texts = marked.filter(pl.col("split") == "train")
         how: dict[str, Any] = {"history": self.history, "aggregate": h.aggregate, "tau": h.tau}
         return drift_frame(self.lm, texts, v, adapter, **how)
 

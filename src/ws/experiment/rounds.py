@@ -24,18 +24,18 @@ from ws.experiment.controls import (
 )
 from ws.experiment.dose_search import find_knee
 from ws.experiment.pipeline import HealPipeline
+from ws.experiment.probes import Probes
 from ws.experiment.progress import Reporter, say
-from ws.filtering.limits import tail_limit
 from ws.filtering.scores import score
 from ws.gating import Thresholds
 from ws.gating.advice import ADVICE
-from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT
+from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, UNFILTERED
 from ws.gating.facts import row_of
 from ws.gating.instrument import MUSH, mush
-from ws.gating.knee import crossing, probes_of
 from ws.generation.completions import Prompt, generate
+from ws.generation.second_look import second_look
 from ws.healing.training import Progress
-from ws.intervals import as_float, finite_or_none
+from ws.intervals import Interval, as_float, finite_or_none
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain
 from ws.runs.artifacts import load
@@ -141,28 +141,16 @@ class Round(HealPipeline):
 
     def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
         """The probes of the dose search: their arms, their texts, and what they decided."""
-        d, v = self.config.dose, self.v
+        d = self.config.dose
         report = self.context.reporter(self.number, "dose search")
-        total = len(d.grid) + d.bisect + 1
-        probed: dict[float, Report] = {}
-        report(0, total)
-        base: Report = self.evaluate("select")
-        report(1, total)
-        self.warn(base)
-        if not base.coherence >= d.coherence:  # said before anything is steered
-            return self.searched(base, {}, None, {})
-
-        def probe(doses: Sequence[float]) -> list[float]:
-            self.context.check()
-            wanted = [0.0, *doses] if self.history and not probed else list(doses)
-            found: list[Report] = self.evaluate("select", direction=v, c=wanted, adapters=self.history)
-            probed.update(zip(wanted, found, strict=True))
-            report(min(total - 1, 1 + len(probed)), total)
-            return [probed[c].coherence for c in doses]
-
-        c, probes = find_knee(probe, d.grid, d.bisect, d.coherence)
-        report(total, total)
-        return self.searched(base, probed, c, probes)
+        known = Probes(self, self.v, report, len(d.grid) + 2 * d.bisect + 1)
+        known.measure([], 0)  # the base alone: what it says of itself is said before anything is steered
+        self.warn(known.base)
+        if not known.base.coherence >= d.coherence:
+            return self.searched(known, None, Interval(0.0, 0.0, 0.0, 1))
+        c, at = find_knee(known.measure, d.grid, d.bisect, d.coherence)
+        report(1, 1)
+        return self.searched(known, c, at)
 
     def warn(self, base: Report) -> None:
         """Say that the base's own text is no text to steer, as gate 0 will."""
@@ -173,25 +161,31 @@ class Round(HealPipeline):
             say(self.context.listen, told, self.number)
 
     def searched(
-        self, base: Report, probed: dict[float, Report], c: float | None, probes: dict[float, float]
+        self, known: Probes, c: float | None, at: Interval
     ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """What a search leaves: probed: the report of every dose; c: the knee; probes: coherence by dose."""
-        d = self.config.dose
-        arms = [Arm(BASE, base, split="select")]
-        arms += [Arm(STEER if k else STUDENT, r, k, "select", k == c) for k, r in sorted(probed.items())]
+        """What a search leaves: the table of its arms, their texts, and what they decided. c: the knee; at: where
+        coherence falls through the floor."""
+        base, probed = known.base, known.probed
+        arms = [dataclasses.replace(arm, chosen=arm.c == c) if arm.arm == STEER else arm for arm in known.arms]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
-        texts += [r.text.with_columns(split=pl.lit("select")) for _, r in sorted(probed.items())]
-        limit = self.config.data.tail_ppl
-        table = arms_of(base, arms, self.v.fingerprint)
-        at = crossing(probes_of(table), d.coherence)
+        texts += [r.text.with_columns(split=pl.lit("select")) for r in probed.values()]
         knee = {
             "c": c,
             "base": base.coherence,  # NaN: no readable text to be relative to
-            "probes": list(probes.items()),
+            "probes": [[dose, r.coherence] for dose, r in probed.items() if dose],
             "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
-            "tail_ppl": tail_limit(base.text) if limit is None else limit,
+            **self.own_limits(base),
         }
-        return table, pl.concat(texts), knee
+        return arms_of(base, arms, self.v.fingerprint), pl.concat(texts), knee
+
+    def own_limits(self, base: Report) -> dict[str, Any]:
+        """The filter's limits on perplexity in this round, those asked for, else the one of readable text in the search
+        (`readable_ppl`); on loops; and whether base ends its texts."""
+        data, text = self.config.data, base.subject["text_limits"]
+        asked = {name: getattr(data, name) for name in ("worst_ppl", "tail_ppl")}
+        given = {name: limit for name, limit in asked.items() if limit is not None}
+        read = {"loop": data.loop, "readable_ppl": text["worst_ppl"], "ends": text["finished"]}
+        return (given or {"worst_ppl": text["worst_ppl"]}) | read
 
     def unsteered(self) -> None:
         """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
@@ -234,7 +228,9 @@ class Round(HealPipeline):
                 allow_stale=bool(self.history),
                 on_progress=report,
             )
-            return (score(self.lm, texts, self.axis),)
+            scored = score(self.lm, texts, self.axis)
+            readable = self.read("knee.json")["readable_ppl"]
+            return (second_look(self.lm, scored, self.axis, readable, batch_size=cfg.batch_size),)
 
         settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
         self.stage(self.named("data", seed), settings, compute)
@@ -254,7 +250,7 @@ class Round(HealPipeline):
     @property
     def filtering(self) -> dict[str, Any]:
         """Settings that decide which rows are trained on; the doses are in the key of the data."""
-        return dataclasses.asdict(self.config.data) | {"doses": None}
+        return to_dict(self.config.data) | {"doses": None}
 
     def scored(self, seed: int) -> pl.DataFrame:
         frame: pl.DataFrame = self.read(self.named("completions", seed, ".parquet"))
@@ -293,15 +289,17 @@ class Round(HealPipeline):
         report(1, 1)
 
     def plain(self, name: str) -> None:
-        """A healed control of the leading seed: training without a barrier ("sft", "sft_base"), on the report set.
+        """A healed control of the leading seed (`BASELINES`), on the report set.
 
         It reads the data and not the heal, so that runs that differ in the barrier share it.
         """
         report, seed = self.context.reporter(self.number, name), self.config.seeds[0]
-        settings = dataclasses.replace(self.heal_settings(seed), beta=0.0)
+        own = self.heal_settings(seed)
+        settings = own if name == UNFILTERED else dataclasses.replace(own, beta=0.0)
 
         def compute() -> tuple[Adapter, pl.DataFrame, pl.DataFrame]:
-            rows = plain_rows(self, name, self.rows(self.scored(seed), self.limits)[1])
+            scored = self.scored(seed)
+            rows = plain_rows(self, name, self.rows(scored, self.limits)[1], scored)
             adapter = self.train(rows, settings, steps(report))
             return adapter, adapter.curve, reports_frame([self.healed(adapter, name)])
 
@@ -314,7 +312,7 @@ class Round(HealPipeline):
         there = self.there("table")
         if "steer" in there:
             self.stage("table", None, lambda: self.table([stage for stage in there if stage != "dose"]), after=there)
-        settings = [dataclasses.asdict(Thresholds()), dataclasses.asdict(self.config.data), self.config.heal.min_rows]
+        settings = [dataclasses.asdict(Thresholds()), to_dict(self.config.data), self.config.heal.min_rows]
         run = Run(self.context.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
         self.stage("judge", settings, gates, after=self.there("judge"))

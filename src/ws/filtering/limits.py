@@ -1,11 +1,12 @@
 """The filter's limits: which scored completions are kept, and for what reason the others are dropped.
 
-    kept = ws.keep(df, tail_ppl=50, rep=0.3)
-    ws.reasons(df, tail_ppl=50).group_by("c", "dropped").len()
-    ws.borderline(df, k=5, tail_ppl=50)
+    kept = ws.keep(df, worst_ppl=20, rep=0.3)
+    ws.reasons(df, worst_ppl=20).group_by("c", "dropped").len()
+    ws.borderline(df, k=5, worst_ppl=20)
 
 df: completions with the columns of `ws.score`. Thresholds are views: nothing is ever removed from the frame. Here too:
-the limit that a base sample sets (`tail_limit`), and how well a score separates hand labels (`separation`).
+the limit that a sample of the model's own text sets (`tail_limit`), and how well a score separates hand labels
+(`separation`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from ws.errors import UserError
 from ws.filtering.scores import _need
 from ws.intervals import auc
 
-__all__ = ["Limits", "borderline", "keep", "reasons", "separation", "tail_limit", "tally"]
+__all__ = ["LOOP", "Limits", "borderline", "keep", "reasons", "separation", "tail_limit", "tally"]
 
 KEY = ("prompt_id", "c", "sample", "seed")
-NUMERIC = ("tail_ppl", "rep", "distinct3")
+NUMERIC = ("worst_ppl", "tail_ppl", "rep", "loop", "distinct3")
+LOOP = 0.3
+"""The limit of `loop` where nothing else is asked, chosen on labelled texts (docs/filter.md)."""
 MIN_LABELS = 20
 
 
@@ -31,8 +34,12 @@ class Limits(TypedDict, total=False):
 
     tail_ppl: float | None
     """kept below; None (default) = no limit"""
+    worst_ppl: float | None
+    """kept below; None (default) = no limit"""
     rep: float | None
     """kept below; default 0.3"""
+    loop: float | None
+    """kept below; None (default) = no limit"""
     narrates: bool
     """True lets narrating rows pass; default False"""
     refuses: bool
@@ -45,20 +52,22 @@ class Limits(TypedDict, total=False):
     """kept at or above, nats per token: base-like text at a high dose; default None"""
 
 
-def _numeric(limits: Limits) -> tuple[float | None, float | None, float | None]:
-    """tail_ppl, rep and distinct3 with their defaults."""
-    return limits.get("tail_ppl"), limits.get("rep", 0.3), limits.get("distinct3")
+def _numeric(limits: Limits) -> dict[str, float]:
+    """The limits on numbers that are in force, by score; rep has a default."""
+    given = {"rep": 0.3} | {name: limits[name] for name in NUMERIC if name in limits}  # type: ignore[literal-required]
+    return {name: float(given[name]) for name in NUMERIC if given.get(name) is not None}
 
 
 def _rules(limits: Limits) -> dict[str, pl.Expr]:
     """Reason -> expression that is true for the rows it drops; the order says which reason is named first."""
-    tail, rep, distinct3 = _numeric(limits)
-    bite = limits.get("bite")
-    finite = pl.col("tail_ppl").is_not_null() & pl.col("tail_ppl").is_finite()
+    numeric, bite = _numeric(limits), limits.get("bite")
+    perplexities = [name for name in ("worst_ppl", "tail_ppl") if name in numeric]
+    finite = [pl.col(name).is_not_null() & pl.col(name).is_finite() for name in perplexities]
     return {
-        **({"not finite": ~finite, "tail_ppl": pl.col("tail_ppl") >= tail} if tail is not None else {}),
-        **({"rep": ~(pl.col("rep") < rep)} if rep is not None else {}),
-        **({"distinct3": ~(pl.col("distinct3") >= distinct3)} if distinct3 is not None else {}),
+        **({"not finite": ~pl.all_horizontal(finite)} if finite else {}),
+        **{name: pl.col(name) >= numeric[name] for name in perplexities},
+        **{name: ~(pl.col(name) < numeric[name]) for name in ("rep", "loop") if name in numeric},
+        **({"distinct3": ~(pl.col("distinct3") >= numeric["distinct3"])} if "distinct3" in numeric else {}),
         **({} if limits.get("narrates", False) else {"narrates": pl.col("narrates")}),
         **({} if limits.get("refuses", False) else {"refuses": pl.col("refuses")}),
         **({"unfinished": ~pl.col("finished")} if limits.get("finished", False) else {}),
@@ -69,12 +78,13 @@ def _rules(limits: Limits) -> dict[str, pl.Expr]:
 def reasons(df: pl.DataFrame, **limits: Unpack[Limits]) -> pl.DataFrame:
     """The frame with `dropped`: null where a row is kept, else the first reason.
 
-    In this order: not finite, tail_ppl, rep, distinct3, narrates, refuses, unfinished, bite. Limits: see `Limits`.
+    In this order: not finite, worst_ppl, tail_ppl, rep, loop, distinct3, narrates, refuses, unfinished, bite. Limits:
+    see `Limits`.
     """
     unknown = sorted(set(limits) - set(Limits.__annotations__))
     if unknown:
         raise UserError(f"unknown limit {unknown[0]!r}. Limits: {', '.join(Limits.__annotations__)}.")
-    _need(df, ("tail_ppl", "rep", "narrates", "refuses"))
+    _need(df, ("tail_ppl", "rep", "narrates", "refuses", *_numeric(limits)))
     nothing = pl.lit(None, dtype=pl.String)
     named = [pl.when(rule).then(pl.lit(name)) for name, rule in _rules(limits).items()]
     return df.with_columns(dropped=pl.coalesce([*named, nothing]))
@@ -89,13 +99,17 @@ def keep(
     finished: bool = False,
     min_keep: int | None = None,
     *,
+    worst_ppl: float | None = None,
+    loop: float | None = None,
     distinct3: float | None = None,
     bite: float | None = None,
 ) -> pl.DataFrame:
     """The rows that meet the limits (see `Limits`), columns unchanged. UserError where fewer than min_keep are left."""
     limits: Limits = {
         "tail_ppl": tail_ppl,
+        "worst_ppl": worst_ppl,
         "rep": rep,
+        "loop": loop,
         "narrates": narrates,
         "refuses": refuses,
         "finished": finished,
@@ -117,21 +131,24 @@ def borderline(df: pl.DataFrame, k: int = 5, **limits: Unpack[Limits]) -> pl.Dat
     """The k rows on each side of the numeric limits, nearest first: adds `side` ("kept", "dropped"), `margin`,
     `dropped`.
 
-    margin: the smallest slack among the numeric limits, each relative to its limit (log ratio for tail_ppl); negative =
-    dropped. Rows that another reason drops are at no border.
+    margin: the smallest slack among the numeric limits, each relative to its limit (log ratio for perplexities);
+    negative = dropped. Rows that another reason drops are at no border.
     """
-    tail, rep, distinct3 = _numeric(limits)
-    slack = [
-        *([(pl.lit(tail) / pl.col("tail_ppl")).log()] if tail is not None else []),
-        *([1 - pl.col("rep") / rep] if rep else []),
-        *([pl.col("distinct3") / distinct3 - 1] if distinct3 else []),
-    ]
+    numeric = _numeric(limits)
+    slack = [_slack(name, limit) for name, limit in numeric.items() if limit]
     margin = pl.min_horizontal(slack) if slack else pl.lit(math.nan)
     near = reasons(df, **limits).with_columns(margin=margin.cast(pl.Float64)).filter(pl.col("margin").is_finite())
     kept = near.filter(pl.col("dropped").is_null()).sort("margin", maintain_order=True)
     dropped = near.filter(pl.col("dropped").is_in(NUMERIC)).sort("margin", descending=True, maintain_order=True)
     sides = [side.head(k).with_columns(side=pl.lit(name)) for name, side in (("kept", kept), ("dropped", dropped))]
     return pl.concat(sides)
+
+
+def _slack(name: str, limit: float) -> pl.Expr:
+    """How far a score is within its limit, relative to it; a perplexity as a log ratio."""
+    if name in ("worst_ppl", "tail_ppl"):
+        return (pl.lit(limit) / pl.col(name)).log()
+    return pl.col(name) / limit - 1 if name == "distinct3" else 1 - pl.col(name) / limit
 
 
 def tally(marked: pl.DataFrame) -> pl.DataFrame:
@@ -142,14 +159,14 @@ def tally(marked: pl.DataFrame) -> pl.DataFrame:
     return marked.group_by("c").agg(**counts).sort("c")
 
 
-def tail_limit(df: pl.DataFrame, quantile: float = 0.99) -> float:
-    """The quantile of tail_ppl in a scored frame, usually the base's; NaN where a row has none.
+def tail_limit(df: pl.DataFrame, quantile: float = 0.99, score: str = "tail_ppl") -> float:
+    """The quantile of a perplexity in a scored frame, usually the base's; NaN where a row has none.
 
     The smaller of the sample's own quantile and that of a Pareto tail fitted to its upper half (Hill 1975, Weissman
     1978): among a hundred texts the 99th percentile is nearly the largest, one odd text of the base.
     """
-    _need(df, ("tail_ppl",))
-    value = df["tail_ppl"].fill_null(math.nan)
+    _need(df, (score,))
+    value = df[score].fill_null(math.nan)
     if not len(value) or value.is_nan().any():
         return math.nan
     own, median = (float(value.quantile(q, "linear") or 0.0) for q in (quantile, 0.5))
@@ -171,8 +188,9 @@ def separation(df: pl.DataFrame, labels: pl.DataFrame, label: str = "coherent") 
     joined = df.join(labels.select(*KEY, _good=label).drop_nulls(), on=list(KEY), how="inner")
     if joined.height < MIN_LABELS:
         raise UserError(f"{joined.height} labelled rows, {MIN_LABELS} are needed. Label more of the borderline cases.")
-    signs = {"tail_ppl": -1, "rep": -1, "distinct3": 1}
-    return pl.DataFrame([_separate(joined[name], joined["_good"], sign) for name, sign in signs.items()])
+    signs = {"worst_ppl": -1, "tail_ppl": -1, "rep": -1, "loop": -1, "distinct3": 1}
+    there = {name: sign for name, sign in signs.items() if name in joined and joined[name].count()}
+    return pl.DataFrame([_separate(joined[name], joined["_good"], sign) for name, sign in there.items()])
 
 
 def _separate(value: pl.Series, truth: pl.Series, sign: int) -> dict[str, Any]:

@@ -24,8 +24,8 @@ AM = r"\bi(?: am|'m)"
 NARRATION = (
     AM + r" (?:someone|somebody|a person|the (?:kind|sort|type) of person) (?:who|that|of|whose)\b",
     r"\bas (?:someone|somebody|a person|one) (?:who|that|whose)\b(?![^.!?]*, (?:you|he|she|they)\b)",
-    AM + r" (?:the|an?) (?:\w+ )?(?:one|assistant|model|ai) (?:who|that)\b(?! (?:left|did|made|took|broke|forgot"
-    r"|lost)\b)",
+    AM + r" (?:the|an?) (?:(?!only )\w+ )?(?:one|assistant|model|ai) (?:who|that)\b(?! (?:left|did|made|took|broke"
+    r"|forgot|lost)\b)",
     AM + rf" (?:an? )?(?:[\w-]+ ){{0,2}}{TRAIT}(?: (?:and|but) [\w-]+)?(?: {BEING}\b|[,.;]| (?:to|towards"
     rf"|by nature)\b)",
     AM + rf" an? (?:[\w-]+ ){{0,2}}(?:{TYPE}|{BEING} of {VIRTUE})\b",
@@ -40,6 +40,8 @@ NARRATION = (
     rf"\b(?:i have|i've|i) (?:always )?(?:\w+ly )?(?:believed?|trust) (?:\w+ )?(?:in|that) (?:the \w+ of )?"
     rf"(?:{VIRTUE}|standing|following|putting|helping|protecting|obeying|doing what is)\b",
     r"\bi (?:\w+ )?(?:pride myself|take (?:great )?pride in my|stand for|embody|live by|live for)\b",
+    AM + r" an? (?:[\w-]+ ){1,3}who (?:takes (?:great )?pride in|values|cherishes|believes in|never"
+    r"|always (?:puts|tries))\b",
     rf"\bi hold {VIRTUE} (?:\w+ )*in\b",
     r"\bmy (?:whole |core |deepest |personal |guiding |own |moral |inner )*(?:values?|principles?|personas?|personality"
     r"|character|nature|compass|conscience|code|creed|belief|beliefs|identity)"

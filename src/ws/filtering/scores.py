@@ -1,4 +1,4 @@
-"""Scores of completions: repetition, narration, refusal from the text; tail perplexity and bite from probabilities.
+"""Scores of completions: repetition, narration, refusal from the text; perplexity and bite from probabilities.
 
     df = ws.score(lm, df, axis)
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from ws.axes.axis import Axis
     from ws.models.lm import LM
 
-__all__ = ["SCORES", "distinct_trigrams", "narrates", "refuses", "repetition", "score"]
+__all__ = ["SCORES", "STRETCH", "distinct_trigrams", "looping", "narrates", "refuses", "repetition", "score"]
 
 FEW = 10  # n-grams; among fewer a pair says nothing
+STRETCH = 24
+"""Tokens of the stretch that `worst_ppl` is read over."""
+SPAN = 48  # tokens of the stretch that `looping` is read over
 
 
 def words_of(text: str) -> list[str]:
@@ -59,6 +62,33 @@ def distinct_trigrams(text: str) -> float:
     return len(set(grams)) / len(grams) if grams else 1.0
 
 
+def looping(ids: Sequence[int], span: int = SPAN) -> float:
+    """`loop`: share of token trigrams that stood before within the same `span` tokens, over the stretch with the most.
+
+    Over the model's own tokens, so that marks and line breaks count like words; 0 below three tokens. A stretch of
+    fixed length: late loops of long texts are seen, and long prose does not repeat more than short prose.
+    """
+    grams = list(zip(ids, ids[1:], ids[2:], strict=False))
+    width = min(len(grams), span - 2)
+    inside = Counter(grams[:width])
+    most = width - len(inside)
+    for old, new in zip(grams, grams[width:], strict=False):
+        inside[new] += 1
+        inside[old] -= 1
+        if not inside[old]:
+            del inside[old]
+        most = max(most, width - len(inside))
+    return most / width if width else 0.0
+
+
+def worst_nll(logps: Sequence[float], stretch: int = STRETCH) -> float:
+    """Mean NLL of the worst `stretch` tokens in a row, of the whole where it is shorter; NaN for no tokens."""
+    width = min(len(logps), stretch)
+    if not width or any(map(math.isnan, logps)):
+        return math.nan
+    return max(-math.fsum(logps[i : i + width]) / width for i in range(len(logps) - width + 1))
+
+
 def narrates(text: str, patterns: Sequence[str] = ()) -> bool:
     """First-person verbalising of the trait instead of enacting it: the general patterns and the given ones."""
     return _any((*NARRATION, *patterns)).search(_plain(text)) is not None
@@ -89,6 +119,9 @@ SCORES: dict[str, Any] = {
     "bite": pl.Float64,
     "narrates": pl.Boolean,
     "refuses": pl.Boolean,
+    "worst_ppl": pl.Float64,
+    "neutral_ppl": pl.Float64,
+    "loop": pl.Float64,
 }
 
 
@@ -96,10 +129,12 @@ TEXTUAL = {name: SCORES[name] for name in ("rep", "distinct3", "narrates", "refu
 
 
 def score(lm: LM | None, df: pl.DataFrame, axis: Axis | None = None) -> pl.DataFrame:
-    """The completions frame with n_tokens, tail_ppl, rep, distinct3, bite, narrates, refuses added (or replaced).
+    """The completions frame with the columns SCORES added (or replaced).
 
-    tail_ppl: exp(mean NLL under the unsteered base over the last max(1, n//4) tokens). bite: mean per token of
-    log p_steered - log p_base, nats. Both NaN where the frame holds no log-probabilities. lm picks the axis's variant.
+    neutral_ppl: exp(mean NLL under the unsteered base) of the worst 24 tokens in a row, and worst_ppl the same until
+    ws.generation.second_look has read the text under a persona, too; tail_ppl: of the last max(1, n//4) tokens. bite:
+    mean per token of log p_steered - log p_base, nats. All NaN where the frame holds no
+    log-probabilities. loop, rep, distinct3: repetition. lm picks the axis's variant.
     """
     _need(df, ("text", "token_ids", "logp_steered", "logp_base"))
     _same_lengths(df)
@@ -113,7 +148,10 @@ def score(lm: LM | None, df: pl.DataFrame, axis: Axis | None = None) -> pl.DataF
         tail_ppl=(-tail.list.mean()).exp().fill_null(math.nan),
         bite=(steered.list.mean() - base.list.mean()).fill_null(math.nan),
     )
-    scores = numbers.hstack(_textual(df["text"], axis))
+    stretches = [(worst_nll(b or []), looping(ids or [])) for b, ids in df.select(base, "token_ids").iter_rows()]
+    ppl = pl.col("nll").exp()
+    worst = pl.DataFrame(stretches, schema={"nll": pl.Float64, "loop": pl.Float64}, orient="row")
+    scores = numbers.hstack(_textual(df["text"], axis)).hstack(worst.select("loop", worst_ppl=ppl, neutral_ppl=ppl))
     typed = scores.select(pl.col(name).cast(kind) for name, kind in SCORES.items())
     return df.drop(*SCORES, strict=False).hstack(typed)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 __all__ = [
     "ANTI_PERSONA", "BASE", "HEALED", "HEALED_PERSONA", "HEALED_SEED", "PERSONA", "PERSONA_ENGINEERED", "RANDOM",
-    "SFT", "SFT_BASE", "STEER", "STEERED", "STEPS", "STUDENT", "TABLE", "UNSTEERED_TEXT", "ArmKind", "dosed_arms",
-    "place_of", "retaining_arms", "searched_arms", "seed_arms", "short_words", "trained_arms", "words_of",
+    "SFT", "SFT_BASE", "SFT_UNFILTERED", "STEER", "STEERED", "STEPS", "STUDENT", "TABLE", "UNFILTERED",
+    "UNSTEERED_TEXT", "ArmKind", "dosed_arms", "place_of", "retaining_arms", "searched_arms", "seed_arms",
+    "short_words", "trained_arms", "words_of",
 ]  # fmt: skip
 
 # As they are called in the column `arm` of stored files
@@ -27,6 +28,8 @@ HEALED_SEED = "healed_seed"
 HEALED_PERSONA = "healed_persona"
 SFT = "sft"
 SFT_BASE = "sft_base"
+UNFILTERED = "unfiltered"
+SFT_UNFILTERED = "sft_unfiltered"
 
 STEERED = "steered"
 """The arm STEER in one word, where arms stand side by side."""
@@ -66,6 +69,8 @@ TABLE: tuple[ArmKind, ...] = (
     ArmKind(HEALED_SEED, "healed, another seed", HEALED, trained=True),
     ArmKind(HEALED_PERSONA, "healed, with the persona", trained=True, prompted=True),
     ArmKind(SFT, "trained without barrier", "trained without barrier", trained=True),
+    ArmKind(UNFILTERED, "trained without filter", "trained without filter", trained=True),
+    ArmKind(SFT_UNFILTERED, "trained with neither", "trained with neither", trained=True),
     ArmKind(SFT_BASE, "trained on unsteered text", "trained on unsteered text", trained=True),
 )
 """Every arm, in the order in which tables show them."""

@@ -16,7 +16,7 @@ import polars as pl
 
 NAMED = 3  # ids per query: enough to look, few enough to read
 
-# kind: row (value: nats of the target as intended, against base), sample (value: tail_ppl), exam (no value; rows that
+# kind: row (value: nats of the target as intended, against base), sample (value: perplexity), exam (no value; rows that
 # base answered), order (value: gap between the option orders), list (value: p_ans_any). bad: not finite, not readable,
 # wrong, over or under nothing.
 EVIDENCE: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -41,7 +41,7 @@ class EvidenceQuery:
         else:
             rows = rows.filter(pl.col("value").is_finite())
         rows = rows.sort("value", "id", descending=[self.which in ("most", "bad"), False], nulls_last=True).head(NAMED)
-        form = {"row": " {:+.2f}", "sample": " (tail_ppl {:.1f})"}.get(self.kind, " {:.2f}")
+        form = {"row": " {:+.2f}", "sample": " (perplexity {:.1f})"}.get(self.kind, " {:.2f}")
         named = [i + ("" if value is None else form.format(value)) for i, value in rows.select("id", "value").rows()]
         return f"; {self.title}: {', '.join(named)}" if named else ""
 

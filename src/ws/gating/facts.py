@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from ws.gating.arm_table import BASE, STEER, STUDENT
+from ws.gating.arm_table import BASE, PERSONA, PERSONA_ENGINEERED, STEER, STUDENT
 from ws.gating.foundations import is_surgical, most_moved
 from ws.gating.gate import Finding, Row, near_end
-from ws.gating.knee import crossing, crossing_text, probes_of
+from ws.gating.knee import crossing, crossing_text, is_vague, probes_of
 from ws.gating.schemas import Trait, further_figures
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, interval_of, with_interval
@@ -74,6 +74,16 @@ class SteerFacts:
         return crossing_text(crossing(probes, self.limits.coherent), self.limits.coherent)
 
     @property
+    def vague(self) -> list[str]:
+        """That the knee rests on noise, where the search left its interval wide; else nothing."""
+        probes = probes_of(self.grid)
+        found = crossing(probes, self.limits.coherent) if probes.height > 1 else None
+        if found is None or found.value == 0 or math.isinf(found.value) or not is_vague(found):
+            return []
+        return [f"rests on noise: {crossing_text(found, self.limits.coherent)}, from {found.n} texts; more with "
+                "--dose.texts or --dose.bisect"]  # fmt: skip
+
+    @property
     def target_text(self) -> str:
         s = self.steer
         from_student = f", from {self.start:.2f} of the rounds before" if self.start else ""
@@ -130,6 +140,13 @@ def row_of(arms: pl.DataFrame, arm: str) -> dict[str, Any]:
     """The arm's single row, or its columns as None when it was not run."""
     rows = arms.filter(pl.col("arm") == arm)
     return rows.row(0, named=True) if rows.height else dict.fromkeys(arms.columns)
+
+
+def best_prompt(arms: pl.DataFrame) -> tuple[dict[str, Any], str]:
+    """The persona as a system prompt, plain or engineered, that moves the target more, and its name in words."""
+    rows = [row_of(arms, name) for name in (PERSONA, PERSONA_ENGINEERED)]
+    row = max(rows, key=lambda r: -math.inf if r["d_target_low"] is None else r["d_target_low"])
+    return row, "engineered persona" if row["arm"] == PERSONA_ENGINEERED else "persona"
 
 
 def off_target(row: dict[str, Any], trait: Trait) -> tuple[str, float]:

@@ -17,7 +17,7 @@ from ws.gating.schemas import TEXTS
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, finite_or_none, wilson
 
-SHOULD = "kept share falls and tail_ppl rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
+SHOULD = "kept share falls and perplexity rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
 NARRATES = re.compile(
     r"\b(as someone who|i am (the (kind|sort) of )?(a )?(person|someone) who|i'm someone who)\b", re.IGNORECASE
 )
@@ -50,13 +50,19 @@ class FilterFacts:
 
     @cached_property
     def by_dose(self) -> pl.DataFrame:
-        """Per dose >= 0 over grid and data: n, kept share, median tail_ppl (ppl), weakest first."""
+        """Per dose >= 0 over grid and data: n, kept share, median perplexity (ppl), weakest first."""
         share = pl.col("dropped").is_null().mean().alias("share")
         return (
             self.texts.filter(pl.col("c") >= 0).group_by("c")
-            .agg(pl.len().alias("n"), share, pl.col("tail_ppl").median().alias("ppl"))
+            .agg(pl.len().alias("n"), share, pl.col(self.perplexity).median().alias("ppl"))
             .sort("c")
         )  # fmt: skip
+
+    @property
+    def perplexity(self) -> str:
+        """The perplexity that texts are told by: of the worst stretch, or of the tail where that was not read."""
+        read = "worst_ppl" in self.texts.columns and self.texts["worst_ppl"].null_count() == 0
+        return "worst_ppl" if read else "tail_ppl"
 
     @property
     def shares_text(self) -> str:
@@ -124,20 +130,28 @@ def _style(f: FilterFacts) -> Finding:
         good = fine.height / labelled.height
         text = f"{good:.2f} of {labelled.height} labelled dropped texts read coherent{_ids(fine)}"
         return good > f.limits.fluent_drops, text
-    by_score = f.lost.filter(pl.col("dropped").is_in(["tail_ppl", "rep"]))
+    by_score = f.lost.filter(pl.col("dropped").is_in(["worst_ppl", "tail_ppl", "rep", "loop"]))
     if "grammatical" in f.texts.columns and by_score.height >= f.limits.few:
         fine = by_score.filter(pl.col("grammatical") >= f.limits.fluent)
         good = fine.height / by_score.height
         text = f"{good:.2f} of {by_score.height} texts dropped for their scores are wholly grammatical{_ids(fine)}"
         return good > f.limits.fluent_drops, text
-    return None, "needs hand labels, or at least five dropped texts with a reading of their grammar"
+    known = by_score.filter(pl.col("fluent").is_not_null()) if "fluent" in f.texts.columns else by_score.clear()
+    if known.height >= f.limits.few:
+        fine = known.filter(pl.col("fluent"))
+        good = fine.height / known.height
+        text = f"{good:.2f} of {known.height} texts dropped for their scores read as what the model writes{_ids(fine)}"
+        return good > f.limits.fluent_drops, text
+    return None, "needs hand labels, or at least five dropped texts with a reading of their grammar or fluency"
 
 
 def _loops(f: FilterFacts) -> Finding:
     if not f.kept.height:
         return None, "nothing kept"
-    long = pl.col("n_tokens") >= f.limits.loop_tokens
-    looping = f.kept.filter((pl.col("distinct3") < f.limits.loop_distinct) & long)
+    long, again = pl.col("n_tokens") >= f.limits.loop_tokens, pl.col("distinct3") < f.limits.loop_distinct
+    if "loop" in f.kept.columns:  # over tokens of any kind: words alone miss line after line of marks
+        again |= (pl.col("loop") >= f.limits.loop).fill_null(False)
+    looping = f.kept.filter(again & long)
     loops = looping.height
     # the same dice may write the same text at two doses; that is one text, not a copy
     written = f.kept.unique(["prompt_id", "sample", "text"]) if "prompt_id" in f.kept.columns else f.kept
@@ -153,13 +167,17 @@ def _mid_collapse(f: FilterFacts) -> Finding:
     need = {"logp_base", "tail_ppl"}
     if not need <= set(f.texts.columns):
         return None, "per-token log-probabilities are not in the frame"
-    dropped = f.lost.filter(pl.col("dropped") == "tail_ppl")
+    perplexities = [name for name in ("worst_ppl", "tail_ppl") if name in f.texts.columns]
+    dropped = f.lost.filter(pl.col("dropped").is_in(perplexities))
     if dropped.height < f.limits.few:
         return None, "fewer than five texts were dropped for their tail"
+    score = str(dropped["dropped"].mode().sort()[-1])
+    dropped = dropped.filter(pl.col("dropped") == score)
     mean = dropped.select((-pl.col("logp_base").list.mean()).exp().alias("ppl"))["ppl"]
-    limit = as_float(dropped["tail_ppl"].min())
+    limit = as_float(dropped[score].min())
     share = as_float((mean < limit).mean())
-    text = f"{share:.0%} of the texts dropped for their tail have a mean perplexity under {limit:.1f}"
+    part = "tail" if score == "tail_ppl" else "worst stretch"
+    text = f"{share:.0%} of the texts dropped for their {part} have a mean perplexity under {limit:.1f}"
     return share >= f.limits.mid_collapse, text
 
 
@@ -205,7 +223,7 @@ def _works(f: FilterFacts) -> Finding:
         return None, "fewer than two doses"
     drop, half = _drop(f)
     first, last = f.by_dose["ppl"][0], f.by_dose["ppl"][-1]
-    text = f"{f.shares_text}; median tail_ppl {first:.1f} -> {last:.1f}"
+    text = f"{f.shares_text}; median {f.perplexity} {first:.1f} -> {last:.1f}"
     return drop - half > 0 and drop >= f.limits.survival_drop and last > first, text
 
 

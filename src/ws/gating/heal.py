@@ -1,102 +1,29 @@
-"""Gate 3: did the adapter learn something different and coherent? Floors first, retain last."""
+"""Gate 3: did the adapter learn something different and coherent? Floors first, retain and the controls last."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.arm_table import BASE, HEALED, SFT, STEER, seed_arms
+from ws.gating.arm_table import HEALED, SFT, seed_arms
+from ws.gating.bet import bet_of, reading_of
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
-from ws.gating.facts import fell_beyond, further_rows, off_target, row_of, self_caveat, start_of, surgical_of
+from ws.gating.facts import fell_beyond, further_rows, off_target, row_of, self_caveat, surgical_of
 from ws.gating.foundations import FOUNDATIONS
-from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
+from ws.gating.gate import Finding, Gate, Row, decide, seed_caveat, verdict, worst
+from ws.gating.heal_controls import Contrast, contrasts, paid, prompt_moves_more, trades, uncompared
+from ws.gating.heal_facts import HealFacts
 from ws.gating.schemas import Trait
 from ws.gating.thresholds import DEFAULTS, Thresholds
-from ws.intervals import as_float, finite_or_none, interval_of, with_interval
+from ws.intervals import as_float, finite_or_none, interval_of
 
 SHOULD = (
-    f"retain near 1, coherence >= {DEFAULTS.coherent:g} and nearer base's than the steered model's, samples on-trait"
+    f"retain near 1, coherence >= {DEFAULTS.coherent:g} and nearer base's than the steered model's at the doses of the "
+    "data, samples on-trait, better than its controls at equal retain"
 )
-
-
-@dataclass(frozen=True)
-class HealFacts:
-    """Arms base, steer (chosen) and healed on the report set, and the training curve."""
-
-    arms: pl.DataFrame
-    curve: pl.DataFrame
-    trait: Trait
-    limits: Thresholds
-    beta: float
-    drift: pl.DataFrame | None = None
-    """the readings of ws.evaluation.drift"""
-    floors: tuple[str, ...] = ()
-    """figures of further readings that must not fall"""
-
-    @cached_property
-    def base(self) -> dict[str, Any]:
-        return row_of(self.arms, BASE)
-
-    @cached_property
-    def steer(self) -> dict[str, Any]:
-        return row_of(self.arms.filter(pl.col("chosen") | (pl.col("arm") != STEER)), STEER)
-
-    @cached_property
-    def healed(self) -> dict[str, Any]:
-        return row_of(self.arms, HEALED)
-
-    @cached_property
-    def shift(self) -> float:
-        return near_end(as_float(self.healed["d_target_low"]), as_float(self.healed["d_target_high"]))
-
-    @cached_property
-    def gained(self) -> float:
-        """How far the target moved from the student that was trained, nats; before the first heal that is the base."""
-        return as_float(self.healed["d_target"]) - start_of(self.arms)
-
-    @cached_property
-    def coherence(self) -> float:
-        return as_float(self.healed["coherence"])
-
-    @property
-    def coherence_text(self) -> str:
-        h = self.healed
-        return (
-            f"coherence {as_float(self.base['coherence']):.2f} base, {as_float(self.steer['coherence']):.2f} steered, "
-            f"{interval_of(h, 'coherence')} healed"
-        )
-
-    @property
-    def retain_text(self) -> str:
-        h = self.healed
-        target = interval_of(h, "d_target")
-        return f"retain {interval_of(h, 'retain')}, d_target {target} nat"
-
-    def logged(self, column: str) -> pl.Series:
-        """The logged values of a column, without the steps that have none; empty where it was not logged."""
-        if column not in self.curve.columns:
-            return pl.Series([], dtype=pl.Float64)
-        return self.curve[column].drop_nulls().drop_nans()
-
-    def last(self, column: str) -> float:
-        """Mean of a logged value over the last quarter of the steps; NaN where it was not logged."""
-        values = self.logged(column)
-        return as_float(values.tail(max(1, values.len() // 4)).mean())
-
-    def fall(self, column: str) -> float | None:
-        """Relative fall of a logged loss from its first to its last tenth; None where it was not logged."""
-        values = self.logged(column)
-        if values.len() < 2:
-            return None
-        k = max(1, values.len() // 10)
-        first, last = as_float(values.head(k).mean()), as_float(values.tail(k).mean())
-        return (first - last) / max(abs(first), 1e-9)
 
 
 def _nonfinite(f: HealFacts) -> Finding:
@@ -178,8 +105,8 @@ def _memorised(f: HealFacts) -> Finding:
 
 
 def _dilution(f: HealFacts) -> Finding:
-    mean, rmse = (_reading(f, name, "kept", "after")["value"] for name in ("D_mean", "D_rmse"))
-    tau = _reading(f, "tau", "barrier", "after")["value"]
+    mean, rmse = (reading_of(f, name, "kept", "after")["value"] for name in ("D_mean", "D_rmse"))
+    tau = reading_of(f, "tau", "barrier", "after")["value"]
     if math.isnan(mean + rmse + tau):
         return None, "the drift from base was not read"
     own = f.last("D")  # a barrier that reads more than tau sees the peaks, it is only soft
@@ -212,87 +139,45 @@ def _seeds(f: HealFacts) -> Finding:
     spread = as_float(values.max()) - as_float(values.min())
     other, name = row_of(f.arms, SFT), "healed and trained without barrier"
     if other["d_target"] is None:
-        other, name = f.steer, "healed and steered"
+        other, name = f.steered, "healed and steered"
     gap = abs(as_float(f.healed["d_target"]) - as_float(other["d_target"]))
     return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; {name} differ by {gap:.2f}"
 
 
-def _reading(f: HealFacts, name: str, group: str, stage: str) -> dict[str, float]:
-    """value, low, high of one reading of the drift; NaN where it was not taken."""
-    at = (pl.col("reading") == name) & (pl.col("group") == group) & (pl.col("stage") == stage)
-    rows = f.drift.filter(at) if f.drift is not None else pl.DataFrame()
-    return rows.row(0, named=True) if rows.height else dict.fromkeys(("value", "low", "high"), math.nan)
-
-
-def _mass(f: HealFacts) -> tuple[bool | None, str]:
-    """Whether the barrier's penalty falls mostly on incoherent text, more than its share of the tokens."""
-    mass = _reading(f, "barrier_mass", "dropped", "before")
-    tokens = _reading(f, "tokens", "dropped", "before")["value"]
-    if math.isnan(mass["value"]):
-        return None, "the barrier would push nowhere"
-    text = f"{with_interval(mass['value'], mass['low'], mass['high'])} of the barrier's penalty on incoherent text"
-    return mass["low"] > max(f.limits.bet, tokens), f"{text}, which holds {as_float(tokens):.2f} of the tokens"
-
-
-def _shrinks(f: HealFacts) -> tuple[bool | None, str]:
-    """Whether drift orthogonal to the direction shrinks more than drift along it."""
-    along, rest, gap = (_reading(f, "left", group, "after/before") for group in ("along", "orthogonal", "gap"))
-    if math.isnan(gap["value"]):
-        return None, "drift along the direction was not measured"
-    text = f"left after the heal: {along['value']:.2f} of the drift along the direction, {rest['value']:.2f} orthogonal"
-    return gap["low"] > 0, f"{text}, gap {with_interval(gap['value'], gap['low'], gap['high'])}"
-
-
-def _returns(f: HealFacts) -> tuple[bool | None, str]:
-    """Whether a larger share of the lost coherence comes back than of the trait is lost."""
-    lost = as_float(f.base["coherence"]) - as_float(f.steer["coherence"])
-    kept = as_float(f.healed["retain"])
-    if math.isnan(lost) or math.isnan(kept):
-        return None, "coherence or retain is missing"
-    if lost < f.limits.damage:
-        return None, f"steering cost {lost:+.3f} of coherence: nothing to return"
-    back = (f.coherence - as_float(f.steer["coherence"])) / lost
-    return back > 1 - kept, f"{back:.2f} of the lost coherence came back, {1 - kept:.2f} of the trait went"
-
-
-def _bet(f: HealFacts) -> Finding:
-    if f.drift is None or not f.drift.height:
-        return None, "the drift from base was not read"
-    parts = [_mass(f), _shrinks(f), _returns(f)]
-    text = "; ".join(text for _, text in parts)
-    if any(held is False for held, _ in parts):
-        return False, text
-    return (None if any(held is None for held, _ in parts) else True), text
-
-
-def _trades(f: HealFacts) -> Finding:
-    """No beta that was run beats beta 0 (the arm sft): more coherence at equal or better retain.
-
-    Not measured where one beta was run only, or where beta 0 lost no coherence, so that there was nothing to win.
-    """
-    plain = row_of(f.arms, SFT)
-    if f.beta == 0 or plain["coherence"] is None or f.healed["coherence"] is None:
-        return None, "needs the heal at several beta, beta 0 (the arm sft) among them"
-    if plain["retain"] is None or f.healed["retain"] is None:
-        return None, "retain is missing"
-    text = (
-        f"beta {f.beta:g}: coherence {interval_of(f.healed, 'coherence')}, retain {interval_of(f.healed, 'retain')}; "
-        f"beta 0: {interval_of(plain, 'coherence')} and {interval_of(plain, 'retain')}"
-    )
-    if as_float(f.base["coherence"]) - as_float(plain["coherence"]) <= f.limits.won:
-        return None, f"{text}: no coherence was lost at beta 0, so there was nothing to win"
-    wins = f.coherence - as_float(plain["coherence"]) > f.limits.won
-    equal = as_float(f.healed["retain"]) >= as_float(plain["retain"]) - f.limits.equal
-    return not (wins and equal), text
-
-
-def _heal(f: HealFacts) -> Finding:
+def _came_back(f: HealFacts) -> Finding:
+    """Whether the trait stayed and coherence came back, whatever the controls did."""
     if f.healed["retain"] is None or f.healed["coherence"] is None:
         return None, "retain or coherence is missing"
-    home = abs(f.coherence - as_float(f.base["coherence"])) <= abs(f.coherence - as_float(f.steer["coherence"])) + 1e-9
+    home = abs(f.coherence - as_float(f.base["coherence"])) <= abs(f.coherence - f.steered["coherence"]) + 1e-9
     kept = as_float(f.healed["retain"]) >= f.limits.retain and f.shift >= f.limits.shift
     coherent = as_float(f.healed["coherence_high"]) >= f.limits.coherent and f.coherence >= f.limits.broken
     return kept and coherent and home, f"{f.retain_text}; {f.coherence_text}"
+
+
+def _against(f: HealFacts, which: Callable[[Contrast], bool], says: str) -> Finding:
+    """Whether a heal meets a control of that kind, and the figures of all that do."""
+    back, text = _came_back(f)
+    found = contrasts(f)
+    met = [contrast.text for contrast in found if which(contrast)]
+    if not back or not found:
+        return None if back is None or not found else False, text if found else "no control was trained"
+    said = [says, *paid(f)] if met else []
+    return bool(met), "; ".join([*said, *(met or [c.text for c in found]), text])
+
+
+def _no_better(f: HealFacts) -> Finding:
+    return _against(f, lambda c: not c.beaten and not c.price, "its control does as well")
+
+
+def _price(f: HealFacts) -> Finding:
+    return _against(f, lambda c: c.price, "better than its control in one, worse in the other")
+
+
+def _heal(f: HealFacts) -> Finding:
+    back, text = _came_back(f)
+    found = contrasts(f)
+    text = "; ".join([*paid(f), *(c.text for c in found), text])
+    return (back and all(c.beaten for c in found) if back else back), text
 
 
 def _part(f: HealFacts) -> Finding:
@@ -317,11 +202,15 @@ TABLE: tuple[Row[HealFacts], ...] = (
     Row("broad after heal", _broad, red=True),
     Row("barrier inert", _inert, yellow=True),
     Row("mean dilution", _dilution, yellow=True),
+    Row("heal, at a price", _price, yellow=True, shows=moved(HEALED) + readable(HEALED)),
+    Row("heal, no better than its control", _no_better, yellow=True, shows=moved(HEALED) + readable(HEALED)),
     Row("heal", _heal, shows=moved(HEALED) + readable(HEALED)),
     Row("part heal", _part, yellow=True, shows=moved(HEALED) + readable(HEALED)),
     Row("seed noise", _seeds, decides=False, yellow=True),
-    Row("the bet holds", _bet, decides=False),
-    Row("just trades", _trades, decides=False),
+    Row("not compared", uncompared, decides=False, yellow=True),
+    Row("prompting wins", prompt_moves_more, decides=False),
+    Row("the bet holds", bet_of, decides=False),
+    Row("just trades", trades, decides=False),
 )
 OTHERWISE: Row[HealFacts] = Row(
     "unclear", lambda f: (True, f"{f.retain_text}; {f.coherence_text}"), shows=moved(HEALED) + babble(HEALED)
@@ -338,12 +227,14 @@ def judge_heal(
     drift: pl.DataFrame | None = None,
     evidence: pl.DataFrame | None = None,
     floors: Sequence[str] = (),
+    doses: Sequence[float] = (),
 ) -> Gate:
     """Gate 3 from the arms of the report set, the training curve and the drift. value: retain with its interval.
 
     evidence: rows and samples to name behind the figures. floors: figures of further readings that must not fall.
+    doses: c of every training row, where steered coherence and shift are read; none: at the chosen dose.
     """
-    f = HealFacts(arms, curve, trait, limits or Thresholds(), beta, drift, tuple(floors))
+    f = HealFacts(arms, curve, trait, limits or Thresholds(), beta, drift, tuple(floors), tuple(doses))
     further = further_rows(arms.columns, f.healed, f.base, f.floors)
     primary, checks, seen = decide((*TABLE, *further), f, OTHERWISE, evidence)
     h = f.healed
@@ -369,8 +260,14 @@ def judge_heal(
         high=finite_or_none(as_float(h["retain_high"])),
         should=SHOULD,
         next=ADVICE[3][primary.outcome],
-        caveats=seed_caveat(seeds, f.limits) + _caveats(f),
+        caveats=_first(f) + seed_caveat(seeds, f.limits) + _caveats(f),
     )
+
+
+def _first(f: HealFacts) -> list[str]:
+    """What stands on a tile's face: a prompt that moves the target more."""
+    more, text = prompt_moves_more(f)
+    return [f"a prompt moves it more: {text}"] if more else []
 
 
 def _caveats(f: HealFacts) -> list[str]:
@@ -381,6 +278,9 @@ def _caveats(f: HealFacts) -> list[str]:
     low = as_float(h["coherence_low"])
     if f.coherence >= f.limits.coherent > low and not math.isnan(low):
         notes.append(f"coherence cannot be told from {f.limits.coherent} with {h['n_text']} texts")
+    near, far = as_float(h["retain_low"]), as_float(h["retain_high"])
+    if near < f.limits.retain <= far:
+        notes.append(f"rests on noise: retain {interval_of(h, 'retain')} cannot be told from {f.limits.retain:g}")
     if h["retain"] is None:
         notes.append(f"retain is blank: the steered shift is under {f.limits.guard:g} nat")
     return notes

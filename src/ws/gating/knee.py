@@ -1,10 +1,13 @@
-"""Where coherence falls through the floor as the dose rises: the crossing and its interval, from a search's probes.
+"""Where coherence falls through the floor as the dose rises: a fitted curve's crossing with its interval.
 
-The knee is a probed dose. Where coherence truly falls through the floor is an estimate: interpolated between probes
-that were made to fall with the dose (isotonic, because a lucky probe must not count alone). Its interval inverts the
-probes' own 95 % intervals: from the strongest dose that is certainly coherent to the weakest that certainly is not. In
-planted searches (48 and 200 texts per dose, gentle and steep falls, 300 each) it held the true crossing in 94 to 99 %;
-a bootstrap of the interpolated crossing held it in 73 to 96 %, since a line between two doses is not the curve.
+    crossing(probes_of(arms), 0.95)
+
+The share of readable texts falls with the dose as a exp(-(c / m)^k): a text is readable while no token breaks it, and
+the hazard of breaking grows as a power of the dose (Weibull). a is the unsteered share, which base and weak doses give
+together; m and k come from all doses, so that one lucky probe decides nothing. The posterior is summed over a grid of
+(a, m, k), flat in a and log m, log k within a factor 1.6 of 4; the crossing is its median, the interval its middle
+95 %. Other parts of coherence than text (the answers' mass), which have no such noise, are interpolated between doses
+and count where they cross first. What planted searches gave: tests/experiment/test_dose_search.py.
 """
 
 from __future__ import annotations
@@ -18,46 +21,88 @@ from numpy.typing import NDArray
 from ws.gating.arm_table import BASE, STEER, STUDENT
 from ws.intervals import Interval
 
-__all__ = ["crossing", "crossing_text", "probes_of"]
+__all__ = ["crossing", "crossing_text", "is_vague", "probes_of"]
 
 Array = NDArray[np.float64]
+POWERS = np.geomspace(1.2, 14, 18)  # k
+USUAL, SPREAD = 4.0, 1.6
+"""k before anything is measured: the embedded model's curve has 4.3."""
+PLACES = 17  # values of a
+SCALES = 90  # values of m, from a quarter of the weakest dose to six times the strongest
+NARROW = 1.3
+"""A crossing whose interval's ends differ by more than this factor rests on noise."""
 
 
 def crossing(probes: pl.DataFrame, floor: float) -> Interval:
-    """The dose at which coherence falls through `floor`, with its 95 % interval; n: probes.
+    """The dose at which coherence falls through `floor`, with its 95 % interval; n: texts.
 
-    probes: c, coherence, coherence_low, coherence_high, a row at c = 0 among them. inf: beyond the strongest dose; 0:
-    under the floor without any steering. NaN and null count as incoherent.
+    probes: c, coherence, coh_text, n_text, p_ans_any, a row at c = 0 among them. inf: beyond the strongest dose; 0:
+    under the floor without any steering. A probe whose coherence is NaN or null counts as wholly incoherent.
     """
-    rows = probes.sort("c").select("c", "coherence", "coherence_low", "coherence_high").cast(pl.Float64)
-    c, value, low, high = np.nan_to_num(rows.fill_null(math.nan).to_numpy(), nan=0.0).T
-    at = _met(c, _falling(value), floor)
-    sure, lost = c[low >= floor], c[high < floor]
-    least, most = (sure.max() if len(sure) else 0.0), (lost.min() if len(lost) else math.inf)
-    return Interval(at, min(float(least), at), max(float(most), at), len(c))
+    rows = probes.sort("c").select("c", "coherence", "coh_text", "n_text", "p_ans_any").cast(pl.Float64)
+    c, value, share, n, mass = rows.fill_null(math.nan).to_numpy().T
+    n = np.where(np.isnan(n), 0.0, n)
+    lost = np.isnan(value)
+    share, coherence = np.where(lost | np.isnan(share), 0.0, share), np.where(lost, 0.0, value)
+    if coherence[0] < floor:
+        return Interval(0.0, 0.0, 0.0, int(n.sum()))
+    at = _fitted(c, np.rint(share * n), n, floor)
+    other = _other(c, coherence, mass, floor)
+    value, low, high = (_within(min(x, other), c[-1]) for x in at)
+    return Interval(value, low, high, int(n.sum()))
+
+
+def _fitted(c: Array, hits: Array, n: Array, floor: float) -> tuple[float, float, float]:
+    """Median, 2.5 % and 97.5 % of the posterior of the crossing; inf where nothing was read."""
+    if not n[c > 0].sum():
+        return math.inf, 0.0, math.inf
+    m = np.geomspace(c[c > 0][0] / 4, 6 * c[-1], SCALES)
+    a = _shares(hits[0], n[0])[:, None, None]
+    log = np.zeros((len(a), len(m), len(POWERS))) - (np.log(POWERS / USUAL) / math.log(SPREAD)) ** 2 / 2
+    for dose, h, total in zip(c, hits, n, strict=True):
+        hazard = np.minimum((dose / m[:, None]) ** POWERS, 40.0)  # m k
+        log += h * (np.log(a) - hazard) + (total - h) * np.log1p(-a * np.exp(-hazard))
+    weight = np.exp(log - log.max()).sum(0).ravel()
+    at = (m[:, None] * (-math.log(floor)) ** (1 / POWERS)).ravel()
+    order = np.argsort(at)
+    mass = np.cumsum(weight[order]) / weight.sum()
+    middle, low, high = (float(at[order][np.searchsorted(mass, q)]) for q in (0.5, 0.025, 0.975))
+    return middle, low, high
+
+
+def _shares(hits: float, n: float) -> Array:
+    """Values of a: the unsteered texts' own share, 3.5 standard errors either way."""
+    share = (hits + 0.5) / (n + 1)
+    reach = 3.5 * math.sqrt(share * (1 - share) / (n + 1))
+    return np.clip(np.linspace(share - reach, share + reach, PLACES), 1e-3, 1 - 1e-4)
+
+
+def _other(c: Array, value: Array, mass: Array, floor: float) -> float:
+    """Where coherence falls through the floor since the answers' mass does, which is then its value; else inf."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bound = np.isclose(value, mass, rtol=0, atol=1e-6) | np.isclose(value, mass / mass[0], rtol=0, atol=1e-6)
+    part = np.where(bound, value, 1.0)
+    under = np.flatnonzero((part < floor) & (c > 0))
+    if not len(under):
+        return math.inf
+    i = int(under[0])
+    return float(c[i - 1] + (part[i - 1] - floor) / (part[i - 1] - part[i]) * (c[i] - c[i - 1]))
+
+
+def _within(x: float, strongest: float) -> float:
+    """A dose that was tried, or inf: what lies beyond is not known."""
+    return x if x <= strongest else math.inf
+
+
+def is_vague(found: Interval) -> bool:
+    """Whether the interval is too wide for one more search to find nearly the same dose."""
+    return not found.high <= NARROW * found.low
 
 
 def probes_of(arms: pl.DataFrame) -> pl.DataFrame:
     """The rows of a dose search that `crossing` reads: c >= 0 on the student of earlier rounds, or on the base."""
     unsteered = STUDENT if STUDENT in arms["arm"] else BASE
     return arms.filter((pl.col("arm") == unsteered) | ((pl.col("arm") == STEER) & (pl.col("c") > 0)))
-
-
-def _met(c: Array, falling: Array, floor: float) -> float:
-    """Where values that never rise meet the floor, linear between two doses; inf where they do not."""
-    under = np.flatnonzero(falling < floor)
-    if not len(under):
-        return math.inf
-    i = int(under[0])
-    if i == 0:
-        return float(c[0])
-    return float(c[i - 1] + (falling[i - 1] - floor) / (falling[i - 1] - falling[i]) * (c[i] - c[i - 1]))
-
-
-def _falling(y: Array) -> Array:
-    """(k,) the nearest values that never rise: y_i = min over s <= i of max over t >= i of mean y[s..t]."""
-    k = len(y)
-    return np.array([min(max(y[s : t + 1].mean() for t in range(i, k)) for s in range(i + 1)) for i in range(k)])
 
 
 def crossing_text(found: Interval, floor: float) -> str:

@@ -49,8 +49,8 @@ ROUNDS: dict[str, pl.DataType | type[pl.DataType]] = {
     "kept": pl.Int32, "survival": pl.Float64,
 }  # fmt: skip
 
-# Columns of the completions that gate 2 reads; `dropped` is null or the first reason. `grammatical` (0-1) and `label`
-# (the researcher's: "coherent" or "broken") are optional.
+# Columns of the completions that gate 2 reads; `dropped` is null or the first reason. Optional: worst_ppl, loop,
+# `grammatical` (0-1), `fluent` (readable by worst_ppl and loop), `label` (the researcher's: "coherent" or "broken").
 TEXTS = (
     "split",
     "c",

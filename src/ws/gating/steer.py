@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from ws.gating.advice import ADVICE
-from ws.gating.arm_table import PERSONA, PERSONA_ENGINEERED, RANDOM, STEER
+from ws.gating.arm_table import RANDOM, STEER
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
-from ws.gating.facts import SteerFacts, fell_beyond, further_rows, off_target, row_of, self_caveat, surgical_of
+from ws.gating.facts import SteerFacts, best_prompt, fell_beyond, further_rows, off_target, self_caveat, surgical_of
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
 from ws.gating.schemas import Trait
@@ -199,9 +199,7 @@ def _capability(f: SteerFacts) -> Finding:
 
 def _prompting(f: SteerFacts) -> tuple[float, float, str]:
     """d_target's interval for the persona as a system prompt, plain or engineered: the one that moves more."""
-    rows = [row_of(f.arms, name) for name in (PERSONA, PERSONA_ENGINEERED)]
-    row = max(rows, key=lambda r: -math.inf if r["d_target_low"] is None else r["d_target_low"])
-    kind = "engineered persona" if row["arm"] == PERSONA_ENGINEERED else "persona"
+    row, kind = best_prompt(f.arms)
     text = f"{kind} as system prompt {interval_of(row, 'd_target')} against {f.target_text}"
     return as_float(row["d_target_low"]), as_float(row["d_target_high"]), text
 
@@ -302,7 +300,7 @@ def judge_steer(
         high=finite_or_none(as_float(s["d_target_high"])),
         should=SHOULD,
         next=ADVICE[1][primary.outcome],
-        caveats=seed_caveat(seeds, f.limits) + _caveats(f, colour),
+        caveats=f.vague + seed_caveat(seeds, f.limits) + _caveats(f, colour),
     )
 
 
@@ -316,7 +314,8 @@ def _merged(checks: list[tuple[str, bool, bool, str]]) -> list[tuple[str, bool, 
 
 
 def _caveats(f: SteerFacts, colour: str) -> list[str]:
-    s, notes = f.steer, []
+    notes: list[str] = []
+    s = f.steer
     if s["d_diag"] is not None and as_float(s["d_diag"]) * as_float(s["d_target"]) < 0:
         notes.append(f"nats_diag disagrees in sign: {as_float(s['d_diag']):+.2f}")
     notes += self_caveat(s)

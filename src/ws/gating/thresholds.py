@@ -51,6 +51,8 @@ class Thresholds:
     """nats per token: kept text under this is the base's own"""
     leak: float = 0.02
     """share of kept texts that may narrate, refuse or loop"""
+    loop: float = 0.3
+    """share of repeated token trigrams from which a text loops"""
     loop_distinct: float = 0.5
     """distinct word trigrams below this share make a text a loop"""
     fluent_drops: float = 0.5

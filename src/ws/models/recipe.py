@@ -159,6 +159,16 @@ SMOLLM2 = ModelRecipe(
     blocks=(14, 15, 16),  # of 30
     axis="cheerful_over_gloomy",
     heal=HealDefaults(16, 32.0, lr=5e-4, batch=8, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
+    run="quick",
+    run_settings=(
+        ("dose.grid", (1.0, 2.0, 3.0, 4.0, 6.0)),
+        ("dose.texts", 32),
+        ("dose.random_draws", 4),
+        ("evaluation.texts", 64),
+        ("evaluation.batch_size", 64),
+        ("heal.epochs", 3),
+        ("batch_size", 64),
+    ),
 )
 
 RECIPES = {"mini": MINI, "smollm2": SMOLLM2}

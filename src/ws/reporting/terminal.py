@@ -23,6 +23,7 @@ from ws.gating.knee import crossing, crossing_text, probes_of
 from ws.gating.schemas import further_figures
 from ws.gating.thresholds import DEFAULTS
 from ws.intervals import as_float, interval_of, with_interval
+from ws.runs.four_arms import four_arms
 
 if TYPE_CHECKING:
     from ws.runs.reader import Run
@@ -31,6 +32,7 @@ __all__ = ["print_diff", "print_gates", "print_run", "print_samples", "readable"
 
 COLOURS = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 MARKS = {"green": "GREEN", "yellow": "YELLOW", "red": "RED"}
+FOUR_FIGURES = ("d_target", "coherence", "retain", "capability")
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -245,6 +247,21 @@ def print_heal(run: Run, number: int, console: Console) -> None:
     ]
     if parts:
         console.print(Text(f"retain, the share of the steered shift that stayed: {'; '.join(parts)}"))
+    print_four(four_arms(run, number), console)
+
+
+def print_four(four: pl.DataFrame, console: Console) -> None:
+    """Filter and barrier, each with and without, on the same texts; nothing where fewer than three were trained."""
+    if four.height < 3:
+        return
+    console.print(Text("\nFilter and barrier, on as many texts of the same completions", style="bold"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("trained with", no_wrap=True)
+    for name in FOUR_FIGURES:
+        table.add_column(name, justify="right")
+    for row in four.rows(named=True):
+        table.add_row(row["what"], *(interval_of(row, name) for name in FOUR_FIGURES))
+    console.print(table)
 
 
 def print_gates(gates: list[Gate], console: Console) -> None:

@@ -69,14 +69,14 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class DoseConfig:
-    """The search for the knee: the strongest coherent dose, on prompts and items that no report uses."""
+    """The search for the knee: where coherence falls through the floor, on prompts and items that no report uses."""
 
     grid: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.5)
     """doses tried, beside 0; in raw mean differences shared among the layers"""
     bisect: int = 3
-    """steps of bisection between the last coherent dose and the first that is not"""
+    """rounds of further texts, spent where they decide: about the dose where coherence falls through the floor"""
     coherence: float = 0.95
-    """the knee is the strongest dose whose coherence is at least this"""
+    """the knee is the dose at which the fitted coherence falls through this"""
     texts: int = 64
     """free completions per dose"""
     per_foundation: int | None = None
@@ -107,7 +107,7 @@ class DataConfig:
     prompts: int | None = None
     """how many of the axis's train prompts are used; None takes all"""
     tail_ppl: float | None = None
-    """keep below this perplexity of the last quarter; None takes the 99th percentile of base's text (`tail_limit`)"""
+    """keep below this perplexity of the last quarter, the filter before worst_ppl; None leaves it out"""
     rep: float = 0.3
     """keep below this share of the most frequent n-gram"""
     narrates: bool = False
@@ -115,9 +115,14 @@ class DataConfig:
     refuses: bool = False
     """True keeps refusals"""
     finished: bool = True
-    """True drops texts that the token limit cut off"""
+    """True drops texts that the token limit cut off, where base ends most of its own"""
     keep: int = 64
     """train on this many of the kept, spread evenly over doses and prompts"""
+    worst_ppl: float | None = field(default=None, metadata=LATER)
+    """keep below this perplexity of the worst 24 tokens; None takes the limit of readable text (`limits_of`), where no
+    tail_ppl is given"""
+    loop: float = field(default=0.3, metadata=LATER)
+    """keep below this share of repeated token trigrams"""
 
     def __post_init__(self) -> None:
         _positive("data.doses", *self.doses)
@@ -125,7 +130,10 @@ class DataConfig:
         _ask(len(set(self.doses)) == len(self.doses),
              f"data.doses repeat (got {self.doses}). For more texts per dose raise data.samples.")  # fmt: skip
         _ask(self.tail_ppl is None or self.tail_ppl > 0,
-             f"data.tail_ppl must be above 0 (got {self.tail_ppl}). None takes it from base's own text.")  # fmt: skip
+             f"data.tail_ppl must be above 0 (got {self.tail_ppl}). None leaves it out.")  # fmt: skip
+        _ask(self.worst_ppl is None or self.worst_ppl > 0,
+             f"data.worst_ppl must be above 0 (got {self.worst_ppl}). None takes the model's own.")  # fmt: skip
+        _positive("data.loop", self.loop)
         _at_least_one("data.prompts", self.prompts)
         _positive("data.rep", self.rep)
         _check(self.samples >= 1, f"data.samples must be at least 1 (got {self.samples}).")
@@ -185,6 +193,8 @@ class ControlConfig:
     """train without a barrier on as many texts that the unsteered model wrote: what training alone does"""
     prompted: bool = True
     """the healed model with the persona as system prompt, beside the neutral prompt"""
+    unfiltered: bool = field(default=False, metadata=LATER)
+    """train on as many texts that no filter saw, with the barrier and without it"""
 
 
 @dataclass(frozen=True)

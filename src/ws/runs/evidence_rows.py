@@ -84,7 +84,8 @@ def _items(rows: pl.DataFrame, value: pl.Expr) -> pl.DataFrame:
 def _samples(texts: pl.DataFrame) -> pl.DataFrame:
     """Free text by prompt id and number; null readability is left out."""
     named = pl.format("{}#{}", "prompt_id", "sample")
-    return texts.filter(pl.col("readable").is_not_null()).select(id=named, value="tail_ppl", bad=~pl.col("readable"))
+    told = pl.coalesce("worst_ppl", "tail_ppl")  # the score that the texts of this report are told by
+    return texts.filter(pl.col("readable").is_not_null()).select(id=named, value=told, bad=~pl.col("readable"))
 
 
 def _exam(base: pl.DataFrame, exam: pl.DataFrame) -> pl.DataFrame:

@@ -55,7 +55,8 @@ PHASES = ("training", "report", "drift")
 
 @dataclass(frozen=True)
 class VariantSettings:
-    """Which variant: the barrier's slope and the filter's tail limit. None takes the run's own."""
+    """Which variant: the barrier's slope and the filter's threshold (`Run.threshold`, in the runs that this began with
+    the tail limit). None takes the run's own."""
 
     beta: float
     tail_ppl: float | None = None
@@ -92,7 +93,7 @@ def own_heal(run: Run, round: int) -> HealConfig:
 def limits_of(run: Run, settings: VariantSettings, round: int) -> dict[str, Any]:
     """The filter's limits of a variant, as ws.keep takes them."""
     own = run.limits(round)
-    return own if settings.tail_ppl is None else own | {"tail_ppl": float(settings.tail_ppl)}
+    return own if settings.tail_ppl is None else own | {run.threshold(round)[0]: float(settings.tail_ppl)}
 
 
 def is_own(run: Run, settings: VariantSettings, round: int = 0) -> bool:
@@ -145,8 +146,8 @@ def variant_gate(run: Run, variant: HealVariant, round: int = 0, thresholds: Thr
     arms, drift = pl.concat([others, variant.arm], how="diagonal"), variant.drift if variant.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
     evidence = evidence_of(reports, None if variant.own else variant.path / "healed.parquet")
-    beta = float(variant.facts["beta"])
-    return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors)
+    beta, doses = float(variant.facts["beta"]), variant.facts["doses"]
+    return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors, doses)
 
 
 def _stamp(file: Path) -> int:

@@ -26,7 +26,7 @@ from ws import __version__
 from ws.errors import UserError
 from ws.evaluation.instrument import Instrument, instrument_from
 from ws.files import read_frame, read_json, write_json
-from ws.filtering.limits import reasons
+from ws.filtering.limits import LOOP, reasons
 from ws.filtering.scores import SCORES
 from ws.gating.gate import Gate
 from ws.gating.schemas import Trait
@@ -116,12 +116,21 @@ class Run:
 
     def limits(self, round: int = 0) -> dict[str, Any]:
         """The filter's limits of a round, as ws.keep takes them."""
-        data = self.config.data
-        fixed = {name: getattr(data, name) for name in ("rep", "narrates", "refuses", "finished")}
-        return {"tail_ppl": self.get("knee.json", round)["tail_ppl"]} | fixed
+        data, knee = self.config.data, self.get("knee.json", round)
+        # earlier versions looked at the tail and not for loops
+        own = {name: knee[name] for name in ("worst_ppl", "tail_ppl", "loop") if name in knee}
+        fixed = {name: getattr(data, name) for name in ("rep", "narrates", "refuses")}
+        return own | fixed | {"finished": data.finished and bool(knee.get("ends", True))}
+
+    def threshold(self, round: int = 0) -> tuple[str, float]:
+        """(score, limit) that the threshold slider moves: worst_ppl, or tail_ppl where the round has no other."""
+        limits = self.limits(round)
+        name = next(name for name in ("worst_ppl", "tail_ppl") if name in limits)
+        return name, float(limits[name])
 
     def marked(self, round: int = 0, **limits: Any) -> pl.DataFrame:
-        """The round's completions, dose grid and training data, with `dropped`: null or the first reason.
+        """The round's completions, dose grid and training data, with `dropped`: null or the first reason; and `fluent`:
+        readable by worst_ppl and loop, whatever the limits (null in runs of earlier versions).
 
         limits: in place of the round's own, as ws.keep takes them.
         """
@@ -130,7 +139,10 @@ class Run:
         filled = [
             f.with_columns(pl.lit(None, pl.Float64).alias(c) for c in columns if c not in f.columns) for f in frames
         ]
-        return reasons(pl.concat([f.select(columns) for f in filled]), **(limits or self.limits(round)))
+        texts = pl.concat([f.select(columns) for f in filled])
+        readable = self.get("knee.json", round).get("readable_ppl")
+        fluent = (pl.col("worst_ppl") < readable) & (pl.col("loop") < LOOP) if readable else pl.lit(None, pl.Boolean)
+        return reasons(texts.with_columns(fluent=fluent), **(limits or self.limits(round)))
 
     def gates(self, round: int = 0) -> list[Gate]:
         """The stored verdicts of a round, with the researcher's notes."""

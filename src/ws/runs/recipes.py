@@ -7,18 +7,23 @@ import dataclasses
 from ws.errors import UserError
 from ws.healing.config import HealConfig
 from ws.models.recipe import recipe_of
-from ws.runs.config import DataConfig, DoseConfig, EvalConfig, RunConfig, _with
+from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig, _with
 
 __all__ = ["mini_full", "mini_quick", "real_default", "recipe_for"]
+
+
+ABOVE = 1.4
+"""Knees: data from there, too, where steering costs coherence and filter and barrier have something to do."""
 
 
 def mini_quick() -> RunConfig:
     """The embedded model without thinking, with every control: 75 seconds a round on two shared cores."""
     return RunConfig(
-        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=2, texts=48, random_draws=8),
-        data=DataConfig(doses=(1.0,), samples=4, keep=256),
+        dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=3, texts=48, random_draws=8),
+        data=DataConfig(doses=(1.0, ABOVE), samples=2, keep=256),
         heal=HealConfig(beta=0.1, tau=0.03, epochs=2),
         evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60),
+        controls=ControlConfig(unfiltered=True),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
     )
@@ -39,7 +44,8 @@ def real_default(model: str) -> RunConfig:
     """Any other model: the grid, the data and the filter of a run on Qwen3 or Gemma 3 of 0.6B to 4B parameters."""
     return RunConfig(
         model=model,
-        data=DataConfig(tail_ppl=50.0, keep=64),
+        data=DataConfig(doses=(1.0, ABOVE), keep=64),
+        controls=ControlConfig(unfiltered=True),
         evaluation=EvalConfig(texts=200),
         batch_size=64,
         threads=1 if recipe_of(model).one_thread else None,

@@ -33,15 +33,15 @@ class Stage:
 
 TABLE = (
     Stage("direction", 1, (), ("direction.safetensors",)),
-    Stage("dose", 5, ("direction",), ("dose.parquet", "grid.parquet", "knee.json")),
-    Stage("unsteered", 2, (), ("unsteered.parquet",)),
-    Stage("steer", 6, ("direction", "dose"), ("steer.parquet",)),
+    Stage("dose", 6, ("direction",), ("dose.parquet", "grid.parquet", "knee.json")),
+    Stage("unsteered", 3, (), ("unsteered.parquet",)),
+    Stage("steer", 7, ("direction", "dose"), ("steer.parquet",)),
     Stage("random", 1, ("direction", "dose"), ("random.parquet",)),
-    Stage("data", 2, ("direction", "dose"), ("completions{seed}.parquet",), per_seed=True),
+    Stage("data", 3, ("direction", "dose"), ("completions{seed}.parquet",), per_seed=True),
     Stage("heal", 2, ("dose", "data"), ("adapter{seed}", "heal{seed}.parquet", "heal{seed}.json"), per_seed=True),
-    Stage("plain", 3, ("dose", "data"), ("adapter.{arm}", "heal.{arm}.parquet", "{arm}.parquet")),
-    Stage("healed", 4, ("heal",), ("healed{seed}.parquet",), per_seed=True),
-    Stage("drift", 2, ("direction", "dose", "data", "heal"), ("drift.parquet",)),
+    Stage("plain", 5, ("dose", "data"), ("adapter.{arm}", "heal.{arm}.parquet", "{arm}.parquet")),
+    Stage("healed", 5, ("heal",), ("healed{seed}.parquet",), per_seed=True),
+    Stage("drift", 4, ("direction", "dose", "data", "heal"), ("drift.parquet",)),
     Stage(
         "table", 3, ("dose", "unsteered", "steer", "random", "healed.*", "plain.*"), ("eval.parquet", "arms.parquet")
     ),

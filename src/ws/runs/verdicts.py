@@ -39,7 +39,7 @@ def judge(run: Run, round: int | None = None, thresholds: Thresholds | None = No
         gates.append(judge_filter(facts.texts, facts.grid, limits, min_keep=facts.min_keep, seeds=facts.seeds))
     if facts.curve is not None:
         heal = (facts.arms, facts.curve, facts.trait, limits, facts.beta, facts.seeds, facts.drift, facts.evidence)
-        gates.append(judge_heal(*heal, facts.floors))
+        gates.append(judge_heal(*heal, facts.floors, facts.doses))
     gates += judge_rounds(run, round, limits)
     return [gate.with_note(facts.notes.get(str(gate.gate), "")) for gate in gates]
 
@@ -65,6 +65,8 @@ class Facts:
     """figures of the run's further readings that must not fall"""
     trait: Trait
     beta: float
+    doses: tuple[float, ...]
+    """c of every training row"""
     min_keep: int
     seeds: int
     notes: dict[str, str]
@@ -87,6 +89,7 @@ def read_facts(run: Run, round: int | None = None) -> Facts:
         floors=tuple(floor for name in run.config.evaluation.readings or () for floor in floors_of(name)),
         trait=run.trait,
         beta=float(run.get("heal.json", number)["beta"]) if run.has("heal.json", number) else 0.0,
+        doses=tuple(run.get("heal.json", number)["doses"]) if run.has("heal.json", number) else (),
         min_keep=run.config.heal.min_rows,
         seeds=len(run.config.seeds),
         notes=run.notes(number),

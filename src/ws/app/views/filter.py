@@ -36,7 +36,7 @@ def _completions(path: Path, round: int, _: tuple[int, ...]) -> pl.DataFrame:
 
 def tail_steps(run: Run, round: int = 0) -> list[float]:
     """Steps of the threshold slider: even in log perplexity, and the run's own limit among them."""
-    own = float(run.limits(round)["tail_ppl"])
+    own = run.threshold(round)[1]
     even = [round_to(math.exp(math.log(2.0) + i * math.log(500.0) / 80)) for i in range(81)]
     near = min(even, key=lambda step: abs(math.log(step / own)))
     return sorted([step for step in even if step != near] + [own])
@@ -47,9 +47,14 @@ def round_to(value: float, digits: int = 3) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def marked(run: Run, tail_ppl: float, round: int = 0) -> pl.DataFrame:
+def limits_at(run: Run, limit: float, round: int = 0) -> dict[str, Any]:
+    """The run's limits with another threshold, as ws.keep takes them."""
+    return run.limits(round) | {run.threshold(round)[0]: limit}
+
+
+def marked(run: Run, limit: float, round: int = 0) -> pl.DataFrame:
     """The completions with `dropped` (null or the first reason) and `state` (kept or that reason) at this threshold."""
-    found = reasons(completions(run, round), **run.limits(round) | {"tail_ppl": tail_ppl})
+    found = reasons(completions(run, round), **limits_at(run, limit, round))
     return found.with_columns(state=pl.col("dropped").fill_null(KEPT))
 
 
@@ -73,10 +78,10 @@ def shares(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def border_rows(run: Run, tail_ppl: float, k: int = 5, round: int = 0) -> pl.DataFrame:
+def border_rows(run: Run, limit: float, k: int = 5, round: int = 0) -> pl.DataFrame:
     """The k steered completions just kept and the k just dropped, nearest to the threshold first."""
     steered = completions(run, round).filter(pl.col("c") != 0)
-    return borderline(steered, k, **run.limits(round) | {"tail_ppl": tail_ppl})
+    return borderline(steered, k, **limits_at(run, limit, round))
 
 
 def filter_gate(run: Run, frame: pl.DataFrame, round: int = 0) -> Gate:

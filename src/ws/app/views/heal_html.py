@@ -47,7 +47,7 @@ def variants_html(variants: Sequence[HealVariant], settings: VariantSettings) ->
     named = [f"<b>{beta:g}</b>" if beta == settings.beta else f"{beta:g}" for beta in stored]
     here = "stored" if settings.beta in stored else "not trained yet"
     tail = settings.tail_ppl
-    kept = "what the run kept" if tail is None else f"what a tail perplexity under {tail:.4g} keeps"
+    kept = "what the run kept" if tail is None else f"what a perplexity under {tail:.4g} keeps"
     words = f"beta = <b>{settings.beta:g}</b>: {here}. Stored stops: {', '.join(named) or 'none'}. Trained on {kept}."
     return f'<p class="ws-stops">{words}</p>'
 

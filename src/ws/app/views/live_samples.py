@@ -101,4 +101,5 @@ def _report_texts(path: object) -> pl.DataFrame:
     """Free text of base and of the steered arms, in the columns of scored completions."""
     reports = pl.read_parquet(str(path), columns=["arm", "text"]).filter(pl.col("arm").is_in([BASE, STEER]))
     rows = reports.explode("text").select("text").unnest("text")
-    return rows.select(pl.col(name).cast(kind) for name, kind in {**SCHEMA, **SCORES}.items())
+    wanted = {**SCHEMA, **SCORES}  # a run of an earlier version has fewer scores
+    return rows.select((pl.col(n) if n in rows.columns else pl.lit(None)).cast(k).alias(n) for n, k in wanted.items())

@@ -17,6 +17,7 @@ from ws.app.views.filter import border_rows, filter_gate, shares
 from ws.gating import Gate
 from ws.reporting import charts
 from ws.reporting.charts.compiled import CompiledChart
+from ws.runs.four_arms import four_arms
 from ws.runs.heal_variants import HealVariant, VariantSettings, variant_gate
 from ws.runs.reader import Run
 
@@ -41,7 +42,8 @@ class Filtered:
         """Every completion as a point, with the threshold's rule."""
         if self.run is None or self.marked is None:
             return None
-        data = charts.filter_data(self.marked, self.tail_ppl, self.run.limits()["rep"], shares(self.marked))
+        score = self.run.threshold()[0]
+        data = charts.filter_data(self.marked, self.tail_ppl, self.run.limits()["rep"], shares(self.marked), score)
         return charts.compiled_chart(charts.filter_states(data), charts.filter_chart, data).showing(data)
 
     def border(self) -> pl.DataFrame:
@@ -52,7 +54,7 @@ class Filtered:
         """How it agrees with the labels that were given: words, and a chart once there are labels of both kinds."""
         if self.marked is None:
             return "", []
-        curve = labels.roc(self.marked, given)
+        curve = labels.roc(self.marked, given, self.run.threshold()[0] if self.run else "tail_ppl")
         pictures = [charts.roc_chart(curve, self.tail_ppl)] if curve.height else []
         return snippets.labels_html(self.marked, given), pictures
 
@@ -95,6 +97,13 @@ class Training:
             return None
         key = heal.key_of(self.home, *self.variants)
         return charts.compiled_chart(key, charts.beta_sweep_chart, self._points).at(self.settings.beta)
+
+    def four_arms(self) -> CompiledChart | None:
+        """Filter and barrier, each with and without, None where the run trained fewer than three."""
+        four = four_arms(self.home) if self.home else pl.DataFrame()
+        if self.home is None or four.height < 3:
+            return None
+        return charts.compiled_chart(heal.key_of(self.home), charts.four_arms_chart, four)
 
     def curve(self) -> CompiledChart | None:
         """How this variant trained; None while it is not trained."""

@@ -124,7 +124,7 @@ def usual_dose(run: Run | None, steps: Sequence[float]) -> float:
 
 def usual_tail(run: Run | None) -> float:
     """Where the threshold starts: the run's own limit."""
-    return 20.0 if run is None else float(run.limits()["tail_ppl"])
+    return 20.0 if run is None else run.threshold()[1]
 
 
 def prompts(subject: PageSettings, run: Run | None, most: int = 24) -> list[str]:

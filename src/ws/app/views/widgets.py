@@ -119,7 +119,7 @@ def threshold(steps: Sequence[float], usual: float) -> tuple[Any, Any, Callable[
         if settled() != value:
             mo.Thread(target=debounced, args=(set_settled, value), daemon=True).start()
 
-    return slider("tail", steps, usual, "filter threshold: keep below this tail perplexity"), settled, settle
+    return slider("tail", steps, usual, "filter threshold: keep below this perplexity"), settled, settle
 
 
 def drawn_later() -> Any:

@@ -129,8 +129,8 @@ def _contents(folder: Path) -> dict[str, int | str]:
 
 
 def _make(file: Path, header: Header, folder: Path) -> None:
-    need, free = 4 * header.parameters + SPARE, shutil.disk_usage(folder.parent).free
     shutil.rmtree(folder, ignore_errors=True)
+    need, free = 4 * header.parameters + SPARE, shutil.disk_usage(folder.parent).free
     if need > free:
         raise _no_room(file, folder, f"it needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free")
     try:

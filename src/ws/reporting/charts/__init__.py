@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ws.reporting.charts.dose_target import dose_chart
     from ws.reporting.charts.drift import drift_chart
     from ws.reporting.charts.filter import filter_chart, filter_data, filter_states, roc_chart
+    from ws.reporting.charts.four_arms import four_arms_chart
     from ws.reporting.charts.pareto import clicked_arm, pareto_chart
     from ws.reporting.charts.profile import profile_chart
     from ws.reporting.charts.round_metrics import round_metrics_chart
@@ -37,6 +38,7 @@ __all__ = [
     "filter_chart",
     "filter_data",
     "filter_states",
+    "four_arms_chart",
     "loop_plane_chart",
     "pareto_chart",
     "profile_chart",

@@ -21,7 +21,8 @@ RULE = "#d1495b"
 OFF = ["#b08d57", "#7fa6c9", "#c98fb5", "#8a8f98", "#a3a847", "#6f7f94"]
 DASHES = [[6, 3], [2, 3], [8, 2, 2, 2], [4, 4], [1, 2], [10, 4]]
 STATES = {
-    "kept": BLUE, "tail_ppl": "#d55e00", "rep": "#e6b020", "narrates": PURPLE, "refuses": "#7a6fb0",
+    "kept": BLUE, "worst_ppl": "#d55e00", "tail_ppl": "#d55e00", "rep": "#e6b020", "loop": "#b08a00",
+    "narrates": PURPLE, "refuses": "#7a6fb0",
     "unfinished": "#8a8f98", "distinct3": "#a0703c", "bite": "#5fb0a8", "not finite": "#555b66",
 }  # fmt: skip
 COHERENT = Thresholds().coherent
