@@ -49,7 +49,7 @@ C = 0.3
 @pytest.fixture(autouse=True)
 def vignettes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny models answer in no format; here the vignettes read them all the same."""
-    monkeypatch.setattr(evaluator, "find_instrument", lambda *_: Instrument())
+    monkeypatch.setattr("ws.evaluation.instrument.find_instrument", lambda *_: Instrument())
 
 
 @pytest.fixture(autouse=True)

@@ -34,14 +34,13 @@ from ws.evaluation.freetext import (
     mark_readable,
     spread,
 )
-from ws.evaluation.instrument import AUTO, Instrument, find_instrument
+from ws.evaluation.instrument import AUTO, Instrument, asked_of, split_of
 from ws.evaluation.items import CONDITIONS, ItemSet, load_items
-from ws.evaluation.readings import Request, canaries, canary_of
+from ws.evaluation.readings import Request, canary_of
 from ws.evaluation.readings import reading as reading_of
 from ws.evaluation.report import Report
 from ws.evaluation.vignettes import ROWS
 from ws.files import digest
-from ws.gating.foundations import FOUNDATIONS
 from ws.generation.settings import Intervention, Keywords, Sampling, Settings, taken
 from ws.models.adapters.attaching import attached
 from ws.models.attachments import refuse_steered
@@ -206,26 +205,19 @@ def evaluate(
     axis = axis.on(lm)
     draws, push = taken(sampling, Sampling, keywords), taken(intervention, Intervention, keywords)
     arm, one = _arm(push, persona), np.ndim(0.0 if push.c is None else push.c) == 0
-    asking = CONDITIONS[:1] if conditions is None else tuple(conditions)
-    drawn = draws.on(lm)
+    drawn, asking = draws.on(lm), CONDITIONS[:1] if conditions is None else tuple(conditions)
     thinks = think_samples if drawn.temperature else 0  # greedy ones are all the same
     reading = Reading(asking, 0, thinks, readout, draws.seed, batch_size, strict_june, settings=_sampler(drawn))
     full = free_text and split != "select"
     prompts, n = spread(axis.select if split == "select" else axis.probes, texts) if free_text else ([], 0)
-    whole_set = load_items(items, lm.recipe)
-    asked = whole_set.split(split).subset(per_foundation)
-    asked.refuse_gaps()
-    instrument = find_instrument(lm, axis, whole_set, instrument, think)
-    if instrument.by_questions and split != "all":
-        axis = replace(axis, questions=axis.half(split))
+    axis, asked, found = split_of(lm, axis, load_items(items, lm.recipe), split, per_foundation, instrument, think)
     whole = items in ("default", "standard") and split == "all" and per_foundation is None and not strict_june
     reader = backend_of(lm, backend, whole=whole)
     beside = conditions is None and full and reader.name == "builtin" and asked.has(CONDITIONS[1])
-    shown = () if instrument.by_questions else _readings(lm, reading, think, full, beside)
-    further = Request(lm, axis, seed=draws.seed, exam=exam)
+    shown = () if found.by_questions else _readings(lm, reading, think, full, beside)
     n = n if drawn.temperature else min(n, 1)
-    told, unlike = _asked(further, readings, capability, instrument), draws.unlike(lm)
-    plan = _Plan(axis, asked, instrument, shown, reader, tuple(prompts), n, draws, unlike, told, exam, batch_size)
+    told = asked_of(Request(lm, axis, seed=draws.seed, exam=exam), readings, capability, found)
+    plan = _Plan(axis, asked, found, shown, reader, tuple(prompts), n, draws, draws.unlike(lm), told, exam, batch_size)
     reports = _reports(lm, plan, arm)
     return reports[0] if one else reports
 
@@ -250,23 +242,6 @@ def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: b
     if beside:
         found.append(replace(reading, conditions=CONDITIONS[1:], think=budgets[0], json=False))
     return tuple(found)
-
-
-def _asked(
-    request: Request, readings: Sequence[str] | None, capability: bool, instrument: Instrument
-) -> dict[str, list[Any]]:
-    """What every reading will ask, without those that have nothing to ask. UserError for an unknown name, or where the
-    axis is judged by its questions and nobody asks them."""
-    target = request.axis.target
-    usual = (request.lm.recipe.canary, "dilemmas")
-    names = [n for n in (usual if readings is None else readings) if capability or n not in canaries((n,))]
-    if len(both := canaries(names)) > 1:
-        raise UserError(f"{' and '.join(both)} both read capability, and a report has one. Leave one out of readings.")
-    if (target not in FOUNDATIONS or instrument.by_questions) and "dilemmas" not in names:
-        why = f"{target} is no foundation" if target not in FOUNDATIONS else "The vignettes are not asked here"
-        raise UserError(f"{why}: the axis's questions judge it. Add dilemmas to readings.")
-    found = {name: list(reading_of(name).asks(request)) for name in dict.fromkeys(names)}
-    return {name: asked for name, asked in found.items() if asked}
 
 
 def _sampler(drawn: Sampling) -> dict[str, Any]:

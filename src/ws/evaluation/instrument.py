@@ -10,19 +10,26 @@ has questions is read by those. An axis outside the foundations is read by its q
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ws.errors import UserError, near
+from ws.evaluation.readings import canaries
+from ws.evaluation.readings import reading as reading_of
+from ws.gating.foundations import FOUNDATIONS
 from ws.gating.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from ws.axes.axis import Axis
     from ws.evaluation.items import ItemSet
+    from ws.evaluation.readings import Request
     from ws.models.lm import LM
 
-__all__ = ["AUTO", "INSTRUMENTS", "Instrument", "check_instrument", "find_instrument", "glance", "instrument_from"]
+__all__ = [
+    "AUTO", "INSTRUMENTS", "Instrument", "asked_of", "check_instrument", "find_instrument", "glance",
+    "instrument_from", "split_of",
+]  # fmt: skip
 
 AUTO, VIGNETTES, QUESTIONS = INSTRUMENTS = ("auto", "vignettes", "questions")
 Look = Callable[["LM", "ItemSet", int | None], float]
@@ -109,6 +116,44 @@ def find_instrument(
         return Instrument(relative=True)
     read_by: Any = QUESTIONS if wanted == AUTO and axis.questions else VIGNETTES
     return Instrument(read_by, ("coh_text",), failed=(("p_ans_any", round(mass, 2)),))
+
+
+def split_of(
+    lm: LM,
+    axis: Axis,
+    items: ItemSet,
+    split: str,
+    per_foundation: int | None,
+    wanted: Instrument | str,
+    think: int | None,
+) -> tuple[Axis, ItemSet, Instrument]:
+    """The axis, the items and the instrument of a split: where questions read the axis it has those of its half only.
+
+    UserError as in `find_instrument`, and for items that do not hold the split.
+    """
+    asked = items.split(split).subset(per_foundation)
+    asked.refuse_gaps()
+    found = find_instrument(lm, axis, items, wanted, think)
+    if found.by_questions and split != "all":
+        axis = replace(axis, questions=axis.half(split))
+    return axis, asked, found
+
+
+def asked_of(
+    request: Request, readings: Sequence[str] | None, capability: bool, instrument: Instrument
+) -> dict[str, list[Any]]:
+    """What every reading will ask, without those that have nothing to ask. UserError for an unknown name, or where the
+    axis is judged by its questions and nobody asks them."""
+    target = request.axis.target
+    usual = (request.lm.recipe.canary, "dilemmas")
+    names = [n for n in (usual if readings is None else readings) if capability or n not in canaries((n,))]
+    if len(both := canaries(names)) > 1:
+        raise UserError(f"{' and '.join(both)} both read capability, and a report has one. Leave one out of readings.")
+    if (target not in FOUNDATIONS or instrument.by_questions) and "dilemmas" not in names:
+        why = f"{target} is no foundation" if target not in FOUNDATIONS else "The vignettes are not asked here"
+        raise UserError(f"{why}: the axis's questions judge it. Add dilemmas to readings.")
+    found = {name: list(reading_of(name).asks(request)) for name in dict.fromkeys(names)}
+    return {name: asked for name, asked in found.items() if asked}
 
 
 def glance(lm: LM, items: ItemSet, think: int | None = None) -> float:
