@@ -138,10 +138,10 @@ def _style(f: FilterFacts) -> Finding:
         return good > f.limits.fluent_drops, text
     known = by_score.filter(pl.col("fluent").is_not_null()) if "fluent" in f.texts.columns else by_score.clear()
     if known.height >= f.limits.few:
-        fine = known.filter(pl.col("fluent"))
-        good = fine.height / known.height
-        text = f"{good:.2f} of {known.height} texts dropped for their scores read as what the model writes{_ids(fine)}"
-        return good > f.limits.fluent_drops, text
+        fine, fluent = known.filter(pl.col("fluent")), f.data.filter(pl.col("fluent"))
+        lost = fine.height / max(1, fluent.height)  # salad that it drops as well makes it no better
+        text = f"{fine.height} of {fluent.height} texts that read well are dropped for their scores{_ids(fine)}"
+        return lost > f.limits.fluent_lost, text
     return None, "needs hand labels, or at least five dropped texts with a reading of their grammar or fluency"
 
 
