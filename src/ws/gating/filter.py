@@ -17,7 +17,7 @@ from ws.gating.schemas import TEXTS
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, finite_or_none, wilson
 
-SHOULD = "kept share falls and perplexity rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
+SHOULD = "kept share falls and {} rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
 NARRATES = re.compile(
     r"\b(as someone who|i am (the (kind|sort) of )?(a )?(person|someone) who|i'm someone who)\b", re.IGNORECASE
 )
@@ -276,7 +276,7 @@ def judge_filter(
         value=finite_or_none(share),
         low=finite_or_none(low),
         high=finite_or_none(high),
-        should=SHOULD,
+        should=SHOULD.format(f.perplexity),
         next=ADVICE[2][primary.outcome],
         caveats=seed_caveat(seeds, f.limits),
     )
