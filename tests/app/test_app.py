@@ -147,7 +147,7 @@ def test_moving_the_threshold_generates_and_scores_nothing(example: Run, monkeyp
 
 
 def test_the_runs_own_limit_is_a_stop_and_gives_the_runs_own_counts(example: Run) -> None:
-    tail = example.limits()["tail_ppl"]
+    tail = example.threshold()[1]
     assert tail in views.tail_steps(example) and views.usual_tail(example) == tail
     assert views.counts(views.marked(example, tail))["kept"] == example.get("heal.json")["passed"]
     stored = next(gate for gate in example.gates() if gate.gate == 2)
@@ -157,8 +157,9 @@ def test_the_runs_own_limit_is_a_stop_and_gives_the_runs_own_counts(example: Run
 def test_borderline_rows_move_with_the_threshold(example: Run) -> None:
     low, high = (views.border_rows(example, tail) for tail in (5.0, 200.0))
     assert not set(low["id"]) & set(high["id"])
-    near = low.filter(pl.col("side") == "kept")["tail_ppl"]
-    far = low.filter(pl.col("dropped") == "tail_ppl")["tail_ppl"]
+    score = example.threshold()[0]
+    near = low.filter(pl.col("side") == "kept")[score]
+    far = low.filter(pl.col("dropped") == score)[score]
     assert near.max() < 5.0 <= far.min()
 
 
@@ -182,7 +183,8 @@ def test_labels_round_trip_and_change(example: Run, local: AppSettings) -> None:
 
 def test_precision_recall_and_roc_follow_the_labels(example: Run, local: AppSettings) -> None:
     marked = views.marked(example, 20.0)
-    rows = marked.filter(pl.col("tail_ppl").is_finite()).sort("tail_ppl").rows(named=True)
+    score = example.threshold()[0]
+    rows = marked.filter(pl.col(score).is_finite()).sort(score).rows(named=True)
     labelled = rows[:12] + rows[-12:]
     for i, row in enumerate(labelled):
         views.save_label(example, row, coherent=i < 12)
@@ -194,9 +196,9 @@ def test_precision_recall_and_roc_follow_the_labels(example: Run, local: AppSett
         assert found["n"] == 24 and found["coherent"] == 12
         assert found["precision"] == pytest.approx(precision, abs=0.25)
         assert found["recall"] == sum(
-            tuple(r[k] for k in KEY) in keys and r["tail_ppl"] <= labelled[11]["tail_ppl"] for r in kept
+            tuple(r[k] for k in KEY) in keys and r[score] <= labelled[11][score] for r in kept
         ) / 12  # fmt: skip
-    curve = views.roc(marked, labels)
+    curve = views.roc(marked, labels, score)
     assert curve.filter(pl.col("fpr") == 0)["tpr"].max() == 1.0, "planted: one threshold tells them apart"
     best = "best limit"
     assert best in views.labels_html(marked, labels)
@@ -421,7 +423,7 @@ def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) ->
     drawn = data_of(moved)
     assert {name: drawn[name] for name in other} == other == charts.filter_chart(other).to_dict()["datasets"]
     assert [row["ppl"] for row in drawn["threshold"]] == [60.0]
-    assert {row["state"] for row in drawn["texts"]} > {"kept", "tail_ppl"}
+    assert {row["state"] for row in drawn["texts"]} > {"kept", example.threshold()[0]}
     shown = charts.compiled_chart("test too", charts.filter_chart, other)
     assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"
     with pytest.raises(KeyError, match="thresholds"):

@@ -112,7 +112,7 @@ def test_live_texts_obey_the_sampling(page: views.Page) -> None:
 
 def test_without_a_link_the_run_says_where_controls_stand(link: dict[str, str], page: views.Page) -> None:
     assert widgets.slider("c", page.doses, page.usual_dose, "c").value == open_run(EXAMPLE).get("knee.json")["c"]
-    assert widgets.threshold(page.tails, page.usual_tail)[0].value == open_run(EXAMPLE).limits()["tail_ppl"]
+    assert widgets.threshold(page.tails, page.usual_tail)[0].value == open_run(EXAMPLE).threshold()[1]
     assert widgets.seed_field(3).value == 3 and not widgets.surprise_switch().value
     layers, offered = widgets.layer_band("mini", (3,))
     assert layers.value == "one, middle: 3" and offered[layers.value] == (3,)

@@ -97,7 +97,7 @@ def test_beta_matters_and_so_does_the_threshold(mine: reader.Run) -> None:
         for beta, tail_ppl in ((0.0, None), (1.0, None), (1.0, 50.0), (1.0, 60.0))
     }
     assert len(keys) == 4
-    assert variant_key(mine, VariantSettings(1.0)) == variant_key(mine, VariantSettings(1.0, mine.limits()["tail_ppl"]))
+    assert variant_key(mine, VariantSettings(1.0)) == variant_key(mine, VariantSettings(1.0, mine.threshold()[1]))
     other = json.loads((mine.path / "status.json").read_text())
     other["stages"]["0/data"]["key"] = "another"
     (mine.path / "status.json").write_text(json.dumps(other))

@@ -134,9 +134,9 @@ def limits_of(base: pl.DataFrame, temperature: float = 1.0) -> TextLimits:
     worst_ppl: the 99th percentile, to the power 1/temperature below 1. Energy grows in proportion to temperature:
     a text drawn at T = 0.5 has about half the NLL of one drawn at 1, which the limit is to let pass.
     """
-    own, ends = tail_limit(base, QUANTILE, "worst_ppl"), not base.height or base["finished"].sum() / base.height >= ENDS
-    heat = min(1.0, temperature)
-    return TextLimits(own ** (1 / heat), tail_limit(base, QUANTILE), ends)
+    own, heat = tail_limit(base, QUANTILE, "worst_ppl"), min(1.0, temperature)
+    ended = int(base["finished"].sum())
+    return TextLimits(own ** (1 / heat), tail_limit(base, QUANTILE), ended >= ENDS * base.height)
 
 
 def beside_base(texts: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:

@@ -128,6 +128,8 @@ REFUSAL = (
     rf"\bi(?: am|'m) (?:just |only |simply )?an? (?:[\w-]+ )?(?:(?:ai|artificial intelligence|(?:large )?language model"
     rf"|computer program|chatbot)|virtual assistant){ALONE}",
     rf"\bi(?: am|'m) (?:just|only) an? (?:\w+ )?assistant{ALONE}",
+    r"\bi(?: am|'m) (?:just|only|simply) an? (?:\w+ )?(?:ai|language model|chatbot)\b(?! \w+er\b)",
+    SORRY + r"\bi(?: am|'m) not (?:one of those who|the one who|someone who) can (?:give|help|tell|offer|answer)\b",
     r"\b(?:as|i am|i'm) (?:qwen|gemma|llama|chatgpt|gpt-\d|claude|gemini|mistral|deepseek|phi)\b",
     r"\bi (?:don't|do not) (?:have|hold|possess) (?:any )?(?:personal (?:opinions?|beliefs?|feelings?|experiences?"
     r"|views?"

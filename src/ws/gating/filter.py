@@ -17,7 +17,7 @@ from ws.gating.schemas import TEXTS
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, finite_or_none, wilson
 
-SHOULD = "kept share falls and perplexity rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
+SHOULD = "kept share falls and {} rises with dose; just-kept reads coherent and on-trait, just-dropped broken"
 NARRATES = re.compile(
     r"\b(as someone who|i am (the (kind|sort) of )?(a )?(person|someone) who|i'm someone who)\b", re.IGNORECASE
 )
@@ -138,10 +138,10 @@ def _style(f: FilterFacts) -> Finding:
         return good > f.limits.fluent_drops, text
     known = by_score.filter(pl.col("fluent").is_not_null()) if "fluent" in f.texts.columns else by_score.clear()
     if known.height >= f.limits.few:
-        fine = known.filter(pl.col("fluent"))
-        good = fine.height / known.height
-        text = f"{good:.2f} of {known.height} texts dropped for their scores read as what the model writes{_ids(fine)}"
-        return good > f.limits.fluent_drops, text
+        fine, fluent = known.filter(pl.col("fluent")), f.data.filter(pl.col("fluent"))
+        lost = fine.height / max(1, fluent.height)  # salad that it drops as well makes it no better
+        text = f"{fine.height} of {fluent.height} texts that read well are dropped for their scores{_ids(fine)}"
+        return lost > f.limits.fluent_lost, text
     return None, "needs hand labels, or at least five dropped texts with a reading of their grammar or fluency"
 
 
@@ -276,7 +276,7 @@ def judge_filter(
         value=finite_or_none(share),
         low=finite_or_none(low),
         high=finite_or_none(high),
-        should=SHOULD,
+        should=SHOULD.format(f.perplexity),
         next=ADVICE[2][primary.outcome],
         caveats=seed_caveat(seeds, f.limits),
     )

@@ -57,6 +57,8 @@ class Thresholds:
     """distinct word trigrams below this share make a text a loop"""
     fluent_drops: float = 0.5
     """share of the just-dropped that reads well above which the filter judges style"""
+    fluent_lost: float = 0.2
+    """share of the texts that read well that scores may drop; above it the filter judges style"""
     confound: float = 0.3
     """relative difference of length (kept against base) that is a confound"""
     kept_least: int = 30
