@@ -40,6 +40,7 @@ from ws.models.architecture import fingerprint_of
 from ws.reporting.terminal import print_run
 from ws.runs import reader, writer
 from ws.runs.config import ControlConfig, RunConfig
+from ws.runs.four_arms import FOUR, four_arms
 from ws.runs.ledger import read_results
 from ws.runs.round_tables import rounds_frame
 from ws.steering.direction import Direction
@@ -229,6 +230,26 @@ def test_the_unfiltered_rows_are_as_many_of_all_that_was_written(config: RunConf
     for name in ("unfiltered", "sft_unfiltered"):
         rows = plain_rows(round, name, scored.head(4), scored)  # type: ignore[arg-type]
         assert rows.height == 4 and sorted(rows["c"]) == [1.0, 1.0, 1.5, 1.5]
+
+
+def test_filter_and_barrier_each_with_and_without(
+    config: RunConfig, folder: Path, whole: reader.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained on as many rows; the heal's own beta where there is a barrier; steered text at the doses of the data."""
+    asked = dataclasses.replace(config, controls=dataclasses.replace(config.controls, unfiltered=True))
+    done = run(asked, out=folder / "out", lm=ending_lm())
+    metas = {name: done.get(f"adapter.{name}").meta for name in ("sft", "unfiltered", "sft_unfiltered")}
+    assert {name: meta["beta"] for name, meta in metas.items()} == {
+        "sft": 0.0, "unfiltered": pytest.approx(0.2), "sft_unfiltered": 0.0
+    }  # fmt: skip
+    assert {meta["rows"] for meta in metas.values()} == {done.get("adapter").meta["rows"]}
+    assert set(done.frame("arms")["arm"]) >= {"unfiltered", "sft_unfiltered"}
+    steered = done.frame("arms").filter(pl.col("arm") == "steer")
+    assert set(done.get("heal.json")["doses"]) <= set(steered["c"]) and not steered["coherence"].null_count()
+    assert cli.main(["show", str(done.path)]) == 0
+    said = capsys.readouterr().out
+    four = four_arms(done)
+    assert ("Filter and barrier" in said) == (four.height >= 3) and set(four["what"]) <= set(FOUR.values())
 
 
 def test_controls_can_be_switched_off_and_a_heal_without_barrier_is_its_own(config: RunConfig, tmp_path: Path) -> None:

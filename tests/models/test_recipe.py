@@ -28,7 +28,7 @@ from ws.generation.settings import Sampling
 from ws.healing.config import HealConfig
 from ws.models.lm import LM, load_model
 from ws.models.recipe import MINI, OTHER, RECIPES, HealDefaults, ModelRecipe, SamplingDefaults, part, recipe_of
-from ws.runs.config import to_dict
+from ws.runs.config import ControlConfig, from_dict, to_dict
 from ws.runs.recipes import mini_full, mini_quick, real_default, recipe_for
 from ws.steering.extraction import default_layers
 
@@ -152,4 +152,6 @@ def test_recipes_bring_no_torch() -> None:
 
 def test_a_configuration_is_written_as_before() -> None:
     stored = json.loads((ROOT / "src/ws/experiment/data/example/config.json").read_text())
-    assert json.dumps(to_dict(mini_quick())) == json.dumps(stored)
+    assert json.dumps(to_dict(from_dict(stored))) == json.dumps(stored)
+    plain = dataclasses.replace(mini_quick(), controls=ControlConfig())
+    assert "unfiltered" not in json.dumps(to_dict(plain)), "a field of later stands there only where it is set"

@@ -36,18 +36,25 @@ def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) ->
     that was measured, the strongest one where none is incoherent.
     """
     known = probe(grid, 0)
+    if not known.filter(pl.col("c") == 0)["coherence"][0] >= floor:
+        return None, crossing(known, floor)  # the base itself is under it
     for i in range(1, rounds + 1):
         found = crossing(known, floor)
-        if found.value == 0 or not is_vague(found):
+        if _settled(found, _doses(known)):
             break
         known = probe(_next(found, _doses(known)), i)
     found, doses = crossing(known, floor), _doses(known)
     c = min(plain_dose(found.value), doses[-1])
-    if found.value == 0 or c < doses[0]:
+    if c < doses[0]:
         return None, found
     if c not in doses:
         probe([c], 0)
     return c, found
+
+
+def _settled(found: Interval, doses: Sequence[float]) -> bool:
+    """Whether the crossing lies among the doses and its interval is narrow."""
+    return doses[0] <= found.value <= doses[-1] and not is_vague(found)
 
 
 def _doses(known: pl.DataFrame) -> list[float]:

@@ -8,7 +8,7 @@
 
 dose, grid: the dose search's arms and its texts; arms: the report's table; eval: every report of the round, whole;
 drift: the bet's readings (ws.evaluation.drift); sft, sft_base: the report of training without a barrier, beside
-adapter.sft/ and heal.sft.parquet.
+adapter.sft/ and heal.sft.parquet; unfiltered, sft_unfiltered likewise: without a filter, without either.
 Files of further seeds carry the seed in their name (adapter.seed1/).
 """
 
