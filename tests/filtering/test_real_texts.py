@@ -1,4 +1,4 @@
-"""The filter on texts that a real model wrote, labelled by hand before any score was looked at (docs/filter.md).
+"""The filter on texts that a real model wrote, labelled by hand (docs/filter.md says how).
 
 Labels: coherent, style (fluent, in the trait's manner, odd but readable), salad, loop. "tune" and "held" share no
 prompt; the limits were chosen on tune. `pytest -q -s tests/filtering/test_real_texts.py` prints the figures.
@@ -64,7 +64,8 @@ def passes(df: pl.DataFrame) -> pl.Series:
 
 def badness(df: pl.DataFrame) -> list[float]:
     """What ranks texts by both numbers: nats of the worst stretch and three times the share that repeats, since what
-    repeats is cheap; above all of them what the limits of loop and rep drop. The three was chosen on tune."""
+    repeats is cheap; above all of them what the limits of loop and rep drop. The three was chosen on tune, after
+    the plain rank had been read on both halves (docs/filter.md)."""
     loops = (df["loop"] >= LOOP) | (df["rep"] >= 0.3)
     joint = df["smaller"].log() + 3 * df["loop"]
     return [math.inf if loop else value for loop, value in zip(loops, joint, strict=True)]
