@@ -295,7 +295,7 @@ def test_no_coherent_dose_is_an_error_with_the_probes(
     assert probed["arm"].to_list() == ["base"], "nothing was steered"
     fine = property(lambda report: 1.0 if report.subject["base"] else 0.0)
     monkeypatch.setattr("ws.evaluation.report.Report.coherence", fine)
-    with pytest.raises(UserError, match=r"coherence by c: 0\.5: 0\.00, 1: 0\.00"):
+    with pytest.raises(UserError, match=r"coherence by c: .*1: 0\.00"):
         run(strict, out=tmp_path, lm=ending_lm(), new=True)
     assert [gate.gate for gate in reader.open_run(reader.newest_run(tmp_path)).gates()] == [0, 1]
 
