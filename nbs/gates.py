@@ -205,13 +205,8 @@ def _(below, training):
 
 @app.cell(hide_code=True)
 def _(below, training):
-    training.beta_sweep() if below() else None
-    return
-
-
-@app.cell(hide_code=True)
-def _(below, training):
-    training.four_arms() if below() else None
+    _drawn = [training.beta_sweep(), training.four_arms()] if below() else []
+    mo.vstack([picture for picture in _drawn if picture is not None])
     return
 
 

@@ -13,7 +13,7 @@ from ws.models.lm import LM
 from ws.runs.reader import open_run
 
 SHIPPED = [
-    pytest.param(EXAMPLE, 1, 3.5 * 2**20, id="example"),
+    pytest.param(EXAMPLE, 1, 4 * 2**20, id="example"),
     pytest.param(EXAMPLE_ROUNDS, ROUNDS, 1_000_000, id="example-rounds"),
 ]
 
