@@ -237,6 +237,7 @@ def test_a_control_is_a_line_of_each_table(run: Run, shown: str, journal: str, c
 def test_a_run_without_the_control_is_not_taken_for_one_with_it(run: Run) -> None:
     parts = ("fingerprint", "axis", "items", "device", "dtype", "threads", "chat")
     how = Round.reading.fget(SimpleNamespace(config=run.config))  # type: ignore[attr-defined]
+    parts += tuple(name for name in ("sampling", "capability", "instrument") if name in run.env)
     identity, settings = {name: run.env[name] for name in parts}, [how, run.config.controls.engineered]
     inputs = [[identity, [*settings, *further], [], []] for further in (["hush"], [])]
     with_it, without = (digest(["unsteered", VERSIONS["unsteered"], each]) for each in inputs)

@@ -417,12 +417,12 @@ def test_a_moved_threshold_shows_what_a_chart_built_at_it_shows(example: Run) ->
         marked = views.marked(example, tail)
         return charts.filter_data(marked, tail, 0.3, views.shares(marked))
 
-    one, other = data(20.0), data(60.0)
+    one, other = data(60.0), data(80.0)
     assert charts.filter_states(one) == charts.filter_states(other) and one != other
     moved = charts.compiled_chart("test", charts.filter_chart, one).showing(other)
     drawn = data_of(moved)
     assert {name: drawn[name] for name in other} == other == charts.filter_chart(other).to_dict()["datasets"]
-    assert [row["ppl"] for row in drawn["threshold"]] == [60.0]
+    assert [row["ppl"] for row in drawn["threshold"]] == [80.0]
     assert {row["state"] for row in drawn["texts"]} > {"kept", example.threshold()[0]}
     shown = charts.compiled_chart("test too", charts.filter_chart, other)
     assert json.loads(shown.spec) == json.loads(moved.spec), "nothing else of the picture depends on the threshold"
@@ -439,7 +439,7 @@ def test_the_dose_chart_is_built_once_and_its_rule_follows_the_slider(example: R
     trait = Trait(example.axis["target"], dict(example.axis["intended"]))
     tables = example.frame("dose"), example.arms()
     built = charts.compiled_chart("dose test", charts.response_chart, *tables, trait, (0.0, 1.0))
-    most = tables[0]["c"].max()
+    most, knee = tables[0]["c"].max(), example.get("knee.json")["c"]
 
     def rules(c: float) -> list[tuple[float, str]]:
         """Where the red rules stand (pixels of 600), and how opaque they are."""
@@ -448,7 +448,7 @@ def test_the_dose_chart_is_built_once_and_its_rule_follows_the_slider(example: R
         return [(float(x), seen) for x, seen in lines]
 
     for c in (0.25, 1.0, 1.75):
-        there = 600 * (1 + c) / (1 + most)  # the axis goes from -1 to the largest dose
+        there = 600 * (knee + c) / (knee + most)  # the axis goes from minus the knee to the largest dose
         assert rules(c) == [(pytest.approx(there), "1")] * 2
     assert rules(most + 0.5) == [(600.0, "0")] * 2, "beyond the axis it is not seen, and does not widen the picture"
 

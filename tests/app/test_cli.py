@@ -38,7 +38,7 @@ def tiny_models(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     def load(name: str = "mini", **kw: Any) -> Any:
         return ending_lm() if name == "tiny-ending" else real(name, **kw)
 
-    for module in ("ws.models.lm", "ws.experiment.identity"):
+    for module in ("ws.models.lm", "ws.experiment.identity", "ws.app.doctor"):
         monkeypatch.setattr(f"{module}.load_model", load)
 
 
@@ -49,10 +49,11 @@ def flags(config: RunConfig) -> list[str]:
         "--model", config.model, "--axis", config.axis, "--threads", "1", "--max-new-tokens", "8",
         "--dose.grid", "1.0", "--dose.bisect", "0", "--dose.texts", "8", "--dose.random-draws", "1",
         "--dose.coherence", "1e-60", "--data.doses", "0.5", "1.0", "--data.keep", str(d.keep), "--data.no-finished",
-        "--data.tail-ppl", "1e9", "--data.rep", "1.1",
+        "--data.tail-ppl", "1e9", "--data.rep", "1.1", "--data.loop", "1.1",
         "--heal.min-rows", "4", "--heal.epochs", "1", "--heal.batch", "4",
         "--evaluation.items", e.items, "--evaluation.think", "0", "--evaluation.texts", "8",
-        "--evaluation.no-capability", "--evaluation.no-self-violate", "--controls.no-prompted", "--batch-size", "128",
+        "--evaluation.no-capability", "--evaluation.no-self-violate", "--controls.no-prompted",
+        "--controls.no-unfiltered", "--batch-size", "128",
     ]  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def test_run_prints_everything_a_reader_needs(done: Run, folder: Path, capsys: p
     for part in (
         "Dose search", "Report", "persona as system prompt", "random directions, same KL", "One sample per dose",
         "just kept", "Filter", "Heal:", "Base, steered, healed", "Verdicts", "gate 3 heal", "next", "should", "seen",
-        "single seed", "coherence: min(p_ans_any", str(done.path),
+        "single seed", "coherence: least of the parts", str(done.path),
     ):  # fmt: skip
         assert part in out.replace("\n", " "), part
     assert "-1" in out  # the -c arm

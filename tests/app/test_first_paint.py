@@ -123,7 +123,7 @@ def test_the_first_screen_of_the_app_is_its_example(
     shown = warm_up(words)
     outcomes = re.findall(r'class="ws-outcome">.*?</span> (.*?)</span>', shown)
     assert outcomes == OUTCOMES
-    assert re.findall(r'class="ws-title">(.*?)<', shown) == ["baseline, c = 0", "c = +1", "c = -1"]
+    assert re.findall(r'class="ws-title">(.*?)<', shown) == ["baseline, c = 0", "c = +0.9", "c = -0.9"]
     assert "shift against base (nats)" in shown and "<marimo-" not in shown
     assert warm_up(["hosting.py", "run", str(page.with_name("compare.py")), *words[3:]]) == ""
     assert "was not rehearsed" not in capsys.readouterr().err

@@ -60,8 +60,8 @@ def test_loop_shows_the_run_that_was_asked_for(hostile_out: Path, tmp_path: Path
 
 def test_compare_shows_the_example_where_there_is_no_run(tmp_path: Path) -> None:
     outputs, defs = notebook("compare").app.run(defs={"out": tmp_path})
-    assert defs["arms"].height == 4 * ROUNDS + len(SHIPPED) - 1, (
-        "steered, healed, and trained without barrier on two kinds of text; and the other example's betas"
+    assert defs["arms"].height == 6 * ROUNDS + len(SHIPPED) - 1, (
+        "steered, healed, and trained without barrier, filter, both and on base's text; and the other example's betas"
     )
     assert "not ranked" in shown(outputs)
     assert "shipped example" in shown(outputs)

@@ -90,7 +90,7 @@ def test_evaluate_takes_what_it_reads_and_refuses_the_rest(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("call", [ws.generate, ws.decode, ws.evaluate])
 def test_signatures_stay_readable(call: Any) -> None:
-    assert len(inspect.signature(call).parameters) <= 21
+    assert len(inspect.signature(call).parameters) <= 22
 
 
 def test_settings_bring_no_torch() -> None:

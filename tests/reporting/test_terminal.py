@@ -45,7 +45,7 @@ def test_arms_are_not_ranked_before_three_seeds() -> None:
 def test_the_knee_is_printed_with_its_interval() -> None:
     rows = [arm("base", coherence=1.0), arm("steer", 1.0, 1.0, coherence=0.98), arm("steer", 2.0, 2.0, coherence=0.6)]
     arms = arms_frame(rows).with_columns(chosen=pl.col("c") == 1)
-    assert "c 1 is the strongest coherent dose; coherence falls through 0.95 at c 1.08 [1, 2]" in printed(
+    assert "c 1 is the strongest coherent dose; coherence falls through 0.95 at c 1.22 [0.976, 1.51]" in printed(
         print_knee, arms, 0.95
     )
     assert "No dose is coherent" in printed(print_knee, arms.with_columns(chosen=pl.lit(False)), 0.95)

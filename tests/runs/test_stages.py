@@ -86,7 +86,7 @@ def test_a_seed_reads_what_is_its_own() -> None:
 
 
 def test_several_seeds_have_the_stages_of_the_version_before() -> None:
-    """Names and files as they were when they stood in six tables of strings."""
+    """Names and files as they were when they stood in six tables of strings, and the two trainings without a filter."""
     folder = played(EXAMPLE, seeds=(4, 1))
     files = {name.split("/")[1]: found for name, found in folder.files.items()}
     assert files == {
@@ -97,6 +97,8 @@ def test_several_seeds_have_the_stages_of_the_version_before() -> None:
         "heal.seed1": ("adapter.seed1", "heal.seed1.parquet", "heal.seed1.json"),
         "plain.sft": ("adapter.sft", "heal.sft.parquet", "sft.parquet"),
         "plain.sft_base": ("adapter.sft_base", "heal.sft_base.parquet", "sft_base.parquet"),
+        "plain.unfiltered": ("adapter.unfiltered", "heal.unfiltered.parquet", "unfiltered.parquet"),
+        "plain.sft_unfiltered": ("adapter.sft_unfiltered", "heal.sft_unfiltered.parquet", "sft_unfiltered.parquet"),
         "healed": ("healed.parquet",), "healed.seed1": ("healed.seed1.parquet",), "drift": ("drift.parquet",),
         "table": ("eval.parquet", "arms.parquet"), "judge": ("gates.json",),
     }  # fmt: skip

@@ -137,7 +137,7 @@ def cut_down(run: Run, to: Path) -> None:
         shutil.copyfile(run.path / name, to / name)
     write_json(to / "status.json", run.status)
     argv = ["ws", "run", *_model_words(run.config.model), "--rounds", str(ROUNDS)]
-    _describe(run, to, LOOPS[run.config.model].name, {"argv": argv, "branch": None, "platform": None})
+    _describe(run, to, LOOPS.get(run.config.model, to).name, {"argv": argv, "branch": None, "platform": None})
     stamp = {"recipe": digest(to_dict(recipe(ROUNDS, run.config.model))), "versions": VERSIONS}
     write_json(to / "stamp.json", {"fingerprint": run.env["fingerprint"]} | stamp)
     for number in range(run.rounds):

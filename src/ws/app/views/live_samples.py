@@ -88,11 +88,13 @@ def stored_sample(run: Run, prompt: str, c: float, seed: int, round: int = 0) ->
 
 
 def near_sample(run: Run | None, prompt: str, c: float, seed: int) -> pl.DataFrame | None:
-    """The stored rows at the dose nearest to c, to look at while a slow model writes; None where none is stored."""
+    """The stored rows at the dose nearest to c that was read in both signs, to look at while a slow model writes; None
+    where none is stored."""
     if run is None or not run.has("eval.parquet"):
         return None
     doses = _report_texts(run.path / "rounds/0/eval.parquet").filter(pl.col("c") > 0)["c"].unique().to_list()
-    found = stored_sample(run, prompt, min(doses, key=lambda dose: abs(dose - c)), seed) if doses else None
+    rows = (stored_sample(run, prompt, dose, seed) for dose in sorted(doses, key=lambda dose: abs(dose - c)))
+    found = next((sample for sample in rows if sample is not None), None)
     return found if found is None else found.with_columns(source=pl.lit("stored at another dose, writing ..."))
 
 
