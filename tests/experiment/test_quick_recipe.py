@@ -40,7 +40,9 @@ def test_the_quick_recipe_filters_and_heals(quick: Run) -> None:
     healed = row_of(quick.arms(), "healed")
     assert healed["d_target_low"] > 0.3 and healed["retain"] >= 0.5 and healed["coherence"] >= 0.9
     assert [gate.gate for gate in quick.gates()] == [0, 1, 2, 3]
-    assert quick.gates()[0].colour != "red" and quick.gates()[1].colour != "red" and quick.gates()[3].outcome == "heal"
+    assert quick.gates()[0].colour != "red" and quick.gates()[1].colour != "red"
+    # it heals; on this model plain training on the same rows does as well, which is a verdict of its own
+    assert quick.gates()[3].outcome in ("heal", "heal, no better than its control") and quick.gates()[3].colour != "red"
 
 
 @pytest.mark.slow

@@ -377,6 +377,17 @@ def test_no_barrier_is_never_inert_or_too_strong() -> None:
     assert gate.outcome == "heal"
 
 
+def test_where_steering_cost_nothing_the_nearer_of_base_and_steered_is_noise() -> None:
+    """base .99: a heal at .955 is nearer to a steered arm at .975 than to base, and still a heal; at .96 there was
+    something to come back from."""
+    found = []
+    for steered in (0.975, 0.96):
+        arms = heal(coherence=0.955)
+        arms[1] = arm("steer", 1.0, 1.2, coherence=steered)
+        found.append(gate3(arms).outcome)
+    assert found == ["heal", "unclear"]
+
+
 def test_broken_comes_before_any_ratio() -> None:
     gate = gate3(heal(coherence=0.5, retain=1.5, shift=2.0))
     assert (gate.outcome, gate.colour) == ("broken", "red")

@@ -148,7 +148,9 @@ def _came_back(f: HealFacts) -> Finding:
     """Whether the trait stayed and coherence came back, whatever the controls did."""
     if f.healed["retain"] is None or f.healed["coherence"] is None:
         return None, "retain or coherence is missing"
-    home = abs(f.coherence - as_float(f.base["coherence"])) <= abs(f.coherence - f.steered["coherence"]) + 1e-9
+    base, steered = as_float(f.base["coherence"]), as_float(f.steered["coherence"])
+    # where steering cost nothing, base and steered are one place, and which of them is nearer is noise
+    home = base - steered < f.limits.damage or abs(f.coherence - base) <= abs(f.coherence - steered) + 1e-9
     kept = as_float(f.healed["retain"]) >= f.limits.retain and f.shift >= f.limits.shift
     coherent = as_float(f.healed["coherence_high"]) >= f.limits.coherent and f.coherence >= f.limits.broken
     return kept and coherent and home, f"{f.retain_text}; {f.coherence_text}"
