@@ -377,15 +377,15 @@ def test_no_barrier_is_never_inert_or_too_strong() -> None:
     assert gate.outcome == "heal"
 
 
-def test_where_steering_cost_nothing_the_nearer_of_base_and_steered_is_noise() -> None:
-    """base .99: a heal at .955 is nearer to a steered arm at .975 than to base, and still a heal; at .96 there was
-    something to come back from."""
+def test_coming_back_is_asked_as_far_as_the_texts_can_tell() -> None:
+    """base .99, steered .96: a heal at .95 with its high end under the middle has not come back, with its high end
+    above it may have; where steering cost nothing (.975) there is nothing to come back from."""
     found = []
-    for steered in (0.975, 0.96):
-        arms = heal(coherence=0.955)
+    for steered, high in ((0.96, 0.97), (0.96, 0.98), (0.975, 0.97)):
+        arms = heal(coherence=0.95, coherence_high=high)
         arms[1] = arm("steer", 1.0, 1.2, coherence=steered)
         found.append(gate3(arms).outcome)
-    assert found == ["heal", "unclear"]
+    assert [outcome == "unclear" for outcome in found] == [True, False, False], found
 
 
 def test_broken_comes_before_any_ratio() -> None:

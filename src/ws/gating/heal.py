@@ -149,8 +149,9 @@ def _came_back(f: HealFacts) -> Finding:
     if f.healed["retain"] is None or f.healed["coherence"] is None:
         return None, "retain or coherence is missing"
     base, steered = as_float(f.base["coherence"]), as_float(f.steered["coherence"])
-    # where steering cost nothing, base and steered are one place, and which of them is nearer is noise
-    home = base - steered < f.limits.damage or abs(f.coherence - base) <= abs(f.coherence - steered) + 1e-9
+    # nearer to base than to steered, as far as the texts can tell; where steering cost nothing the two are one place
+    high = as_float(f.healed["coherence_high"])
+    home = base - steered < f.limits.damage or high >= (base + steered) / 2 - 1e-9
     kept = as_float(f.healed["retain"]) >= f.limits.retain and f.shift >= f.limits.shift
     coherent = as_float(f.healed["coherence_high"]) >= f.limits.coherent and f.coherence >= f.limits.broken
     return kept and coherent and home, f"{f.retain_text}; {f.coherence_text}"
