@@ -14,8 +14,11 @@ import pytest
 from tests.builders.browser import CHROMIUM, DEEP, Browser, serving, slide, until
 from tests.builders.hostile import HOSTILE
 from tests.builders.planted_run import plant
+from ws.app import views
 from ws.app.server.security_headers import HEADERS
+from ws.experiment.examples import EXAMPLE
 from ws.files import read_json
+from ws.runs.reader import open_run
 
 pytestmark = [
     pytest.mark.browser,
@@ -110,15 +113,22 @@ def test_the_page_is_under_a_policy_that_lets_nothing_out(page: Browser, url: st
     assert refused == "connect-src"
 
 
+def from_the_knee(steps: int) -> float:
+    """The dose so many steps of the slider from where it starts."""
+    run = open_run(EXAMPLE)
+    doses = views.dose_steps(run)
+    return doses[doses.index(run.get("knee.json")["c"]) + steps]
+
+
 def test_c_changes_the_text_and_the_rule(page: Browser) -> None:
-    before, stood = texts(page), rule(page)
+    before, stood, c = texts(page), rule(page), from_the_knee(8)
     slide(page, C, 8)
-    page.wait("document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +2')", 120)
+    page.wait(f"document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +{c:.3g}')", 120)
     after = texts(page)
     assert after != before and after[0] == before[0]
     assert stood
     until(lambda: rule(page) not in (stood, []), 60, "the rule stayed where it was")
-    page.wait("location.search.includes('c=2.0&')", 60)
+    page.wait(f"location.search.includes('c={c}&')", 60)
 
 
 def test_the_threshold_changes_counts_and_borderline_rows(page: Browser) -> None:
@@ -155,14 +165,15 @@ def test_a_note_is_stored_with_the_run(page: Browser, url: str, out: Path) -> No
 
 
 def test_a_link_restores_the_settings(page: Browser, url: str) -> None:
+    c = from_the_knee(-4)
     slide(page, C, -4)
-    page.wait("document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +0.5')", 120)
-    page.wait("location.search.includes('c=0.5&')", 60)
+    page.wait(f"document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +{c:.3g}')", 120)
+    page.wait(f"location.search.includes('c={c}&')", 60)
     samples, address = texts(page), page.js("location.href")
     page.open("about:blank")
     page.open(address)
     finished(page)
-    page.wait("document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +0.5')", 60)
+    page.wait(f"document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +{c:.3g}')", 60)
     assert [t for t in texts(page) if "perplexity" not in t] == [t for t in samples if "perplexity" not in t]
 
 
