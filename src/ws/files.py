@@ -99,9 +99,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep_temporaries(folder: Path) -> None:
-    """Remove what a killed writer left behind. Only for the holder of the folder's lock."""
-    for path in list(folder.rglob(f"{TEMPORARY}*")):
+def sweep_temporaries(folder: Path, deep: bool = True) -> None:
+    """Remove what a killed writer left behind, in all folders below or in this one. Only for the holder of the folder's
+    lock."""
+    for path in list((folder.rglob if deep else folder.glob)(f"{TEMPORARY}*")):
         _remove(path)
 
 

@@ -34,15 +34,16 @@ def test_figures_are_those_of_single_readings(tiny: LM, axis: Axis) -> None:
     row = alive(tiny, axis, SMALL)
     assert set(row) == set(TABLE) and row["questions"] == 4 and row["draws"] == 2
     v = extract(tiny, dataclasses.replace(axis, contexts=axis.contexts[:3]), pairs=3)
-    asked = axis.half("select")[:4]
-    plus, base, minus = (f["logratio"].to_numpy() for f in read_dilemmas(tiny, asked, direction=v, cs=[1.0, 0.0, -1.0]))
+    asked, c = axis.half("select")[:4], row["c"]
+    assert c * v.meta["relative"] == pytest.approx(row["share"]) and row["share"] == 0.1
+    plus, base, minus = (f["logratio"].to_numpy() for f in read_dilemmas(tiny, asked, direction=v, cs=[c, 0.0, -c]))
     told = read_dilemmas(tiny, asked[::2], persona=axis.negative[0])[0]["logratio"].to_numpy()
     wanted = {"base": base.mean(), "plus": (plus - base).mean(), "minus": (minus - base).mean(),
               "steered": (plus - minus).mean(), "persona_minus": (told - base[::2]).mean()}  # fmt: skip
     for name, value in wanted.items():
         assert row[name] == pytest.approx(value, abs=1e-4), name
     draws = [
-        2 * (read_dilemmas(tiny, asked, direction=w, cs=[1.0])[0]["logratio"].to_numpy() - base).mean()
+        2 * (read_dilemmas(tiny, asked[::2], direction=w, cs=[c])[0]["logratio"].to_numpy() - base[::2]).mean()
         for w in doctor.random_directions(v, 2, 0)
     ]
     assert row["random"] == pytest.approx(np.abs(draws).mean(), abs=1e-4)
@@ -70,9 +71,15 @@ def test_a_table_is_stored_and_found_again(
     place.write_text("{", encoding="utf-8")
     assert alive_table(tiny, [axis], tmp_path, SMALL, told.append)["steered"][0] == first["steered"][0]
     assert told == ["warmth"] * 2 and read_json(place)["model"] == tiny.name
-    other = dataclasses.replace(SMALL, c=2.0)
+    other = dataclasses.replace(SMALL, share=0.2)
     alive_table(tiny, [axis], tmp_path, other)
     assert len(list((tmp_path / "doctor").glob("*.json"))) == 2
+
+
+def test_what_reads_no_questions_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for given in (["--axis", "warmth"], ["--items", "conflict"], ["--think", "3"], ["--sampling.top-k", "2"]):
+        assert main(["doctor", "--model", "tiny", "--axes", "all", *given]) == 2
+        assert given[0].split(".")[0] in capsys.readouterr().err
 
 
 def test_the_menu_says_what_is_alive(tmp_path: Path) -> None:

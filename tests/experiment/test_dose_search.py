@@ -139,6 +139,23 @@ def test_another_part_of_coherence_crosses_first() -> None:
     assert crossing(rows, FLOOR).value > 1.6
 
 
+def test_a_student_that_lost_some_is_read_against_base() -> None:
+    """Its text is readable in .89 where base's is in .93: what is left of the floor is .99 of its own share."""
+    found = {0.0: (1820, 2048), 0.5: (1819, 2048), 1.0: (1740, 2048), 1.5: (1400, 2048), 2.0: (500, 2048)}
+    rows = probes(found, mass=1.0).with_columns(coherence=pl.col("coh_text") / 0.93, arm=pl.lit("steer"))
+    student = rows.with_columns(arm=pl.when(pl.col("c") == 0).then(pl.lit("student")).otherwise("arm"))
+    own, against_base = crossing(rows, FLOOR).value, crossing(student, FLOOR).value
+    at = np.interp([own, against_base], rows["c"].to_numpy(), rows["coherence"].to_numpy())
+    assert at == pytest.approx([0.95 * 0.955, 0.95], abs=0.018)
+
+
+def test_the_crossing_that_is_told_knows_the_last_texts() -> None:
+    planted = Planted(CURVES["as measured"], 3)
+    c, found = find_knee(planted, GRID, 3, FLOOR)
+    known = probes({dose: (hits, n) for dose, (hits, n) in planted.found.items()})
+    assert c in planted.found and found == crossing(known, FLOOR)
+
+
 def test_a_lucky_dose_does_not_count_alone() -> None:
     n = 64
     plain = {0.0: (60, n), 0.5: (60, n), 1.0: (55, n), 1.5: (44, n), 2.0: (14, n)}

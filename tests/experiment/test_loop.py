@@ -282,6 +282,16 @@ def test_starvation_is_judged_stored_and_said(folder: Path, config: RunConfig, t
     assert any(check[0] == "starvation" and check[2] for check in failed.gates()[2].checks)
 
 
+def test_a_limit_holds_where_another_run_searched_before(config: RunConfig, tmp_path: Path) -> None:
+    """The dose search is taken over from the first run, its limit is not."""
+    first = run(config, out=tmp_path, lm=ending_lm())
+    strict = dataclasses.replace(config, data=dataclasses.replace(config.data, worst_ppl=1.0))
+    with pytest.raises(UserError, match=r"0 of 16 completions pass"):
+        run(strict, out=tmp_path, lm=ending_lm())
+    other = next(r for p in (tmp_path / "runs").iterdir() if (r := reader.open_run(p)).path != first.path)
+    assert other.limits()["worst_ppl"] == 1.0 and "worst_ppl" not in first.limits()
+
+
 def test_no_coherent_dose_is_an_error_with_the_probes(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,7 +129,7 @@ def test_it_is_said_with_where_it_comes_from() -> None:
     assert Sampling().said_on(with_recipe) == "T 0.5, top_p 0.9, 48 tokens (the model's recipe)"
     assert Sampling(0.7).said_on(with_recipe) == "T 0.7 (as asked), top_p 0.9, 48 tokens (the model's recipe)"
     assert Sampling(0.0).said_on(with_recipe) == "T 0, greedy (as asked), 48 tokens (the model's recipe)"
-    assert Sampling().said_on(lm) == "T 1, nothing cut off, 256 tokens (the model brings no generation config)"
+    assert Sampling().said_on(lm) == "T 1, nothing cut off, 256 tokens (the model brings no settings of it)"
     assert sampling_said(lm, RunConfig()) == Sampling().said_on(lm)
 
 

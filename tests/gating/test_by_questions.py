@@ -92,3 +92,17 @@ def test_mush(changes: dict[str, Any], seen: bool | None) -> None:
 )
 def test_poles(target: str, intended: dict[str, int], poles: dict[str, int]) -> None:
     assert poles_of(target, intended) == poles
+
+
+def test_a_model_that_answers_now_and_then_is_judged_by_its_own_measure() -> None:
+    """p_ans_any of .7: read relative to it, so the answers are on the list."""
+    rows = [row | {"p_ans_any": 0.7} for row in steer()]
+    axis = {"Authority": -1, "Care": 1}
+    assert judge_instrument(arms_frame(rows), Trait("Authority", axis)).outcome == "answers off the list"
+    gate = judge_instrument(arms_frame(rows), Trait("Authority", axis, relative=True))
+    assert gate.colour != "red" and "read relative to it" in checks(gate)["answers off the list"][2]
+
+
+def test_the_unit_of_an_axis_is_that_of_its_reading() -> None:
+    assert Trait("Authority", {}).unit == "nat"
+    assert Trait("Authority", {}, by_questions=True).unit == Trait("Honesty", {}).unit == "nat per token"

@@ -484,6 +484,21 @@ def test_a_heal_that_its_control_equals_is_not_green() -> None:
     assert "training without a barrier: coherence 0.90 [0.88, 0.92]" in paid.evidence
 
 
+def test_a_control_that_does_better_is_said_to() -> None:
+    """As coherent, and it keeps more: no "as well"."""
+    more = {"coherence": 0.98, "coherence_low": 0.96, "coherence_high": 1.0, "retain": 0.98, "retain_low": 0.95}
+    gate = gate3([row | more | {"retain_high": 1.0} if row["arm"] == "sft" else row for row in heal()])
+    assert gate.outcome == "heal, no better than its control"
+    assert gate.evidence.startswith("its control does better; training without a barrier")
+
+
+def test_what_the_barrier_bought_is_told_beyond_chance_only() -> None:
+    wide = {"coherence": 0.95, "coherence_low": 0.85, "coherence_high": 1.0}
+    rows = [row | wide if row["arm"] == "sft" else row for row in heal()]
+    assert "of the trait" not in gate3(rows).evidence
+    assert "coherence 0.90 without the barrier, 0.98 with it" in gate3(heal()).evidence
+
+
 def test_every_control_must_be_beaten() -> None:
     """Without a filter, with neither, on unsteered text; a heal without a barrier is not compared with itself."""
     for name in ("unfiltered", "sft_unfiltered", "sft_base"):

@@ -226,6 +226,24 @@ def test_a_process_that_is_killed_leaves_nothing_that_counts(file: Path, copies:
     assert leftovers(copies) == [] and time.monotonic() - start < 60, "its lock went with it"
 
 
+def test_other_peoples_temporaries_are_left_alone(file: Path, copies: Path) -> None:
+    """WS_MODELS may name a folder in which others write, further down."""
+    other, own = copies / "runs" / "a" / ".tmp-1", copies / "files" / ".tmp-2"
+    for place in (other, own):
+        place.parent.mkdir(parents=True)
+        place.write_text("half")
+    load_model(file, device="cpu")
+    assert other.exists() and not own.exists()
+
+
+def test_a_spoiled_copy_that_another_process_has_mended(file: Path, copies: Path) -> None:
+    lm = load_model(file, device="cpu")
+    copy = of(copies)
+    assert not preparing.spoiled(copy, lm.dtype, lm.fingerprint)
+    shutil.rmtree(copy)
+    assert preparing.spoiled(copy, lm.dtype, "other"), "it is gone: to be made again, and no traceback"
+
+
 def test_no_room_for_the_copy(file: Path, copies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(file.parent)._replace(free=1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -244,12 +262,15 @@ def test_a_disk_that_fills_up_meanwhile(file: Path, copies: Path, monkeypatch: p
     assert leftovers(copies) == []
 
 
-def test_a_folder_that_cannot_be_written(file: Path, copies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+def test_a_folder_that_cannot_be_written(
+    error: OSError, file: Path, copies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied")
+        raise error
 
     monkeypatch.setattr(preparing, "folder_lock", refuse)
-    with pytest.raises(UserError, match=r"cannot be written \(Permission denied\).*WS_MODELS"):
+    with pytest.raises(UserError, match=rf"cannot be written \({error.strerror}\).*WS_MODELS"):
         load_model(file, device="cpu")
 
 

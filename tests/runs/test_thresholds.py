@@ -65,12 +65,22 @@ def test_settings_of_the_new_reading_are_left_out_where_they_are_default() -> No
 
 
 @pytest.mark.parametrize("asked", [{"worst_ppl": 5.0}, {"tail_ppl": 9.0}, {"worst_ppl": 5.0, "tail_ppl": 9.0}, {}])
-def test_a_limit_that_is_asked_for_takes_the_place_of_the_models_own(asked: dict[str, float]) -> None:
+def test_a_limit_that_is_asked_for_takes_the_place_of_the_models_own(asked: dict[str, float], tmp_path: Path) -> None:
+    """From the run's own configuration: its dose search may be another run's, which asked for none."""
+    run = stored(tmp_path, {"readable_ppl": 16.0, "ends": True})
+    write_json(tmp_path / "config.json", to_dict(RunConfig(data=DataConfig(**asked, loop=0.2))))
+    wanted = (asked or {"worst_ppl": 16.0}) | {"loop": 0.2, "finished": True} | FIXED
+    assert run.limits() == wanted
+
+
+def test_the_models_own_limit_is_the_middle_of_what_all_dice_gave() -> None:
     from types import SimpleNamespace
 
-    from ws.experiment.rounds import Round
+    from ws.experiment.probes import Probes
 
-    base = SimpleNamespace(subject={"text_limits": {"worst_ppl": 16.0, "tail_ppl": 8.0, "finished": True}})
-    fake = SimpleNamespace(config=RunConfig(data=DataConfig(**asked)))
-    found = Round.own_limits(fake, base)  # type: ignore[arg-type]
-    assert found == (asked or {"worst_ppl": 16.0}) | {"loop": 0.3, "readable_ppl": 16.0, "ends": True}
+    known = Probes(None, None, None, 1)  # type: ignore[arg-type]
+    for dice, (limit, ends) in enumerate([(5.3, True), (11.4, False), (9.0, True)]):
+        known._bases[dice] = SimpleNamespace(  # type: ignore[assignment]
+            subject={"text_limits": {"worst_ppl": limit, "finished": ends}}
+        )
+    assert known.limits == {"readable_ppl": 9.0, "ends": True}

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ws.axes.axis import Axis, load_axis, shipped_axes
+from ws.errors import UserError
 from ws.evaluation.evaluator import evaluate
 from ws.evaluation.instrument import find_instrument
 from ws.evaluation.items import load_items
 from ws.evaluation.report import Report
 from ws.experiment.doctor import alive_table
 from ws.experiment.identity import check_room
-from ws.gating import Gate, Thresholds, Trait, judge_instrument
+from ws.experiment.workers import workers_on
+from ws.gating import Gate, Thresholds, judge_instrument
 from ws.gating.alive import ADVICE
 from ws.gating.arm_table import BASE
 from ws.gating.instrument import headroom_text
@@ -27,6 +29,7 @@ from ws.models.recipe import recipe_of
 from ws.reporting.terminal import dose_table, print_gates
 from ws.runs.arms import Arm, arms_of
 from ws.runs.environment import environment
+from ws.runs.reader import trait_of
 
 if TYPE_CHECKING:
     from ws.app.options import DoctorArgs
@@ -74,7 +77,7 @@ def examine(args: DoctorArgs) -> Examined:
     lm, draws = one_thread(load_model(args.model)), args.sampling.draws()
     check_room(lm, axis, draws.max_new_tokens)
     instrument = find_instrument(lm, axis, items, args.instrument, args.think)
-    trait = Trait(axis.target, dict(axis.intended), instrument.by_questions, instrument.failed)
+    trait = trait_of(axis.target, axis.intended, instrument)
     how: Any = {"items": args.items, "think": args.think, "instrument": instrument, "sampling": draws}
     report: Report = evaluate(lm, axis, texts=32, exam=60, **how)
     arms = arms_of(report, [Arm(BASE, report)], lm.fingerprint)
@@ -88,10 +91,17 @@ def examine(args: DoctorArgs) -> Examined:
 
 def examine_all(args: DoctorArgs, console: Console) -> pl.DataFrame:
     """Every shipped axis in the words of the model that has questions; one that was examined before is found again."""
-    recipe = recipe_of(args.model)
+    recipe, usual = recipe_of(args.model), type(args)()
+    ignored = [name for name in ("axis", "instrument", "items", "think", "sampling")
+               if getattr(args, name) != getattr(usual, name)]  # fmt: skip
+    if ignored:
+        raise UserError(
+            f"--axes all reads every axis by its questions alone, and takes no --{ignored[0]}. Leave one of them out."
+        )
     axes = [load_axis(name).written_for(recipe, args.model) for name in shipped_axes(recipe.words)]
     lm = one_thread(load_model(args.model))
-    return alive_table(lm, [axis for axis in axes if axis.questions], args.out, tell=lambda name: console.print(name))
+    asked, workers = [axis for axis in axes if axis.questions], workers_on(lm)
+    return alive_table(lm, asked, args.out, tell=lambda name: console.print(name), workers=workers)
 
 
 def print_examined(found: Examined, console: Console) -> None:
@@ -130,8 +140,9 @@ def print_alive(table: pl.DataFrame, console: Console) -> None:
     console.print(shown)
     first = rows[0]
     told = [
-        f"Nats per token on {first['questions']} questions, against base; doses +-{first['c']:g}, random: twice what "
-        f"{first['draws']} directions of equal norm move at +{first['c']:g}, mean and largest."
+        f"Nats per token on {first['questions']} questions (personas and random on every second one), against base; "
+        f"doses: {first['share']:.0%} of the residual stream's length; random: twice what {first['draws']} directions "
+        "of equal norm move at +, mean and largest."
     ]
     seen = dict.fromkeys(row["verdict"] for row in rows)
     console.print(Text("\n".join(told + [f"{verdict}: {ADVICE[verdict]}" for verdict in seen]), style="dim"))

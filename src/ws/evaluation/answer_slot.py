@@ -196,7 +196,7 @@ class SlotReader:
         block = torch.tensor(padded, device=first.device).repeat(len(first), 1)  # (B * answers, width)
         with steered_rows(self.lm, direction, doses.repeat_interleave(len(long)), start, stale):
             hidden = rows.block(block[:, :-1].clamp(min=0))
-        rest = token_logps(self.lm, hidden, block[:, 1:].clamp(min=0)).masked_fill(block[:, 1:] < 0, 0.0).sum(1)
+        rest = token_logps(self.lm, hidden, block[:, 1:]).sum(1)
         whole = first.clone()
         whole[:, long] += rest.reshape(len(first), len(long))
         return whole

@@ -24,6 +24,7 @@ from ws.evaluation.backends import Backend, backend_of
 from ws.evaluation.base_cache import remembered
 from ws.evaluation.behaviour import read_behaviour
 from ws.evaluation.freetext import (
+    COOLEST,
     LIMIT_SEED,
     READING,
     TEXTS,
@@ -341,9 +342,9 @@ def _base_text(lm: LM, plan: _Plan) -> tuple[TextLimits, pl.DataFrame]:
     drawn = plan.sampling
 
     def of_base() -> tuple[TextLimits, pl.DataFrame]:
-        other = replace(drawn, seed=drawn.seed + LIMIT_SEED, temperature=drawn.temperature or None)
+        other = replace(drawn, seed=drawn.seed + LIMIT_SEED, temperature=_heat(lm, drawn))
         limits = limits_of(_write(lm, plan, _BASE, other)[0], _heat(lm, drawn))
-        return limits, mark_readable(_write(lm, plan, _BASE, drawn)[0], limits)
+        return limits, mark_readable(_write(lm, plan, _BASE, drawn, limits.worst_ppl)[0], limits)
 
     # in full: two models of the same weights may differ in what is their own
     settings = ["text", plan.text_settings, asdict(drawn.on(lm)), plan.batch_size, plan.axis.narration]
@@ -351,8 +352,9 @@ def _base_text(lm: LM, plan: _Plan) -> tuple[TextLimits, pl.DataFrame]:
 
 
 def _heat(lm: LM, drawn: Sampling) -> float:
-    """The temperature that the sample behind the limits is drawn at."""
-    return drawn.temperature or lm.sampling.temperature or 1.0
+    """The temperature that the sample behind the limits is drawn at: the completions', COOLEST at least, or for greedy
+    ones the model's own."""
+    return max(drawn.temperature or lm.sampling.temperature or 1.0, COOLEST)
 
 
 def _write(lm: LM, plan: _Plan, arm: _Arm, sampling: Sampling, limit: float | None = None) -> list[pl.DataFrame]:

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from ws.axes.axis import Axis
 
 __all__ = [
-    "LIMIT_SEED", "READING", "REP", "TEXTS", "TextLimits", "beside_base", "free_text", "limits_of", "mark_readable",
+    "COOLEST", "LIMIT_SEED", "READING", "REP", "TEXTS", "TextLimits", "beside_base", "free_text", "limits_of", "mark_readable",
     "spread",
 ]  # fmt: skip
 
+COOLEST = 0.5  # the limit's rule was measured from there on (docs/filter.md); nearly greedy text has no spread
 LIMIT_SEED = 7919  # added to the seed for the sample that gives the limit
 REP = 0.3
 QUANTILE = 0.99

@@ -131,8 +131,14 @@ def log_softmax(lm: LM, hidden: Tensor) -> Tensor:
 
 
 def token_logps(lm: LM, hidden: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability (B, T), float32, of targets (B, T) under the final hidden states (B, T, d) in front of them."""
-    flat, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1, 1)
+    """Log-probability (B, T), float32, of targets (B, T) under the final hidden states (B, T, d) in front of them.
+
+    0 where a target is negative: padding, which never meets the LM head.
+    """
+    there = targets >= 0
+    flat, wanted = hidden[there], targets[there][:, None]
     size = max(1, CHUNK // lm.vocab_size)
+    found = torch.zeros(targets.shape, device=hidden.device)
     parts = [log_softmax(lm, flat[i : i + size]).gather(1, wanted[i : i + size]) for i in range(0, len(flat), size)]
-    return torch.cat(parts).reshape(targets.shape)
+    found[there] = torch.cat([torch.zeros(0, 1, device=hidden.device), *parts])[:, 0]
+    return found

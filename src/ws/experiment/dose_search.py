@@ -48,7 +48,7 @@ def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) ->
     if c < doses[0]:
         return None, found
     if c not in doses:
-        probe([c], 0)
+        found = crossing(probe([c], 0), floor)
     return c, found
 
 

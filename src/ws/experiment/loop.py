@@ -67,7 +67,7 @@ def run(
             check_blocks(lm, config.layers)
         check_room(lm, axis, config.sampling.max_new_tokens, config.max_new_tokens)
         identity = identity_of(lm, axis, config, instrument_of(lm, axis, config, out))
-        facts = {"sampling_said": sampling_said(lm, config)}
+        facts = {"sampling_said": sampling_said(lm, config), "why_dtype": lm.why_dtype}
         with open_for_writing(
             out, config, identity, facts, new=new, say=lambda message: say(on_progress, message)
         ) as folder, _closing(folder), _worker_pool(1 if folder.finished else workers, config) as pool:  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,15 @@ class Probes:
     def base(self) -> Report:
         """The base with the texts of every round."""
         return pooled([self._bases[dice] for dice in sorted(self._bases)])
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What the base's own text sets for the filter, the middle of what every round's dice gave: below which
+        worst_ppl a text is readable, and whether it has to end by itself."""
+        found = [base.subject["text_limits"] for base in self._bases.values()]
+        ends = [bool(limits["finished"]) for limits in found]
+        readable = statistics.median(float(limits["worst_ppl"]) for limits in found)
+        return {"readable_ppl": readable, "ends": 2 * sum(ends) > len(ends)}
 
     @property
     def probed(self) -> dict[float, Report]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -174,18 +175,9 @@ class Round(HealPipeline):
             "base": base.coherence,  # NaN: no readable text to be relative to
             "probes": [[dose, r.coherence] for dose, r in probed.items() if dose],
             "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
-            **self.own_limits(base),
+            **known.limits,
         }
         return arms_of(base, arms, self.v.fingerprint), pl.concat(texts), knee
-
-    def own_limits(self, base: Report) -> dict[str, Any]:
-        """The filter's limits on perplexity in this round, those asked for, else the one of readable text in the search
-        (`readable_ppl`); on loops; and whether base ends its texts."""
-        data, text = self.config.data, base.subject["text_limits"]
-        asked = {name: getattr(data, name) for name in ("worst_ppl", "tail_ppl")}
-        given = {name: limit for name, limit in asked.items() if limit is not None}
-        read = {"loop": data.loop, "readable_ppl": text["worst_ppl"], "ends": text["finished"]}
-        return (given or {"worst_ppl": text["worst_ppl"]}) | read
 
     def unsteered(self) -> None:
         """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
@@ -229,10 +221,11 @@ class Round(HealPipeline):
                 on_progress=report,
             )
             scored = score(self.lm, texts, self.axis)
-            readable = self.read("knee.json")["readable_ppl"]
-            return (second_look(self.lm, scored, self.axis, readable, batch_size=cfg.batch_size),)
+            odd = min(self.read("knee.json")["readable_ppl"], *stricter, math.inf)
+            return (second_look(self.lm, scored, self.axis, odd, batch_size=cfg.batch_size),)
 
-        settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens]
+        stricter = [] if d.worst_ppl is None else [d.worst_ppl]
+        settings = [self.doses, d.samples, d.prompts, seed, cfg.max_new_tokens, *stricter]
         self.stage(self.named("data", seed), settings, compute)
         report(1, 1)
 

@@ -40,7 +40,7 @@ from ws.runs.artifacts import load
 from ws.runs.config import RunConfig
 from ws.runs.writer import RunFolder
 
-__all__ = ["WorkerPool", "workers_for"]
+__all__ = ["WorkerPool", "workers_for", "workers_on"]
 
 MOST = 4  # of the stages of a round with one seed, no more than four can run side by side
 TICK = 0.1  # seconds between two looks at progress and at the wish to stop
@@ -50,8 +50,16 @@ def workers_for(config: RunConfig) -> int:
     """How many processes suit: one per core where a small model runs on the CPU with one thread, else one."""
     on_cpu = config.device == "cpu" or (config.device is None and not torch.cuda.is_available())
     small = recipe_of(config.model).one_thread and config.threads == 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST, cores) if on_cpu and small else 1
+    return min(MOST, _cores()) if on_cpu and small else 1
+
+
+def workers_on(lm: LM) -> int:
+    """How many processes suit work beside a model that is loaded here, each with its own copy."""
+    return min(MOST, _cores()) if lm.recipe.one_thread and lm.device.type == "cpu" else 1
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerPool:

@@ -139,6 +139,8 @@ def _style(f: FilterFacts) -> Finding:
     known = by_score.filter(pl.col("fluent").is_not_null()) if "fluent" in f.texts.columns else by_score.clear()
     if known.height >= f.limits.few:
         fine, fluent = known.filter(pl.col("fluent")), f.data.filter(pl.col("fluent"))
+        if not fine.height and f.kept["fluent"].all():
+            return None, "what is dropped for its scores is what counts as unreadable here: only hand labels can tell"
         lost = fine.height / max(1, fluent.height)  # salad that it drops as well makes it no better
         text = f"{fine.height} of {fluent.height} texts that read well are dropped for their scores{_ids(fine)}"
         return lost > f.limits.fluent_lost, text

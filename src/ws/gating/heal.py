@@ -56,7 +56,7 @@ def _nothing(f: HealFacts) -> Finding:
     text = f"train loss fell by {train:.1%}" + ("" if val is None else f", validation loss by {val:.1%}")
     flat = train < f.limits.stuck and (val is None or val < f.limits.stuck)
     learned = abs(f.gained) >= f.limits.shift  # a loss read over few steps is noisy: what moved the target was there
-    text += f"; the target moved by {f.gained:+.2f} nat from where the training began"
+    text += f"; the target moved by {f.gained:+.2f} {f.trait.unit} from where the training began"
     return flat and not learned and as_float(_mean(f, "pressure")) < f.limits.pressure, text
 
 
@@ -141,7 +141,7 @@ def _seeds(f: HealFacts) -> Finding:
     if other["d_target"] is None:
         other, name = f.steered, "healed and steered"
     gap = abs(as_float(f.healed["d_target"]) - as_float(other["d_target"]))
-    return spread > gap, f"{values.len()} seeds spread over {spread:.2f} nat; {name} differ by {gap:.2f}"
+    return spread > gap, f"{values.len()} seeds spread over {spread:.2f} {f.trait.unit}; {name} differ by {gap:.2f}"
 
 
 def _came_back(f: HealFacts) -> Finding:
@@ -169,7 +169,8 @@ def _against(f: HealFacts, which: Callable[[Contrast], bool], says: str) -> Find
 
 
 def _no_better(f: HealFacts) -> Finding:
-    return _against(f, lambda c: not c.beaten and not c.price, "its control does as well")
+    says = "its control does better" if any(c.worse for c in contrasts(f)) else "its control does as well"
+    return _against(f, lambda c: not c.beaten and not c.price, says)
 
 
 def _price(f: HealFacts) -> Finding:

@@ -43,6 +43,11 @@ class Contrast:
         return min(self.coherence, self.retain) >= 0 and max(self.coherence, self.retain) > 0
 
     @property
+    def worse(self) -> bool:
+        """Worse in one, better in none."""
+        return max(self.coherence, self.retain) <= 0 and min(self.coherence, self.retain) < 0
+
+    @property
     def price(self) -> bool:
         """Better in the one, worse in the other."""
         return self.coherence * self.retain < 0
@@ -71,7 +76,8 @@ def paid(f: HealFacts) -> list[str]:
     if f.beta == 0 or plain["coherence"] is None or plain["retain"] is None or f.healed["retain"] is None:
         return []
     without, kept = as_float(plain["coherence"]), as_float(f.healed["retain"]) / as_float(plain["retain"])
-    if f.coherence - without <= f.limits.won or not math.isfinite(kept):
+    won = _sign(difference(f.healed, plain, "coherence"), f.limits.won)
+    if won <= 0 or not math.isfinite(kept):
         return []
     return [f"coherence {without:.2f} without the barrier, {f.coherence:.2f} with it, at {kept:.2f} of the trait"]
 
@@ -107,7 +113,8 @@ def prompt_moves_more(f: HealFacts) -> Finding:
     row, kind = best_prompt(f.arms)
     if row["d_target_low"] is None or f.healed["d_target_high"] is None:
         return None, "the persona was not run"
-    text = f"{kind} as system prompt {interval_of(row, 'd_target')} nat, healed {interval_of(f.healed, 'd_target')}"
+    figures = f"{interval_of(row, 'd_target')} {f.trait.unit}, healed {interval_of(f.healed, 'd_target')}"
+    text = f"{kind} as system prompt {figures}"
     return as_float(row["d_target_low"]) > as_float(f.healed["d_target_high"]), text
 
 

@@ -112,7 +112,7 @@ class HealFacts:
     def retain_text(self) -> str:
         h = self.healed
         target = interval_of(h, "d_target")
-        return f"retain {interval_of(h, 'retain')}, d_target {target} nat"
+        return f"retain {interval_of(h, 'retain')}, d_target {target} {self.trait.unit}"
 
     def logged(self, column: str) -> pl.Series:
         """The logged values of a column, without the steps that have none; empty where it was not logged."""

@@ -60,8 +60,9 @@ def _unpaired(f: InstrumentFacts) -> Finding:
 def _off_list(f: InstrumentFacts) -> Finding:
     if f.base["p_ans_any"] is None:
         return None, "; ".join(part for part in ("not measured", f.trait.unread) if part)
-    p = as_float(f.base["p_ans_any"])
-    return p < f.limits.broken, f"base puts {p:.2f} of its probability on the allowed answers"
+    p, least = as_float(f.base["p_ans_any"]), f.limits.answers_format if f.trait.relative else f.limits.broken
+    said = f"base puts {p:.2f} of its probability on the allowed answers"
+    return p < least, said + ("; the others are read relative to it" if f.trait.relative else "")
 
 
 def _headroom(f: InstrumentFacts) -> Finding:

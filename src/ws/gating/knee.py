@@ -39,6 +39,7 @@ def crossing(probes: pl.DataFrame, floor: float) -> Interval:
     probes: c, coherence, coh_text, n_text, p_ans_any, a row at c = 0 among them. inf: beyond the strongest dose; 0:
     under the floor without any steering. A probe whose coherence is NaN or null counts as wholly incoherent.
     """
+    student = "arm" in probes.columns and STUDENT in probes["arm"]
     rows = probes.sort("c").select("c", "coherence", "coh_text", "n_text", "p_ans_any").cast(pl.Float64)
     c, value, share, n, mass = rows.fill_null(math.nan).to_numpy().T
     n = np.where(np.isnan(n), 0.0, n)
@@ -46,7 +47,9 @@ def crossing(probes: pl.DataFrame, floor: float) -> Interval:
     share, coherence = np.where(lost | np.isnan(share), 0.0, share), np.where(lost, 0.0, value)
     if coherence[0] < floor:
         return Interval(0.0, 0.0, 0.0, int(n.sum()))
-    at = _fitted(c, np.rint(share * n), n, floor)
+    # the curve falls from the unsteered share, which is base's own or, in later rounds, a student's that lost some
+    own = min(floor / coherence[0], 1 - 1e-9) if student else floor
+    at = _fitted(c, np.rint(share * n), n, own)
     other = _other(c, coherence, mass, floor)
     value, low, high = (_within(min(x, other), c[-1]) for x in at)
     return Interval(value, low, high, int(n.sum()))

@@ -25,6 +25,8 @@ class LoopFacts:
 
     rounds: pl.DataFrame
     limits: Thresholds
+    unit: str = "nat"
+    """of d_target"""
 
     @cached_property
     def last(self) -> dict[str, Any]:
@@ -50,7 +52,7 @@ class LoopFacts:
 
     @property
     def text(self) -> str:
-        return f"d_target {self.path('d_target')} nat, coherence {self.path('coherence')}"
+        return f"d_target {self.path('d_target')} {self.unit}, coherence {self.path('coherence')}"
 
 
 def _collapse(f: LoopFacts) -> Finding:
@@ -86,7 +88,7 @@ def _saturates(f: LoopFacts) -> Finding:
     if len(f.gains) < 2:
         return None, "needs three rounds"
     flat = all(abs(gain) < f.limits.gain for gain in f.gains[-2:])
-    return flat, f"gains of the last two rounds {f.gains[-2]:+.2f} and {f.gains[-1]:+.2f} nat"
+    return flat, f"gains of the last two rounds {f.gains[-2]:+.2f} and {f.gains[-1]:+.2f} {f.unit}"
 
 
 def _accumulates(f: LoopFacts) -> Finding:
@@ -119,14 +121,16 @@ TABLE: tuple[Row[LoopFacts], ...] = (
 OTHERWISE: Row[LoopFacts] = Row("unclear", lambda f: (True, f.text))
 
 
-def judge_loop(rounds: pl.DataFrame, limits: Thresholds | None = None, seeds: int = 1) -> Gate:
-    """Gate 4 from one row per round, two at least (ValueError). value: the last round's shift with its interval."""
+def judge_loop(rounds: pl.DataFrame, limits: Thresholds | None = None, seeds: int = 1, unit: str = "nat") -> Gate:
+    """Gate 4 from one row per round, two at least (ValueError). value: the last round's shift with its interval.
+
+    unit: of d_target (`Trait.unit`)."""
     if rounds.height < 2:
         raise ValueError(f"the loop is judged from two rounds on (got {rounds.height})")
-    f = LoopFacts(rounds.sort("round"), limits or Thresholds())
+    f = LoopFacts(rounds.sort("round"), limits or Thresholds(), unit)
     primary, checks, seen = decide(TABLE, f, OTHERWISE)
     last = f.last
-    whole = f"last of {rounds.height} rounds: d_target {interval_of(last, 'd_target')} nat"
+    whole = f"last of {rounds.height} rounds: d_target {interval_of(last, 'd_target')} {unit}"
     colour = verdict(
         near_end(as_float(last["d_target_low"]), as_float(last["d_target_high"])),
         as_float(last["coherence"]),

@@ -77,11 +77,13 @@ class Trait:
     """the axis's questions read it, in nats per token, and the vignettes were left out"""
     failed: tuple[tuple[str, float], ...] = ()
     """(part of coherence, the base's value) of what the base fails: no gate reads it"""
+    relative: bool = False
+    """the base answers the vignettes' format, but not always: coherence counts answers relative to base's"""
 
     @property
     def unit(self) -> str:
-        """Of d_target."""
-        return "nat per token" if self.by_questions else "nat"
+        """Of d_target: answers to questions are read per token, outside the foundations always."""
+        return "nat per token" if self.by_questions or self.target not in FOUNDATIONS else "nat"
 
     @property
     def unread(self) -> str:

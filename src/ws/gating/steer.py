@@ -108,7 +108,7 @@ def _other_side(f: SteerFacts) -> tuple[float, str]:
     if not rows.height:
         return math.nan, "-c was not run"
     row = rows.sort("c").row(0, named=True)
-    text = f"at -c: d_target {interval_of(row, 'd_target')} nat"
+    text = f"at -c: d_target {interval_of(row, 'd_target')} {f.trait.unit}"
     return near_end(*f.ends(row)), text
 
 

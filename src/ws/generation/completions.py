@@ -22,7 +22,7 @@ from ws.errors import UserError
 from ws.generation.decoding import Progress, decode, identity
 from ws.generation.rollout import Backtrack, Rollout
 from ws.generation.settings import Intervention, Sampling, Settings, taken
-from ws.generation.tracing import Trace, completion_states, readout
+from ws.generation.tracing import Trace, completion_states, readouts
 from ws.models.batching import by_length, starts_of
 from ws.models.lm import LM
 from ws.steering.coefficients import Coefficient, Steered, as_pairs, rows_of
@@ -167,12 +167,13 @@ def _trace(lm: LM, cells: list[_Cell], moved: list[bool]) -> None:
     other = [cell for cell, m in zip(cells, moved, strict=True) if m]
     prompts = [cell.asked.base_ids for cell in other]
     said = [cell.row.token_ids for cell in other if cell.row]
-    base = dict(zip(other, completion_states(lm, prompts, said, batch_size=len(cells)), strict=True))
+    base = completion_states(lm, prompts, said, batch_size=len(cells))
+    own = [cell.row.stacked(lm) for cell in other if cell.row]
+    traces = dict(zip(other, readouts(lm, own, base, said), strict=True))
     for cell in cells:
         assert cell.row
-        if cell in base:
-            cell.trace = readout(lm, cell.row.stacked(lm), base[cell], cell.row.token_ids)
-        else:
+        cell.trace = traces.get(cell)
+        if cell.trace is None:
             logp = np.array(cell.row.logp, dtype=np.float32)
             cell.trace = Trace(logp, logp, np.zeros_like(logp))
         cell.row.states.clear()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ws.filtering.scores import worst_nll
-from ws.generation.tracing import completion_states, readout
+from ws.generation.tracing import completion_states, readouts
 from ws.models.lm import LM
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def second_look(
     prompts = [lm.prompt_ids(user, system=system) for user, system in zip(odd["prompt"], asked, strict=True)]
     said = odd["token_ids"].to_list()
     states = completion_states(lm, prompts, said, batch_size=batch_size)
-    nll = [worst_nll(readout(lm, own, None, ids).logp_base.tolist()) for own, ids in zip(states, said, strict=True)]
+    nll = [worst_nll(read.logp_base.tolist()) for read in readouts(lm, states, None, said)]
     ppl = pl.DataFrame({"_row": odd["_row"], "_ppl": nll}, schema_overrides={"_ppl": pl.Float64})
     found = scored.with_row_index("_row").join(ppl.with_columns(pl.col("_ppl").exp()), on="_row", how="left")
     smaller = pl.min_horizontal("neutral_ppl", "_ppl")

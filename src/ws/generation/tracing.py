@@ -27,7 +27,7 @@ from ws.steering.direction import Direction
 from ws.steering.hooks import steered
 from ws.steering.schedules import CosineGate, Schedule
 
-__all__ = ["Trace", "completion_states", "readout", "trace"]
+__all__ = ["Trace", "completion_states", "readout", "readouts", "trace"]
 
 LOGITS = 1 << 24  # logits held at once: 64 MB of float32
 TOKENS = {"cpu": 1 << 10}  # read at once, padding included: what stays in a processor's own cache is read twice as fast
@@ -81,8 +81,24 @@ def trace(
         rows = [i for i, m in enumerate(moved) if m]
         said = [completion_ids[i] for i in rows]
         base = completion_states(lm, [neutral[i] for i in rows], said, batch_size=batch_size)
-        found: dict[int, Tensor] = dict(zip(rows, base, strict=True))
-        return [readout(lm, own[i], found.get(i), ids) for i, ids in enumerate(completion_ids)]
+        still = [i for i, m in enumerate(moved) if not m]
+        traces = dict(zip(rows, readouts(lm, [own[i] for i in rows], base, said), strict=True))
+        alike = readouts(lm, [own[i] for i in still], None, [completion_ids[i] for i in still])
+        traces |= zip(still, alike, strict=True)
+        return [traces[i] for i in range(len(completion_ids))]
+
+
+def readouts(
+    lm: LM, own: Sequence[Tensor], base: Sequence[Tensor] | None, tokens: Sequence[Ids]
+) -> list[Trace]:
+    """`readout` of several rows. The LM head reads them together: on a CPU it is half again as fast on 300 positions
+    as on the 50 of one row."""
+    if not tokens:
+        return []
+    flat = [token for ids in tokens for token in ids]
+    whole = readout(lm, torch.cat(list(own)), None if base is None else torch.cat(list(base)), flat)
+    ends = np.cumsum([len(ids) for ids in tokens])[:-1]
+    return [Trace(*parts) for parts in zip(*(np.split(column, ends) for column in whole), strict=True)]
 
 
 def readout(lm: LM, own: Tensor, base: Tensor | None, tokens: Ids) -> Trace:

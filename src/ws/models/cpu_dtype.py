@@ -2,7 +2,7 @@
 
     cpu_dtype()     # ("float32", "bfloat16 multiplies 0.2 times as fast here")
 
-Measured once per processor and torch version, in a tenth of a second, and kept beside the copies of models: a run's
+Measured once per processor and torch version, in a second at most, and kept beside the copies of models: a run's
 workers, and the next run, take the same. The environment variable WS_CPU_DTYPE says it by hand.
 """
 
@@ -23,7 +23,7 @@ from ws.files import digest, write_json
 from ws.models.gguf.preparing import models_folder, writing
 from ws.models.recipe import DTYPES
 
-__all__ = ["cpu_dtype", "known_why"]
+__all__ = ["cpu_dtype"]
 
 GAIN = 1.3  # under it the coarser numbers are not worth it
 SHAPE = (64, 1024, 1024)  # a decode step of 64 rows through one matrix of a small model
@@ -42,14 +42,6 @@ def cpu_dtype(measure: Callable[[], float] | None = None) -> tuple[str, str]:
         return DTYPES[asked], "WS_CPU_DTYPE"
     gain = _stored(measure or bf16_gain)
     return "bfloat16" if gain >= GAIN else "float32", _why(gain)
-
-
-def known_why() -> str | None:
-    """What decided this CPU's number type, for a run's record; None where nothing was asked or measured yet."""
-    if os.environ.get("WS_CPU_DTYPE"):
-        return f"WS_CPU_DTYPE={os.environ['WS_CPU_DTYPE']}"
-    gain = _read(_path(models_folder()))
-    return None if gain is None else _why(gain)
 
 
 def _why(gain: float) -> str:

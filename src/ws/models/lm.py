@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,6 @@ from ws.models.chat import Chat, chat_of
 from ws.models.gguf.preparing import spoiled
 from ws.models.loading import Source, read_model, source_of
 from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "LM", "check_length", "load_model", "one_thread", "positions", "refuse_moe", "unload_models", "wrap_model",
@@ -115,7 +112,7 @@ class LM:
         """Where `sampling` comes from, in words."""
         if self.recipe.sampling is not None:
             return "the model's recipe"
-        return "the model's generation config" if self._brought else "the model brings no generation config"
+        return "the model's generation config" if self._brought else "the model brings no settings of it"
 
     @property
     def _brought(self) -> dict[str, Any]:

@@ -161,11 +161,12 @@ SMOLLM2 = ModelRecipe(
     heal=HealDefaults(16, 32.0, lr=5e-4, batch=8, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
     run="quick",
     run_settings=(
-        ("dose.grid", (1.0, 2.0, 3.0, 4.0, 6.0)),
+        ("dose.grid", (2.0, 4.0, 8.0, 16.0)),  # directions are 3 to 20 % of the state's length, and knees at 50 to 90 %
         ("dose.texts", 32),
         ("dose.random_draws", 4),
         ("evaluation.texts", 64),
         ("evaluation.batch_size", 64),
+        ("data.keep", 48),
         ("heal.epochs", 3),
         ("batch_size", 64),
     ),

@@ -17,10 +17,8 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, threads, what decides a CPU's dtype, branch, commit, argv: plain values for env.json."""
+    """Versions, platform, threads, branch, commit, argv: plain values for env.json."""
     import torch
-
-    from ws.models.cpu_dtype import known_why
 
     return {
         "ws": __version__,
@@ -28,7 +26,6 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
         "threads": torch.get_num_threads(),
-        "cpu_dtype": known_why(),
         "branch": branch(),
         "commit": commit(),
         "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],

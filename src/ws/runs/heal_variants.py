@@ -24,7 +24,7 @@ from ws.errors import UserError
 from ws.evaluation.comparison import coh_cost
 from ws.files import digest, read_frame, read_json
 from ws.gating import Gate, Thresholds, judge_heal
-from ws.gating.arm_table import BASE, HEALED, seed_arms
+from ws.gating.arm_table import BASE, HEALED, SFT, UNFILTERED, seed_arms
 from ws.healing.config import HealConfig
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import reports_of
@@ -142,12 +142,20 @@ def variants_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bo
 def variant_gate(run: Run, variant: HealVariant, round: int = 0, thresholds: Thresholds | None = None) -> Gate:
     """Gate 3 of a variant: the run's own arms with this healed model in place of its own."""
     facts = read_facts(run, round)
-    others = facts.arms.filter(~pl.col("arm").is_in(seed_arms()))
+    others = facts.arms.filter(~pl.col("arm").is_in([*seed_arms(), *_unlike(run, variant, round)]))
     arms, drift = pl.concat([others, variant.arm], how="diagonal"), variant.drift if variant.drift.height else None
     reports = run.path / "rounds" / str(round) / "eval.parquet"
     evidence = evidence_of(reports, None if variant.own else variant.path / "healed.parquet")
     beta, doses = float(variant.facts["beta"]), variant.facts["doses"]
     return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors, doses)
+
+
+def _unlike(run: Run, variant: HealVariant, round: int) -> list[str]:
+    """The run's controls that differ from a variant in more than one thing: the unfiltered ones were trained at the
+    run's beta, the one without a barrier on what the run's threshold kept."""
+    other_beta = variant.facts["beta"] != own_heal(run, round).beta
+    other_rows = limits_of(run, variant.settings, round) != run.limits(round)
+    return [UNFILTERED] * other_beta + [SFT] * other_rows
 
 
 def _stamp(file: Path) -> int:

@@ -15,6 +15,7 @@ Files of further seeds carry the seed in their name (adapter.seed1/).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +38,7 @@ from ws.runs.artifacts import load
 from ws.runs.config import RunConfig, data_tokens, from_dict
 from ws.runs.evidence_rows import evidence_of
 
-__all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run"]
+__all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run", "trait_of"]
 
 FORMAT = 1  # of the run folder; another number cannot be read by this version
 
@@ -117,8 +118,11 @@ class Run:
     def limits(self, round: int = 0) -> dict[str, Any]:
         """The filter's limits of a round, as ws.keep takes them."""
         data, knee = self.config.data, self.get("knee.json", round)
-        # earlier versions looked at the tail and not for loops
-        own = {name: knee[name] for name in ("worst_ppl", "tail_ppl", "loop") if name in knee}
+        asked = {name: limit for name in ("worst_ppl", "tail_ppl") if (limit := getattr(data, name)) is not None}
+        if "readable_ppl" in knee:
+            own = (asked or {"worst_ppl": knee["readable_ppl"]}) | {"loop": data.loop}
+        else:  # earlier versions looked at the tail and not for loops
+            own = asked or {"tail_ppl": knee["tail_ppl"]}
         fixed = {name: getattr(data, name) for name in ("rep", "narrates", "refuses")}
         return own | fixed | {"finished": data.finished and bool(knee.get("ends", True))}
 
@@ -190,8 +194,7 @@ class Run:
     @property
     def trait(self) -> Trait:
         """What the gates must know of the axis and of what read it."""
-        found = self.instrument
-        return Trait(self.axis["target"], dict(self.axis["intended"]), found.by_questions, found.failed)
+        return trait_of(self.axis["target"], self.axis["intended"], self.instrument)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -202,6 +205,11 @@ class Run:
     def best(self) -> int:
         """The round to deliver; 0 until the run has finished."""
         return int(self.status.get("best_round", 0))
+
+
+def trait_of(target: str, intended: Mapping[str, int], found: Instrument) -> Trait:
+    """What the gates must know of an axis and of what read it."""
+    return Trait(target, dict(intended), found.by_questions, found.failed, found.relative)
 
 
 def open_run(path: str | Path) -> Run:

@@ -57,11 +57,13 @@ def recipe_for(model: str, name: str | None = None) -> RunConfig:
 
     UserError for an unknown name.
     """
-    recipes = {"quick": mini_quick, "full": mini_full, "real": lambda: real_default(model)}
     own = recipe_of(model)
+    recipes = {"quick": mini_quick, "full": mini_full, "real": lambda: real_default(model)}
+    if own.run_settings:
+        del recipes["full"]  # the embedded model's doses and rows
     name = name or own.run
     if name not in recipes:
-        raise UserError(f"There is no recipe {name!r}. Recipes: {', '.join(recipes)}.")
+        raise UserError(f"There is no recipe {name!r} for {model}. Recipes: {', '.join(recipes)}.")
     config = dataclasses.replace(recipes[name](), model=model, axis=own.axis)
     for setting, value in own.run_settings if name == own.run else ():
         config = _with(config, setting.split("."), value)

@@ -33,19 +33,19 @@ class Stage:
 
 TABLE = (
     Stage("direction", 1, (), ("direction.safetensors",)),
-    Stage("dose", 6, ("direction",), ("dose.parquet", "grid.parquet", "knee.json")),
-    Stage("unsteered", 3, (), ("unsteered.parquet",)),
-    Stage("steer", 7, ("direction", "dose"), ("steer.parquet",)),
+    Stage("dose", 7, ("direction",), ("dose.parquet", "grid.parquet", "knee.json")),
+    Stage("unsteered", 4, (), ("unsteered.parquet",)),
+    Stage("steer", 8, ("direction", "dose"), ("steer.parquet",)),
     Stage("random", 1, ("direction", "dose"), ("random.parquet",)),
     Stage("data", 3, ("direction", "dose"), ("completions{seed}.parquet",), per_seed=True),
     Stage("heal", 2, ("dose", "data"), ("adapter{seed}", "heal{seed}.parquet", "heal{seed}.json"), per_seed=True),
-    Stage("plain", 5, ("dose", "data"), ("adapter.{arm}", "heal.{arm}.parquet", "{arm}.parquet")),
-    Stage("healed", 5, ("heal",), ("healed{seed}.parquet",), per_seed=True),
+    Stage("plain", 6, ("dose", "data"), ("adapter.{arm}", "heal.{arm}.parquet", "{arm}.parquet")),
+    Stage("healed", 6, ("heal",), ("healed{seed}.parquet",), per_seed=True),
     Stage("drift", 4, ("direction", "dose", "data", "heal"), ("drift.parquet",)),
     Stage(
         "table", 3, ("dose", "unsteered", "steer", "random", "healed.*", "plain.*"), ("eval.parquet", "arms.parquet")
     ),
-    Stage("judge", 7, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
+    Stage("judge", 8, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
 )
 """Every stage, in the order of a round."""
 STAGES = {stage.name: stage for stage in TABLE}

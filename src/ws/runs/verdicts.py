@@ -47,7 +47,7 @@ def judge(run: Run, round: int | None = None, thresholds: Thresholds | None = No
 def judge_rounds(run: Run, last: int | None = None, thresholds: Thresholds | None = None) -> list[Gate]:
     """Gate 4 over a run's rounds up to `last`, from stored files; nothing before the second healed round."""
     rounds = rounds_frame(run, last)
-    return [judge_loop(rounds, thresholds, len(run.config.seeds))] if rounds.height > 1 else []
+    return [judge_loop(rounds, thresholds, len(run.config.seeds), run.trait.unit)] if rounds.height > 1 else []
 
 
 @dataclass(frozen=True)

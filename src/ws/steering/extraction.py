@@ -56,7 +56,8 @@ def extract(
 
     layers: blocks to read, default `default_layers`. contrast: "pair" (positive minus negative) or "base" (positive
     minus neutral). pairs: how many (context, persona pair), default 64 on the embedded model and 256 on others; every
-    context comes at least once. UserError: unknown method or contrast, a block out of range, a prompt too long.
+    context comes at least once. meta["relative"]: |v| / |h|, so that c times it is a dose that means the same on any
+    axis and model. UserError: unknown method or contrast, a block out of range, a prompt too long.
     """
     axis = axis.on(lm)
     rule = method_named(method)
@@ -69,8 +70,16 @@ def extract(
     with lm.lock, attached(lm, adapters):
         pos = _pole(lm, [(context, plus) for context, plus, _ in drawn], chosen, batch_size)
         neg = _pole(lm, [(context, minus) for context, _, minus in drawn], chosen, batch_size)
-    meta = {"axis": axis.name, "contrast": contrast, "pairs": len(drawn), "adapters": len(adapters)}
-    return Direction({k: rule.extract(pos[k], neg[k]) for k in chosen}, method, lm.fingerprint, meta)
+    layers_of = {k: rule.extract(pos[k], neg[k]) for k in chosen}
+    meta = {"axis": axis.name, "contrast": contrast, "pairs": len(drawn), "adapters": len(adapters),
+            "relative": _relative(layers_of, pos, neg)}  # fmt: skip
+    return Direction(layers_of, method, lm.fingerprint, meta)
+
+
+def _relative(vectors: dict[int, Tensor], pos: dict[int, Tensor], neg: dict[int, Tensor]) -> float:
+    """|v| / |h|, the mean over blocks; |h|: mean length of the states that v was read from."""
+    lengths = {k: torch.cat([pos[k], neg[k]]).norm(dim=-1).mean() for k in vectors}
+    return float(torch.stack([v.norm() / lengths[k] for k, v in vectors.items()]).mean())
 
 
 def pairs_of(

@@ -27,7 +27,7 @@ from torch import Tensor
 from ws.axes.axis_file import DATA
 from ws.evaluation.base_cache import remembered
 from ws.evaluation.prompt_cache import Cached, log_softmax, steered_rows, token_logps
-from ws.evaluation.readings import Request
+from ws.evaluation.readings import Request, exam
 from ws.files import digest
 from ws.intervals import wilson, with_interval
 from ws.models.adapters.attaching import attached
@@ -36,15 +36,7 @@ from ws.models.lm import LM
 
 __all__ = ["CHANCE", "COLUMNS", "FLOORS", "asks", "figures", "read", "said"]
 
-COLUMNS: dict[str, Any] = {
-    "kind": pl.String,
-    "user": pl.String,
-    "answer": pl.String,
-    "text": pl.String,
-    "correct": pl.Boolean,
-    "margin": pl.Float64,
-    "readable": pl.Boolean,
-}
+COLUMNS: dict[str, Any] = exam.COLUMNS | {"margin": pl.Float64, "readable": pl.Boolean}
 """text: the answer that is likeliest; margin: log p per token of the right answer minus that of the best wrong one,
 nats; readable: base is above chance on this kind."""
 FLOORS = ("capability",)
@@ -164,7 +156,7 @@ def _batch(
     rows.repeat(4)
     with steered_rows(lm, direction, doses.repeat_interleave(4), start, stale):
         hidden = rows.block(answers[:, :-1].clamp(min=0))
-        rest = token_logps(lm, hidden, answers[:, 1:].clamp(min=0)).masked_fill(answers[:, 1:] < 0, 0.0)
+        rest = token_logps(lm, hidden, answers[:, 1:])
     means = (first.reshape(-1) + rest.sum(1)) / (answers >= 0).sum(1)
     return means.reshape(len(prompts), len(cs), 4)
 

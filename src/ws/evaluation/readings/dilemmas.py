@@ -120,7 +120,7 @@ def _batch(
     found = torch.full((len(prompts), len(cs), len(PARTS)), torch.nan, device=lm.device)
     with steered_rows(lm, _by_row(direction, len(prompts), n), doses, rows.columns, stale):
         hidden = rows.block(torch.cat([last[:, None], sentences[:, :-1].clamp(min=0)], 1))
-        logps = token_logps(lm, hidden, sentences.clamp(min=0)).masked_fill(sentences < 0, 0.0)
+        logps = token_logps(lm, hidden, sentences)
         sums = logps.sum(1)
         found[..., :n] = (sums / (sentences >= 0).sum(1)).reshape(len(prompts), len(cs), n)
         found[..., 3:5] = sums.reshape(len(prompts), len(cs), n)[..., :2]

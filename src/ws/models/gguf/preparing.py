@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -83,27 +83,33 @@ def prepared(file: Path) -> Path:
 
 def spoiled(folder: Path, dtype: torch.dtype, fingerprint: str) -> bool:
     """Whether the weights of a copy are others than those that were written; the copy is removed if so."""
-    note = json.loads((folder / NOTE).read_text())
-    wanted = note["fingerprints"].get(str(dtype).removeprefix("torch."))
-    if wanted in (None, fingerprint):
+    note = folder / NOTE
+    try:
+        wanted, seen = json.loads(note.read_text())["fingerprints"], note.stat().st_mtime_ns
+    except FileNotFoundError:  # another process found the same, and has removed it
+        return True
+    if wanted.get(str(dtype).removeprefix("torch.")) in (None, fingerprint):
         return False
     with writing(folder.parent):
-        shutil.rmtree(folder, ignore_errors=True)
+        if note.exists() and note.stat().st_mtime_ns == seen:  # else it was made again meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
     return True
 
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
     """Be the only one who writes in there; what a killed writer left is removed. UserError where nobody may."""
-    try:
-        with folder_lock(root, "copies of models", wait=True):
-            sweep_temporaries(root)
-            yield
-    except PermissionError as error:
-        raise UserError(
-            f"{root}, where copies of models are kept, cannot be written ({error.strerror}). Set WS_MODELS to a folder"
-            " that can."
-        ) from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folder_lock(root, "copies of models", wait=True))
+            for place in (root, root / "files", root / "machine"):  # nothing further down is written from here
+                sweep_temporaries(place, deep=False)
+        except OSError as error:
+            raise UserError(
+                f"{root}, where copies of models are kept, cannot be written ({error.strerror}). Set WS_MODELS to a"
+                " folder that can."
+            ) from error
+        yield
 
 
 def _stamp(file: Path, root: Path) -> Path:
