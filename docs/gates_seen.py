@@ -11,6 +11,8 @@ outcome stays in the table, and the table says so.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import shlex
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from ws.runs.reader import Run, open_run
 
 HERE = Path(__file__).parent
 RUNS = Path("out/gates_seen")
+BARE = "--controls.no-sft --controls.no-sft-base --controls.no-unfiltered --controls.no-prompted"
 SMALL = "--evaluation.texts 40 --dose.random-draws 4 --controls.no-unfiltered --controls.no-sft-base"
 
 
@@ -40,8 +43,7 @@ class Case:
     args: str
     """of `ws run`, without the model"""
     shows: str
-    """whose texts are shown: an arm of the report (base, steer, healed), data (written to train on), or grid (the
-    strongest dose of the search)"""
+    """whose texts are shown: an arm of the report (steer, healed), or data (written to train on)"""
 
     @property
     def command(self) -> str:
@@ -74,18 +76,16 @@ CASES = (
     Case(3, "frozen adapter", "mini", f"--heal.lr 1e-8 {SMALL}", "healed"),
     Case(3, "memorised", "mini",
          f"--data.prompts 16 --data.samples 2 --heal.epochs 24 --heal.beta 0 {SMALL}", "healed"),
-    Case(1, "too weak", "smollm2", "--axis honesty", "steer"),
-    Case(1, "good knee", "smollm2", "--axis cheerful_over_gloomy", "steer"),
-    Case(1, "too strong", "smollm2", "--axis poetic_over_plain --dose.grid 6 8 --dose.coherence 0.1", "steer"),
-    Case(2, "style proxy", "smollm2", "--axis poetic_over_plain --data.worst-ppl 4.1", "data"),
-    Case(2, "loops leak", "smollm2", "--axis poetic_over_plain --data.doses 2 --data.loop 2 --data.rep 2", "data"),
-    Case(2, "refusal boilerplate", "smollm2", "--axis formal_over_casual --data.doses 1 --data.refuses", "data"),
-    Case(2, "starvation", "smollm2", "--axis poetic_over_plain --data.doses 3", "data"),
-    Case(3, "heal", "smollm2", "--axis cheerful_over_gloomy --heal.beta 0.1", "healed"),
-    Case(3, "undo", "smollm2", "--axis cheerful_over_gloomy --heal.beta 10", "healed"),
-    Case(3, "barrier too strong", "smollm2", "--axis cheerful_over_gloomy --heal.beta 100", "healed"),
-    Case(3, "broken", "smollm2",
-         "--axis poetic_over_plain --data.doses 2.5 --data.worst-ppl 1e9 --data.loop 2 --data.rep 2 --heal.beta 0", "healed"),
+    Case(1, "good knee", "smollm2", "", "steer"),
+    Case(2, "works", "smollm2", "", "data"),
+    Case(2, "style proxy", "smollm2", f"--data.worst-ppl 4.1 {BARE}", "data"),
+    Case(2, "inert", "smollm2", f"--data.worst-ppl 1e9 --data.loop 2 --data.rep 2 --data.narrates {BARE}", "data"),
+    Case(3, "heal, no better than its control", "smollm2", "", "healed"),
+    Case(3, "undo", "smollm2", f"--heal.beta 10 {BARE}", "healed"),
+    Case(3, "barrier too strong", "smollm2", f"--heal.beta 100 {BARE}", "healed"),
+    Case(1, "wrong sign", "smollm2", f"--axis honesty {BARE}", "steer"),
+    Case(1, "prompting wins", "smollm2", f"--axis care_over_authority {BARE}", "steer"),
+    Case(2, "loops leak", "smollm2", f"--axis poetic_over_plain --data.doses 1.4 --data.loop 2 {BARE}", "data"),
 )  # fmt: skip
 HEAD = """# Outcomes of the gates, seen
 
@@ -101,15 +101,21 @@ def run_of(case: Case, make: bool) -> Run | None:
     All runs lie in one folder, so that runs which differ in the heal share what was measured before it.
     """
     if not case.pointer.exists() and make:
-        model = ["--model", case.model] if case.model != "mini" else []
-        command = [sys.executable, "-m", "ws", "run", *model, *shlex.split(case.args), "--out", str(RUNS)]
         print(f"{case.outcome}: {case.command}", flush=True)
-        before = set(RUNS.glob("runs/*"))
-        subprocess.run([*command, "--workers", "1"], check=False)  # a run that ends early shows its outcome, too
-        made = sorted(set(RUNS.glob("runs/*")) - before)
-        if made:
-            write_text(case.pointer, made[-1].name)
+        command = [sys.executable, "-m", "ws", *shlex.split(case.command)[1:], "--out", str(RUNS), "--json"]
+        ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        name = name_of(ended.stdout)
+        if name is not None:
+            write_text(case.pointer, name)
     return open_run(RUNS / "runs" / case.pointer.read_text("utf-8")) if case.pointer.exists() else None
+
+
+def name_of(printed: str) -> str | None:
+    """The run that a command printed, or the newest one where it ended early, which shows its outcome, too."""
+    with contextlib.suppress(IndexError, json.JSONDecodeError):
+        return str(json.loads(printed.splitlines()[-1])["run"])
+    newest = max(RUNS.glob("runs/*/status.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return None if newest is None else newest.parent.name
 
 
 def section(case: Case, run: Run | None) -> str:
@@ -141,9 +147,8 @@ def one_line(text: str, limit: int = 600) -> str:
 
 def texts_of(case: Case, run: Run, n: int = 2) -> list[str]:
     """Two texts that show it: of the arm named, different prompts, the first ones."""
-    if case.shows in ("data", "grid"):
-        name = "completions" if case.shows == "data" else "grid"
-        frame = run.frame(name) if run.has(f"{name}.parquet") else pl.DataFrame()
+    if case.shows == "data":
+        frame = run.frame("completions") if run.has("completions.parquet") else pl.DataFrame()
         frame = frame.filter(pl.col("c") == pl.col("c").max()) if frame.height else frame
     else:
         frame = report_texts(run, case.shows)
@@ -186,11 +191,14 @@ def state(case: Case, run: Run | None) -> str:
 
 
 def main() -> None:
+    global RUNS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="make the missing runs of this model only")
     parser.add_argument("--only", nargs="+", help="make the missing runs of these outcomes only")
     parser.add_argument("--stored", action="store_true", help="make no run")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="where the runs lie, others to take from")
     asked = parser.parse_args()
+    RUNS = asked.runs
     for case in CASES:
         if not asked.stored and asked.model in (None, case.model) and (not asked.only or case.outcome in asked.only):
             run_of(case, make=True)

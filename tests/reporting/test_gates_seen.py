@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -56,3 +57,21 @@ def test_a_stored_run_is_read_and_a_missing_one_is_said(seen: ModuleType) -> Non
     assert "good knee" in text and text.count('" -> "') == 2 and "d_target" in text
     assert "Not run yet" in seen.section(case, None)
     assert seen.page(seen.CASES, make=False).count("not run yet") == len(seen.CASES)
+
+
+def test_the_page_is_the_scripts(seen: ModuleType) -> None:
+    page = (FILE.parent / "gates_seen.md").read_text("utf-8")
+    told = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("|")][2:]
+    lines = [[cell.strip() for cell in row] for row in told]
+    assert [[row[0], row[1], row[2], row[4]] for row in lines] == [
+        [str(case.gate), case.outcome, case.model, f"`{case.command}`"] for case in seen.CASES
+    ]
+
+
+def test_a_run_is_known_by_what_its_command_printed_or_else_by_its_time(seen: ModuleType, tmp_path: Path) -> None:
+    for i, name in enumerate(("a", "b")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "status.json").write_text("{}")
+        os.utime(tmp_path / "runs" / name / "status.json", (i, i))
+    assert seen.name_of('words\n{"run": "a"}\n') == "a"
+    assert seen.name_of("") == seen.name_of("no JSON") == "b", "it ended early, or went on in its old folder"

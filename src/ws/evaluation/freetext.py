@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ws.axes.axis import Axis
 
 __all__ = [
-    "COOLEST", "LIMIT_SEED", "READING", "REP", "TEXTS", "TextLimits", "beside_base", "free_text", "limits_of", "mark_readable",
-    "spread",
+    "COOLEST", "LIMIT_SEED", "READING", "REP", "TEXTS", "TextLimits", "beside_base", "free_text", "limits_of",
+    "mark_readable", "spread",
 ]  # fmt: skip
 
 COOLEST = 0.5  # the limit's rule was measured from there on (docs/filter.md); nearly greedy text has no spread

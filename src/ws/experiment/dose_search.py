@@ -26,6 +26,7 @@ share."""
 
 WIDEN = 1.5
 ABOVE = 1.3
+LAST = 3  # doses that are measured at the crossing, at most
 
 
 def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) -> tuple[float | None, Interval]:
@@ -43,13 +44,18 @@ def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) ->
         if _settled(found, _doses(known)):
             break
         known = probe(_next(found, _doses(known)), i)
-    found, doses = crossing(known, floor), _doses(known)
-    c = min(plain_dose(found.value), doses[-1])
-    if c < doses[0]:
-        return None, found
-    if c not in doses:
-        found = crossing(probe([c], 0), floor)
-    return c, found
+    return _measured(probe, known, floor)
+
+
+def _measured(probe: Probe, known: pl.DataFrame, floor: float) -> tuple[float | None, Interval]:
+    """The crossing's dose, measured, and the crossing. Its own texts may move it: then the next one is measured."""
+    for _ in range(LAST):
+        found, doses = crossing(known, floor), _doses(known)
+        c = min(plain_dose(found.value), doses[-1])
+        if c < doses[0] or c in doses:
+            break
+        known = probe([c], 0)
+    return (None if c < doses[0] else c), crossing(known, floor)
 
 
 def _settled(found: Interval, doses: Sequence[float]) -> bool:
