@@ -25,7 +25,7 @@ from ws.app.jobs import Jobs, View
 from ws.app.views.live_samples import stored_sample
 from ws.axes.axis import load_axis
 from ws.errors import UserError
-from ws.experiment.examples import EXAMPLE
+from ws.experiment.examples import EXAMPLE, shipped
 from ws.experiment.progress import Event
 from ws.files import read_json, write_json
 from ws.filtering.limits import KEY
@@ -39,6 +39,8 @@ from ws.runs.reader import Run, open_run
 from ws.runs.recipes import recipe_for
 
 ROOT = Path(__file__).parents[2]
+FACE = next(iter(shipped().values()))
+"""What the app opens on."""
 
 
 @pytest.fixture
@@ -206,16 +208,16 @@ def test_precision_recall_and_roc_follow_the_labels(example: Run, local: AppSett
 
 
 def test_the_shipped_example_is_never_written(local: AppSettings) -> None:
-    before = sorted((p, p.stat().st_mtime_ns) for p in EXAMPLE.rglob("*"))
+    before = sorted((p, p.stat().st_mtime_ns) for p in FACE.rglob("*"))
     run = views.opened(None, local.out)
-    assert run.path == EXAMPLE
+    assert run.path == FACE
     views.save_note(run, local, 1, HOSTILE)
     row = views.border_rows(run, 20.0).row(0, named=True)
     views.store_label(run, local, row, coherent=True)
     again = views.opened(None, local.out)
     assert again.path.parent == local.out and next(g for g in again.gates() if g.gate == 1).note == HOSTILE
     assert views.read_labels(again).height == 1
-    assert before == sorted((p, p.stat().st_mtime_ns) for p in EXAMPLE.rglob("*"))
+    assert before == sorted((p, p.stat().st_mtime_ns) for p in FACE.rglob("*"))
 
 
 def test_a_shared_app_without_leave_writes_nothing(example: Run, tmp_path: Path) -> None:
@@ -271,10 +273,10 @@ def test_a_run_of_a_link_cannot_leave_the_runs_folder(name: str, example: Run, l
 
 
 def test_another_model_opens_its_own_newest_run(example: Run, local: AppSettings) -> None:
-    assert views.opened(None, local.out, "some/model").path == EXAMPLE
+    assert views.opened(None, local.out, "some/model").path == FACE
     write_json(example.path / "config.json", read_json(example.path / "config.json") | {"model": "some/model"})
     assert views.opened(None, local.out, "some/model").path == example.path
-    assert views.opened(None, local.out).path == EXAMPLE
+    assert views.opened(None, local.out).path == FACE
 
 
 def test_the_run_that_fits_the_settings_is_found(example: Run, local: AppSettings) -> None:

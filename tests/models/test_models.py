@@ -463,6 +463,15 @@ def test_folder_that_is_not_there(name: str) -> None:
         load_model(name)
 
 
+def test_a_model_that_names_no_end_is_refused(folder: Path) -> None:
+    for file in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        if (folder / file).exists():
+            stored = json.loads((folder / file).read_text())
+            (folder / file).write_text(json.dumps(stored | {"eos_token_id": None, "eos_token": None}))
+    with pytest.raises(UserError, match=r"names no token that ends a text.*eos_token_id"):
+        load_model(folder, device="cpu")
+
+
 def test_folders_that_are_no_model(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match=r"no config.json"):
         load_model(tmp_path)

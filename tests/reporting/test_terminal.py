@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -49,3 +50,5 @@ def test_the_knee_is_printed_with_its_interval() -> None:
         print_knee, arms, 0.95
     )
     assert "No dose is coherent" in printed(print_knee, arms.with_columns(chosen=pl.lit(False)), 0.95)
+    shown = printed(partial(print_knee, relative=0.07), arms, 0.95)
+    assert "c 1 (7% of the residual stream's length) is the strongest coherent dose" in shown

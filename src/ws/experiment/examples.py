@@ -55,6 +55,7 @@ COMMAND = ["python", "-m", "ws.experiment.examples"]
 # eval.parquet holds the reports; no page reads the adapters of the controls
 REPORTS = ("unsteered", "steer", "random", "healed", *(f"plain.{arm}" for arm in BASELINES))
 LEFT_OUT = (*(files_of(stage)[-1] for stage in REPORTS), *(f"adapter.{arm}" for arm in BASELINES))
+FEW = (0.1, 1.0)  # the headline's beta, and ten times that
 ROUNDS = 3
 BARE = ["--dose.random-draws", "0", *(f"--controls.no-{field.name.replace('_', '-')}" for field in
                                       dataclasses.fields(ControlConfig))]  # fmt: skip
@@ -90,6 +91,11 @@ def recipe(rounds: int = 1, model: str = "mini") -> RunConfig:
     return from_dict(to_dict(config))
 
 
+def betas_of(model: str) -> tuple[float, ...]:
+    """Stops of beta that a model's example holds; each costs a training, and a small model's ten seconds."""
+    return SHIPPED if recipe_of(model).instant else FEW
+
+
 def make_example(model: str = "mini", target: Path | None = None, out: Path | None = None) -> Path:
     """Run the recipe in a temporary folder, or find it finished under `out`, and put the run, less what is stored
     twice, and its variants in place of `target`, the model's own by default. Adapters beside the headline's are kept of
@@ -99,7 +105,7 @@ def make_example(model: str = "mini", target: Path | None = None, out: Path | No
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = _made(recipe(model=model), folder)
         write_atomic(target, lambda place: _trimmed(made, place))
-    make_variants(Run(target))
+    make_variants(Run(target), betas_of(model))
     for stored in (target / "rounds").rglob("stops/*/adapter") if not recipe_of(model).instant else ():
         shutil.rmtree(stored)
     (target / ".lock").unlink(missing_ok=True)
@@ -192,7 +198,7 @@ def stale(path: Path = EXAMPLE, rounds: int = 1) -> list[str]:
         found.append(f"format {run.status.get('format')}, state {run.status.get('state')}")
     if read_json(path / "config.json") != to_dict(config):
         found.append("another recipe")
-    betas = SHIPPED if rounds == 1 else ()
+    betas = betas_of(config.model) if rounds == 1 else ()
     return found + [f"no stop at beta {beta:g}" for beta in betas if find_variant(run, VariantSettings(beta)) is None]
 
 

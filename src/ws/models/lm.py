@@ -231,6 +231,11 @@ def _load(name: str, source: Source, layers_path: str | None) -> LM:
     model, tok = read_model(source)
     lm = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
     lm.why_dtype = source.why
+    if not lm.eos_ids:
+        raise UserError(
+            f"{name} names no token that ends a text: every completion would run to its limit. Set eos_token_id in its"
+            " generation_config.json, or eos_token in its tokenizer_config.json."
+        )
     return lm
 
 

@@ -81,7 +81,8 @@ def print_round(run: Run, number: int, console: Console) -> None:
     if run.has("dose.parquet", number):
         found = run.frame("dose", number)
         dose_table(found, "Dose search (select prompts and items)", console)
-        print_knee(found, config.dose.coherence, console)
+        v = run.get("direction.safetensors", number)
+        print_knee(found, config.dose.coherence, console, v.meta.get("relative"))
     if run.has("arms.parquet", number):
         dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console)
         print_cautions(run.arms(number), len(config.seeds), console)
@@ -150,10 +151,12 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
     console.print(Text("\n".join(lines), style="dim"))
 
 
-def print_knee(arms: pl.DataFrame, floor: float, console: Console) -> None:
-    """The chosen dose, and where coherence falls through the floor with its interval."""
+def print_knee(arms: pl.DataFrame, floor: float, console: Console, relative: float | None = None) -> None:
+    """The chosen dose, and where coherence falls through the floor with its interval. relative: |v| / |h|, which makes
+    doses of different axes comparable."""
     chosen = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
-    knee = f"c {chosen['c'][0]:.3g} is the strongest coherent dose" if chosen.height else "No dose is coherent"
+    share = f" ({relative * chosen['c'][0]:.0%} of the residual stream's length)" if relative and chosen.height else ""
+    knee = f"c {chosen['c'][0]:.3g}{share} is the strongest coherent dose" if chosen.height else "No dose is coherent"
     console.print(Text(f"{knee}; {crossing_text(crossing(probes_of(arms), floor), floor)}"))
 
 
