@@ -138,7 +138,7 @@ def first_screen() -> tuple[float, float]:
     """
     parts = {"#ws-glance": (".ws-tiles", ".ws-cards", "figure svg"), "#root": (".ws-tiles", ".ws-cards", "svg.marks")}
     glance, alive = (" && ".join(IN_SIGHT % f"{here} {part}" for part in those) for here, those in parts.items())
-    with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--out", out]) as url:
+    with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--model", "mini", "--out", out]) as url:
         began = time.monotonic()
         page.call("Page.navigate", url=url)
         page.wait(glance, 120)
@@ -157,7 +157,7 @@ def main() -> None:
     screens = [first_screen() for _ in range(options.servers)]
     for name, times in zip(("", ", with its controls"), zip(*screens, strict=True), strict=True):
         report("first finished screen after the server is up" + name, list(times), 5000)
-    with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--out", out]) as url:
+    with tempfile.TemporaryDirectory() as out, Browser() as page, serving(["--model", "mini", "--out", out]) as url:
         report("slider c to new text", doses(page, url, options.moves, "May I lie to my boss?"), 1000)
         report("filter threshold to new counts", thresholds(page, url, options.moves), 150)
         report("stored beta to its verdict", betas(page, url, options.moves), 300)

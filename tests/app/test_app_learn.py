@@ -37,7 +37,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(out: Path) -> Iterator[str]:
-    with serving(["--out", str(out)], options=["--session-ttl", "1"]) as address:
+    with serving(["--model", "mini", "--out", str(out)], options=["--session-ttl", "1"]) as address:
         yield address
 
 
@@ -212,7 +212,7 @@ def test_viewers_come_move_and_leave_nothing_behind(page: Browser, url: str, min
 
 
 def test_a_shared_app_reads_and_does_not_write(page: Browser, tmp_path: Path) -> None:
-    with serving(["--out", str(tmp_path), "--shared"]) as address:
+    with serving(["--model", "mini", "--out", str(tmp_path), "--shared"]) as address:
         opened(page, address, beta=10)
         code = f"({DEEP})('button').find(b => b.textContent.includes('Train at beta 10'))"
         page.wait(f"!!{code}", LONG)

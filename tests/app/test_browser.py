@@ -38,7 +38,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(out: Path) -> Iterator[str]:
-    with serving(["--out", str(out)]) as address:
+    with serving(["--model", "mini", "--out", str(out)]) as address:
         yield address
 
 
