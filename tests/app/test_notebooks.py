@@ -15,7 +15,7 @@ import pytest
 from tests.builders.hostile import poison
 from ws.app.views.run_picker import chosen_run, first_run, run_choices
 from ws.errors import UserError
-from ws.experiment.examples import EXAMPLE_ROUNDS, ROUNDS
+from ws.experiment.examples import EXAMPLE_ROUNDS, LOOPS, ROUNDS, shipped
 from ws.runs.heal_variants import SHIPPED
 from ws.runs.reader import Run
 
@@ -46,8 +46,9 @@ def hostile_out(tmp_path: Path) -> Path:
 
 def test_loop_shows_the_example_where_there_is_no_run(tmp_path: Path) -> None:
     outputs, defs = notebook("loop").app.run(defs={"out": tmp_path})
-    assert defs["run"].path == EXAMPLE_ROUNDS
-    assert defs["steps"].height == 2 * ROUNDS + 1
+    model, face = next(iter(shipped(LOOPS).items()))
+    assert defs["run"].path == face
+    assert defs["steps"].height == 2 * ROUNDS[model] + 1
     assert "Gate 4 loop" in shown(outputs)
     assert len([o for o in outputs if type(o).__module__.startswith("altair")]) == 3
 

@@ -347,7 +347,7 @@ def test_the_command(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> Non
 def test_steps_cosines_and_diary_of_the_example() -> None:
     run = open_run(EXAMPLE_ROUNDS)
     steps, rounds = steps_frame(run), rounds_frame(run)
-    assert steps["at"].to_list() == [0.0, *(n + part for n in range(ROUNDS) for part in (0.5, 1.0))]
+    assert steps["at"].to_list() == [0.0, *(n + part for n in range(ROUNDS["mini"]) for part in (0.5, 1.0))]
     healed = steps.filter(pl.col("kind") == "healed")
     assert healed["d_target"].to_list() == rounds["d_target"].to_list()
     cosines = cosines_frame(run)
@@ -355,7 +355,7 @@ def test_steps_cosines_and_diary_of_the_example() -> None:
     assert to_first.to_list() == pytest.approx(rounds["cos_v0"].to_list())
     assert to_first[0] == pytest.approx(1.0)
     texts = diary_frame(run)
-    assert set(texts.group_by("prompt_id").len()["len"]) == {2 * ROUNDS + 1}
+    assert set(texts.group_by("prompt_id").len()["len"]) == {2 * ROUNDS["mini"] + 1}
     assert texts["kind"].unique().sort().to_list() == ["base", "healed", "steered"]
     assert plane_of(run) == ("Authority", "Care")
 
@@ -408,7 +408,7 @@ def test_numbers_of_crowded_nodes_stay_apart(gap: int) -> None:
 def test_what_notebooks_show(runs: list[Run]) -> None:
     run = open_run(EXAMPLE_ROUNDS)
     arms = arms_table(points_frame(runs))
-    assert rounds_table(rounds_frame(run)).height == ROUNDS
+    assert rounds_table(rounds_frame(run)).height == ROUNDS["mini"]
     assert diary_table(diary_frame(run)).columns == ["model", "prompt", "tail_ppl", "readable", "text"]
     assert arms_shown(arms)["#"].to_list() == list(range(arms.height))
     assert equal_shown(equal_shift(arms, 0.1)).height > 0

@@ -56,7 +56,7 @@ COMMAND = ["python", "-m", "ws.experiment.examples"]
 REPORTS = ("unsteered", "steer", "random", "healed", *(f"plain.{arm}" for arm in BASELINES))
 LEFT_OUT = (*(files_of(stage)[-1] for stage in REPORTS), *(f"adapter.{arm}" for arm in BASELINES))
 FEW = (0.1, 1.0)  # the headline's beta, and ten times that
-ROUNDS = 3
+ROUNDS = {"mini": 3, "smollm2": 2}  # of a model's run of several rounds
 BARE = ["--dose.random-draws", "0", *(f"--controls.no-{field.name.replace('_', '-')}" for field in
                                       dataclasses.fields(ControlConfig))]  # fmt: skip
 """Of the command of the rounds of a model that is not instant."""
@@ -113,11 +113,11 @@ def make_example(model: str = "mini", target: Path | None = None, out: Path | No
 
 
 def make_example_rounds(model: str = "mini", target: Path | None = None, out: Path | None = None) -> Path:
-    """Run three rounds, or find them finished under `out`, and put the run, cut down, in place of `target`."""
+    """Run its rounds, or find them finished under `out`, and put the run, cut down, in place of `target`."""
     target = target or LOOPS[model]
     with contextlib.ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        made = _made(recipe(ROUNDS, model), folder)
+        made = _made(recipe(ROUNDS[model], model), folder)
         write_atomic(target, lambda place: cut_down(made, place))
     return target
 
@@ -150,10 +150,10 @@ def cut_down(run: Run, to: Path) -> None:
     for name in ("config.json", "axis.json"):
         shutil.copyfile(run.path / name, to / name)
     write_json(to / "status.json", run.status)
-    argv = ["ws", "run", *_model_words(run.config.model), "--rounds", str(ROUNDS)]
+    argv = ["ws", "run", *_model_words(run.config.model), "--rounds", str(run.config.rounds)]
     argv += [] if recipe_of(run.config.model).instant else BARE
     _describe(run, to, LOOPS.get(run.config.model, to).name, {"argv": argv, "branch": None, "platform": None})
-    stamp = {"recipe": digest(to_dict(recipe(ROUNDS, run.config.model))), "versions": VERSIONS}
+    stamp = {"recipe": digest(to_dict(recipe(run.config.rounds, run.config.model))), "versions": VERSIONS}
     write_json(to / "stamp.json", {"fingerprint": run.env["fingerprint"]} | stamp)
     for number in range(run.rounds):
         _cut_round(run, number, to / "rounds" / str(number))
