@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, EXAMPLES, LOOPS, ROUNDS, stale
+from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, EXAMPLES, LOOPS, ROUNDS, shipped, stale
 from ws.files import read_json, write_json
 from ws.models.lm import LM
 from ws.models.recipe import missing_weights
@@ -19,6 +19,7 @@ SHIPPED = [
     for model, sizes in SIZES.items()
     for name, place, rounds, size in (("example", EXAMPLES[model], 1, sizes[0]),
                                       ("rounds", LOOPS[model], ROUNDS[model], sizes[1]))
+    if place in [*shipped().values(), *shipped(LOOPS).values()]
 ]  # fmt: skip
 
 

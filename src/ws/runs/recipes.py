@@ -17,7 +17,7 @@ ABOVE = 1.4
 
 
 def mini_quick() -> RunConfig:
-    """The embedded model without thinking, with every control: 75 seconds a round on two shared cores."""
+    """The embedded model without thinking, with every control: about three minutes a round on two shared cores."""
     return RunConfig(
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=3, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0, ABOVE), samples=2, keep=256),

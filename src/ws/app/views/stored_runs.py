@@ -102,7 +102,7 @@ def unmeasured(subject: PageSettings, seed: int) -> str:
     drawn = "".join(f" --sampling.{name.replace('_', '-')} {value:g}" for name, value in asked.items())
     command = f"ws run --axis {subject.axis} --model {subject.model} --method {subject.method}{layers}{drawn}"
     command += f" --seeds {seed}"
-    return f"{missing}, or `{command}` in a terminal (about two minutes on the embedded model)."
+    return f"{missing}, or `{command}` in a terminal (about three minutes on the embedded model)."
 
 
 def coherent_band(run: Run, round: int = 0, floor: float = Thresholds().coherent) -> tuple[float, float]:
