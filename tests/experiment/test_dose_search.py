@@ -123,6 +123,20 @@ def test_no_dose_and_no_base() -> None:
     assert find_knee(lambda doses, dice: lost, (0.5,), 3, FLOOR)[0] is None, "base itself is under the floor"
 
 
+def test_an_unsteered_model_that_is_one_text_under_the_floor_is_read_again() -> None:
+    """54 readable texts where base has 57 of 64 are .947 of it; with the next dice's they are not under the floor."""
+    asked: list[tuple[list[float], int]] = []
+
+    def probe(doses: Sequence[float], dice: int) -> pl.DataFrame:
+        asked.append((list(doses), dice))
+        share, n = (0.947, 64) if dice == 0 else (0.98, 128)
+        rows = probes({0.0: (round(0.9 * share * n), n), 0.5: (50, 64), 1.0: (20, 64)}, mass=1.0)
+        return rows.with_columns(coherence=pl.when(pl.col("c") == 0).then(share).otherwise("coherence"))
+
+    find_knee(probe, (0.5, 1.0), 1, FLOOR)
+    assert asked[:2] == [([0.5, 1.0], 0), ([], 1)] and len(asked) > 2, "it goes on"
+
+
 def test_nan_is_incoherent() -> None:
     rows = probes({0.0: (60, 64), 1.0: (60, 64)}).with_columns(
         coherence=pl.when(pl.col("c") > 0).then(math.nan).otherwise(pl.col("coherence"))

@@ -85,4 +85,4 @@ def test_a_shipped_run_is_small_whole_and_names_no_machine(path: Path, rounds: i
 
 def test_what_made_them_is_a_command_that_exists() -> None:
     assert open_run(EXAMPLE).env["argv"] == ["python", "-m", "ws.experiment.examples"]
-    assert open_run(EXAMPLE_ROUNDS).env["argv"] == ["ws", "run", "--rounds", str(ROUNDS)]
+    assert open_run(EXAMPLE_ROUNDS).env["argv"] == ["ws", "run", "--rounds", str(ROUNDS["mini"])]

@@ -33,12 +33,17 @@ def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) ->
     """The dose at which coherence falls through the floor (None: under the weakest that was tried), and the crossing.
 
     grid: rising, above 0. At most `rounds` rounds of further texts, until the crossing's interval is narrow; where it
-    lies outside of what was tried, the next dose is half the weakest or half again the strongest. The knee is a dose
+    lies outside of what was tried, the next dose is half the weakest or half again the strongest. Where the unsteered model
+itself seems to be under the floor, further texts of it come first. The knee is a dose
     that was measured, the strongest one where none is incoherent.
     """
     known = probe(grid, 0)
-    if not known.filter(pl.col("c") == 0)["coherence"][0] >= floor:
-        return None, crossing(known, floor)  # the base itself is under it
+    for i in range(1, rounds + 1):  # one text too few decides nothing either
+        if _unsteered(known) >= floor:
+            break
+        known = probe([], i)
+    if not _unsteered(known) >= floor:
+        return None, crossing(known, floor)  # the base itself, or the student of earlier rounds, is under it
     for i in range(1, rounds + 1):
         found = crossing(known, floor)
         if _settled(found, _doses(known)):
@@ -56,6 +61,11 @@ def _measured(probe: Probe, known: pl.DataFrame, floor: float) -> tuple[float | 
             break
         known = probe([c], 0)
     return (None if c < doses[0] else c), crossing(known, floor)
+
+
+def _unsteered(known: pl.DataFrame) -> float:
+    """Coherence without any steering."""
+    return float(known.filter(pl.col("c") == 0)["coherence"][0])
 
 
 def _settled(found: Interval, doses: Sequence[float]) -> bool:
