@@ -1,4 +1,4 @@
-"""The app as it opens for anybody: on the shipped run of the real chat model, and live where that model is installed."""
+"""The app as it opens for anybody: on the shipped run of the real chat model, live where that model is installed."""
 
 from __future__ import annotations
 

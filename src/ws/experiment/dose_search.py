@@ -33,8 +33,8 @@ def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) ->
     """The dose at which coherence falls through the floor (None: under the weakest that was tried), and the crossing.
 
     grid: rising, above 0. At most `rounds` rounds of further texts, until the crossing's interval is narrow; where it
-    lies outside of what was tried, the next dose is half the weakest or half again the strongest. Where the unsteered model
-itself seems to be under the floor, further texts of it come first. The knee is a dose
+    lies outside of what was tried, the next dose is half the weakest or half again the strongest. Where the unsteered
+    model itself seems to be under the floor, further texts of it come first. The knee is a dose
     that was measured, the strongest one where none is incoherent.
     """
     known = probe(grid, 0)
