@@ -9,6 +9,7 @@ import polars as pl
 
 from ws.app.views.live_samples import stored_sample
 from ws.app.views.token_html import escaped, pieces, strip, text_block
+from ws.filtering.limits import LOOP
 from ws.runs.reader import Run
 
 __all__ = ["cards", "completion_html", "sample_cards", "telling_prompt"]
@@ -45,10 +46,12 @@ def completion_html(model: str, row: dict[str, Any], surprise: bool = False) -> 
 
 
 def telling_prompt(run: Run | None, probes: Sequence[str]) -> str:
-    """The first prompt whose stored texts at 0, +c and -c of the judged dose all differ; the first where none does."""
+    """The first prompt whose stored texts at 0, +c and -c of the judged dose all differ, and none of them is one phrase
+    again and again if there is such a prompt; the first where none differs."""
     chosen = run.get("knee.json")["c"] if run is not None else None
     if run is None or chosen is None:
         return probes[0]
     rows = ((prompt, stored_sample(run, prompt, chosen, run.config.seeds[0])) for prompt in probes)
-    telling = (prompt for prompt, r in rows if r is not None and r["text"].n_unique() == r.height > 2)
-    return next(telling, probes[0])
+    telling = [(prompt, r) for prompt, r in rows if r is not None and r["text"].n_unique() == r.height > 2]
+    varied = (prompt for prompt, r in telling if (r["rep"] < LOOP).all())
+    return next(varied, telling[0][0] if telling else probes[0])
