@@ -34,8 +34,8 @@ def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) ->
 
     grid: rising, above 0. At most `rounds` rounds of further texts, until the crossing's interval is narrow; where it
     lies outside of what was tried, the next dose is half the weakest or half again the strongest. Where the unsteered
-    model itself seems to be under the floor, further texts of it come first. The knee is a dose
-    that was measured, the strongest one where none is incoherent.
+    model itself seems to be under the floor, further texts of it come first. The knee is a dose that was measured, the
+    strongest one where none is incoherent.
     """
     known = probe(grid, 0)
     for i in range(1, rounds + 1):  # one text too few decides nothing either
