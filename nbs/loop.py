@@ -158,8 +158,8 @@ def _(run):
 
 
 @app.cell(hide_code=True)
-def _(rounds):
-    mo.ui.table(rounds_table(rounds), selection=None, **PLAIN, label="Round by round")
+def _(rounds, run):
+    mo.ui.table(rounds_table(rounds, run.trait.unit), selection=None, **PLAIN, label="Round by round")
     return
 
 

@@ -14,7 +14,6 @@ from websockets.sync.client import connect
 
 from tests.builders.browser import CHROMIUM, DEEP, Browser, server_of, serving, slide
 from ws.app import views
-from ws.app.views.gate_tiles import figure_of
 from ws.experiment.examples import EXAMPLE
 from ws.models.lm import LM
 from ws.runs.heal_variants import VariantSettings, find_variant, variant_gate
@@ -99,7 +98,7 @@ def test_a_stored_variant_shows_its_own_verdict(page: Browser, url: str) -> None
         assert variant is not None
         page.wait(f"({DEEP})('.ws-stops').some(e => e.textContent.includes('beta = {beta:g}: stored'))", LONG)
         gate = variant_gate(run, variant)
-        page.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)
+        page.wait(f"document.body.innerText.includes({json.dumps(gate.figure)})", LONG)
         assert gate.outcome in learn_tile(page)
         slide(page, BETA, 1)
     assert not page.errors
@@ -154,7 +153,7 @@ def test_a_training_that_ends_is_a_variant_for_everybody(page: Browser, url: str
     gate, second = variant_gate(open_run(EXAMPLE), variant), another(page)
     opened(second, url, beta=10)
     for viewer in (page, second):
-        viewer.wait(f"document.body.innerText.includes({json.dumps(figure_of(gate))})", LONG)
+        viewer.wait(f"document.body.innerText.includes({json.dumps(gate.figure)})", LONG)
         assert gate.outcome in learn_tile(viewer)
         assert not viewer.errors
     leave(page, second)

@@ -156,7 +156,7 @@ def large(page: Browser) -> list[str]:
 
 def row(label: str) -> str:
     """The row of an arm in the table of arms."""
-    arms_table = f"({DEEP})('table').find(t => t.innerText.includes('shift (nat)'))"
+    arms_table = f"({DEEP})('table').find(t => t.innerText.includes('shift'))"
     return f"[...{arms_table}.querySelectorAll('tbody tr')].find(r => r.innerText.includes({json.dumps(label)}))"
 
 

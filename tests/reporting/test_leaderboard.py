@@ -408,7 +408,7 @@ def test_numbers_of_crowded_nodes_stay_apart(gap: int) -> None:
 def test_what_notebooks_show(runs: list[Run]) -> None:
     run = open_run(EXAMPLE_ROUNDS)
     arms = arms_table(points_frame(runs))
-    assert rounds_table(rounds_frame(run)).height == ROUNDS["mini"]
+    assert rounds_table(rounds_frame(run), run.trait.unit).height == ROUNDS["mini"]
     assert diary_table(diary_frame(run)).columns == ["model", "prompt", "tail_ppl", "readable", "text"]
     assert arms_shown(arms)["#"].to_list() == list(range(arms.height))
     assert equal_shown(equal_shift(arms, 0.1)).height > 0

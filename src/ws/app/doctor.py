@@ -51,6 +51,8 @@ class Examined:
     sampling: str
     said: list[str]
     """what the readings say of what this model can do"""
+    unit: str
+    """of a shift on this axis"""
 
     @property
     def model(self) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def examine(args: DoctorArgs) -> Examined:
         room = f"{axis.target} is read by the axis's questions, which have no profile"
     alive = alive_table(lm, [axis] if instrument.by_questions else [], args.out)
     gate, drawn = judge_instrument(arms, trait), draws.said_on(lm)
-    return Examined(lm, axis, arms, gate, room, report.profile, alive, drawn, report.said)
+    return Examined(lm, axis, arms, gate, room, report.profile, alive, drawn, report.said, trait.unit)
 
 
 def examine_all(args: DoctorArgs, console: Console) -> pl.DataFrame:
@@ -114,7 +116,7 @@ def print_examined(found: Examined, console: Console) -> None:
     console.print(Text(f"{found.room}.", style="bold"))
     if not found.lm.has_chat:
         console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
-    dose_table(found.arms, f"Base on {found.axis.name}", console)
+    dose_table(found.arms, f"Base on {found.axis.name}", console, found.unit)
     for line in found.said:
         console.print(Text(f"base, {line}"))
     if found.alive.height:

@@ -12,10 +12,13 @@ import polars as pl
 
 from ws.gating.evidence import EvidenceQuery
 from ws.gating.thresholds import Thresholds
+from ws.intervals import with_interval
 
 Check = tuple[str, bool, bool, str]  # outcome, measured, seen, evidence
 Finding = tuple[bool | None, str]  # seen (None: not measured), evidence
 F = TypeVar("F")
+SHARES = {"filter": "kept", "heal": "retains"}
+"""Gates whose figure is a share, and how it is said."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,26 @@ class Gate:
     """the researcher's own judgement in words"""
     caveats: list[str] = dataclasses.field(default_factory=list)
     """what the reader must know to weigh it: a single seed, few completions, definitions that disagree"""
+    unit: str = "nat"
+    """of `value` where it is a shift of the target (`Trait.unit`)"""
 
     @property
     def evidence(self) -> str:
         """Evidence of the primary outcome."""
         return next((check[3] for check in self.checks if check[0] == self.outcome), "")
+
+    @property
+    def figure(self) -> str:
+        """The number behind the verdict, said with its interval and unit: "target 1.30 [1.05, 1.53] nat"."""
+        if self.value is None or math.isnan(self.value):
+            return "no figure"
+        if self.name not in SHARES:
+            named, unit = ("base profile", "") if self.name == "instrument" else ("target", f" {self.unit}")
+            return f"{named} {with_interval(self.value, self.low, self.high)}{unit}"
+        between = ""
+        if self.low is not None and self.high is not None:
+            between = f" [{100 * self.low:.0f}, {100 * self.high:.0f}]"
+        return f"{SHARES[self.name]} {100 * self.value:.0f} %{between}"
 
     def with_note(self, note: str) -> Gate:
         return dataclasses.replace(self, note=note)

@@ -153,5 +153,6 @@ def judge_loop(rounds: pl.DataFrame, limits: Thresholds | None = None, seeds: in
         high=finite_or_none(as_float(last["d_target_high"])),
         should=SHOULD,
         next=ADVICE[4][primary.outcome],
+        unit=f.unit,
         caveats=[*seed_caveat(seeds, f.limits), whole],
     )

@@ -300,6 +300,7 @@ def judge_steer(
         high=finite_or_none(as_float(s["d_target_high"])),
         should=SHOULD,
         next=ADVICE[1][primary.outcome],
+        unit=trait.unit,
         caveats=f.vague + seed_caveat(seeds, f.limits) + _caveats(f, colour),
     )
 

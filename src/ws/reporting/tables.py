@@ -31,15 +31,15 @@ def verdict_text(gate: Gate) -> str:
     return f"{head}\n{gate.evidence}{also}{but}\nnext: {gate.next}{note}"
 
 
-def rounds_table(rounds: pl.DataFrame) -> pl.DataFrame:
-    """ws.runs.round_tables.rounds_frame with each interval beside its number."""
+def rounds_table(rounds: pl.DataFrame, unit: str) -> pl.DataFrame:
+    """ws.runs.round_tables.rounds_frame with each interval beside its number. unit: of the shifts (`Trait.unit`)."""
     rows = [
         {
             "round": row["round"],
             "dose c": with_interval(row["c"], None, None),
             "kept": f"{row['kept']} ({with_interval(row['survival'], None, None)} passed)",
             "steered coherence": with_interval(row["coherence_steered"], None, None),
-            "healed (nat)": interval_of(row, "d_target"),
+            f"healed ({unit})": interval_of(row, "d_target"),
             "healed coherence": interval_of(row, "coherence"),
             "cosine to round 0": with_interval(row["cos_v0"], None, None, 3),
             "KL to base": with_interval(row["kl_base"], None, None),
@@ -61,7 +61,7 @@ def diary_table(texts: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-MEASURED = {"shift (nat)": "d_target", "coherence": "coherence", "retain": "retain"}
+MEASURED = {"shift": "d_target", "coherence": "coherence", "retain": "retain"}
 
 
 def _spread(row: dict[str, Any], name: str) -> str:
@@ -88,7 +88,7 @@ def equal_shown(found: pl.DataFrame) -> pl.DataFrame:
         {
             "rank": "-" if row["rank"] is None else str(row["rank"]), "family": row["label"],
             "coherence": _spread(row, "coherence"), "seeds": row["seeds"],
-            "measured (nat)": f"{row['from']:.2f} to {row['to']:.2f}", "note": row["note"],
+            "measured": f"{row['from']:.2f} to {row['to']:.2f}", "note": row["note"],
         }
         for row in found.rows(named=True)
     ]  # fmt: skip

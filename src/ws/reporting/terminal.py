@@ -80,11 +80,11 @@ def print_round(run: Run, number: int, console: Console) -> None:
     console.rule(Text(heading), align="left", style="dim")
     if run.has("dose.parquet", number):
         found = run.frame("dose", number)
-        dose_table(found, "Dose search (select prompts and items)", console)
+        dose_table(found, "Dose search (select prompts and items)", console, run.trait.unit)
         v = run.get("direction.safetensors", number)
         print_knee(found, config.dose.coherence, console, v.meta.get("relative"))
     if run.has("arms.parquet", number):
-        dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console)
+        dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console, run.trait.unit)
         print_cautions(run.arms(number), len(config.seeds), console)
         for line in base_said(run, number):
             console.print(Text(f"base, {line}"))
@@ -97,12 +97,14 @@ def print_round(run: Run, number: int, console: Console) -> None:
     print_gates(run.gates(number), console)
 
 
-def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
-    """Dose response with intervals; one line per arm, the random draws as their mean and 95th percentile."""
+def dose_table(arms: pl.DataFrame, title: str, console: Console, unit: str = "nat") -> None:
+    """Dose response with intervals; one line per arm, the random draws as their mean and 95th percentile.
+
+    unit: of the shifts (`Trait.unit`)."""
     console.print(Text(f"\n{title}", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("arm", no_wrap=True)
-    for name in ("c", "d_target (nat)", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
+    for name in ("c", f"d_target ({unit})", "coherence", "p_ans_any", "coh_text", "tail_ppl", "capability", "KL p95"):
         table.add_column(name, justify="right")
     rows = arms.filter(pl.col("arm") != RANDOM).rows(named=True)
     rows = sorted(rows, key=lambda row: (place_of(row["arm"]), row["c"] or 0.0))
@@ -115,7 +117,7 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console) -> None:
     read = [row for row in rows if row.get("d_self") is not None and row["arm"] != BASE]
     parts = [f"{_name(row)} {interval_of(row, 'd_self')}" for row in read]
     if parts:
-        console.print(Text(f"d_self (nat), beside d_target: {'; '.join(parts)}"))
+        console.print(Text(f"d_self ({unit}), beside d_target: {'; '.join(parts)}"))
     read = [row for row in rows if row.get("d_answer") is not None and row["arm"] != BASE]
     parts = [f"{_name(row)} {interval_of(row, 'd_answer')}" for row in read]
     if parts:
@@ -242,7 +244,7 @@ def print_heal(run: Run, number: int, console: Console) -> None:
     console.print(Text(", ".join(parts), style="bold"))
     arms = run.arms(number)
     shown = arms.filter(pl.col("arm").is_in([BASE, *trained_arms()]) | (pl.col("chosen") & (pl.col("arm") == STEER)))
-    dose_table(shown, "Base, steered, healed, and training without the barrier", console)
+    dose_table(shown, "Base, steered, healed, and training without the barrier", console, run.trait.unit)
     parts = [
         f"{words_of(row['arm'])} {interval_of(row, 'retain')}"
         for row in arms.rows(named=True)

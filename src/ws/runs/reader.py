@@ -151,7 +151,7 @@ class Run:
     def gates(self, round: int = 0) -> list[Gate]:
         """The stored verdicts of a round, with the researcher's notes."""
         notes = self.notes(round)
-        gates = [Gate.from_dict(values) for values in self.get("gates.json", round)]
+        gates = [Gate.from_dict({"unit": self.trait.unit} | values) for values in self.get("gates.json", round)]
         return [gate.with_note(notes.get(str(gate.gate), "")) for gate in gates]
 
     def notes(self, round: int = 0) -> dict[str, str]:

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from ws.app.views.token_html import escaped
 from ws.gating import Gate
-from ws.intervals import with_interval
 
-__all__ = ["NOT_MEASURED", "QUESTIONS", "figure_of", "gate_table", "tile", "tiles"]
+__all__ = ["NOT_MEASURED", "QUESTIONS", "gate_table", "tile", "tiles"]
 
 QUESTIONS = {1: "Steer?", 2: "Filter?", 3: "Learn?"}
 SIGNS = {"green": "●", "yellow": "▲", "red": "■", "grey": "○"}  # the shape says it where the colour does not
 NOT_MEASURED = "not measured"
 
 
-def figure_of(gate: Gate, unit: str = "nat") -> str:
-    """The number behind a verdict, with its interval and unit; unit: of the target (`Trait.unit`)."""
-    if gate.value is None or math.isnan(gate.value):
-        return "no figure"
-    if gate.gate == 1:
-        return f"target {with_interval(gate.value, gate.low, gate.high)} {unit}"
-    parts = [f"{100 * x:.0f}" for x in (gate.value, gate.low, gate.high) if x is not None]
-    between = f" [{parts[1]}, {parts[2]}]" if len(parts) == 3 else ""
-    return f"{'kept' if gate.gate == 2 else 'retains'} {parts[0]} %{between}"
-
-
-def tile(number: int, gate: Gate | None, inside: str = "", unit: str = "nat") -> str:
+def tile(number: int, gate: Gate | None, inside: str = "") -> str:
     """One tile; `inside` is HTML of ours that stands above the outcomes when it is opened."""
     if gate is None:
         head, colour, body = _head(number, "grey", NOT_MEASURED, "", "measure these settings"), "grey", ""
     else:
-        figure = " · ".join([figure_of(gate, unit), *gate.caveats[:1]])
+        figure = " · ".join([gate.figure, *gate.caveats[:1]])
         head, colour = _head(number, gate.colour, gate.outcome, figure, gate.next), gate.colour
         body = gate_table(gate)
     return (
@@ -70,8 +57,8 @@ def _row(outcome: str, measured: bool, seen: bool, evidence: str) -> str:
     )
 
 
-def tiles(gates: Sequence[Gate], inside: Mapping[int, str], unit: str = "nat") -> str:
+def tiles(gates: Sequence[Gate], inside: Mapping[int, str]) -> str:
     """The three tiles side by side; gates that were not judged stand grey."""
     known = {gate.gate: gate for gate in gates}
-    shown = (tile(n, known.get(n), inside.get(n, ""), unit) for n in QUESTIONS)
+    shown = (tile(n, known.get(n), inside.get(n, "")) for n in QUESTIONS)
     return f'<div class="ws-tiles">{"".join(shown)}</div>'

@@ -190,7 +190,7 @@ class Page:
     def tiles(self, gates: list[Gate], notes: Mapping[str, Any]) -> str:
         """A tile per gate with the researcher's note inside: its field, by the gate's number, or the stored words."""
         inside = {gate.gate: snippets.note_html(gate, notes.get(str(gate.gate))) for gate in gates}
-        return tiles(gates, inside, self.run.trait.unit)
+        return tiles(gates, inside)
 
     def the_run(self) -> Run:
         """The run. ValueError where there is none."""

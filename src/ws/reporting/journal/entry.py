@@ -8,10 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ws.files import write_text
-from ws.gating import Gate
 from ws.reporting.journal.html import TRICKS
 from ws.reporting.journal.run_header import command_of, day_of, name_of, question_of
-from ws.reporting.journal.sections import HEADLINE, figure_of, round_cells
+from ws.reporting.journal.sections import HEADLINE, round_cells
 from ws.runs.reader import Run
 from ws.runs.summary import gates_of
 
@@ -58,7 +57,7 @@ def entry_of(run: Run, address: str) -> str:
     """Question, what was run, headline numbers with intervals, verdicts, the page, a line for the reader's words."""
     seeds = ", ".join(map(str, run.config.seeds))
     branch, commit, weights, version = (code(run.env.get(k) or "-") for k in ("branch", "commit", "fingerprint", "ws"))
-    verdicts = [f"- gate {g.gate} {g.name}: **{g.outcome}** ({g.colour}){_figure(g)}" for g in gates_of(run)]
+    verdicts = [f"- gate {g.gate} {g.name}: **{g.outcome}** ({g.colour}), {g.figure}" for g in gates_of(run)]
     return "\n".join([
         f"## {day_of(run)} · {code(run.axis['name'])} on {code(run.config.model)}",
         marker(run),
@@ -88,11 +87,6 @@ def _question(run: Run) -> str:
     axis, model = run.axis["name"], run.config.model
     asked = question_of(run)
     return asked.replace(f"Does {axis} steer {model},", f"Does {code(axis)} steer {code(model)},", 1)
-
-
-def _figure(gate: Gate) -> str:
-    shown = figure_of(gate)
-    return f", {shown}" if shown else ""
 
 
 def _headline(run: Run) -> list[str]:

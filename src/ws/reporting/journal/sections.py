@@ -10,7 +10,7 @@ from ws.evaluation.definitions import DEFINITIONS
 from ws.filtering.limits import borderline, tally
 from ws.gating import Gate
 from ws.gating.arm_table import HEALED, STEER
-from ws.intervals import interval_of, with_interval
+from ws.intervals import interval_of
 from ws.reporting.charts import (
     dose_chart,
     drift_chart,
@@ -43,21 +43,14 @@ __all__ = [
     "verdicts",
 ]
 
-UNITS = {0: " base profile", 1: " nat", 2: " kept", 3: " retained", 4: " nat"}
 ROUNDS_CAPTION = (
     "Steer and heal, round by round. Above: shift of the target. Below: incoherence on a log axis, dashed at 0.05; "
     f"under {FLOOR:g} it is drawn at {FLOOR:g}. 95 % intervals."
 )
 HEADLINE = (
-    "round", "dose c", "steered (nat)", "steered coherence", "kept", "healed (nat)", "healed coherence", "retain",
+    "round", "dose c", "steered", "steered coherence", "kept", "healed", "healed coherence", "retain",
 )  # fmt: skip
 EDGE = 5  # just kept and just dropped texts of each side
-
-
-def figure_of(gate: Gate) -> str:
-    """The number behind a verdict with its interval."""
-    shown = with_interval(gate.value, gate.low, gate.high)
-    return "" if shown == "-" else shown + UNITS.get(gate.gate, "")
 
 
 def badge(gate: Gate) -> Html:
@@ -72,7 +65,7 @@ def tiles(gates: list[Gate]) -> Html:
             "div",
             tag("div", badge(g), tag("span", f" gate {g.gate} · {g.name}", class_="dim")),
             tag("div", g.outcome, class_="outcome"),
-            tag("div", figure_of(g), class_="figure"),
+            tag("div", g.figure, class_="figure"),
             tag("div", f"next: {g.next}", class_="dim"),
             class_=f"tile {g.colour}",
         )
@@ -84,7 +77,8 @@ def tiles(gates: list[Gate]) -> Html:
 def headline(run: Run) -> Html:
     """Every round in one row: dose, steered, filter, healed."""
     rows = [round_cells(run, number) for number in range(run.rounds)]
-    said = "Shifts of the target against base, + as intended, with 95 % intervals; the delivered round in bold."
+    said = f"Shifts of the target against base ({run.trait.unit}), + as intended, with 95 % intervals; "
+    said += "the delivered round in bold."
     return table(
         HEADLINE, rows, numbers=range(1, len(HEADLINE)), strong=[run.best] if run.rounds > 1 else (), caption=said
     )
@@ -120,11 +114,11 @@ def measures(run: Run, number: int, pictures: Pictures) -> Html:
         says = "The bet: KL to base per token before and after the heal, by group of completions."
         parts.append(pictures.figure(drift_chart(run.frame("drift", number)), says))
     figures = tag("div", *parts, class_="figures")
-    tables = (
-        [arms_table(arms, "Report: prompts and items that chose nothing")] if run.has("arms.parquet", number) else []
-    )
+    tables, unit = [], run.trait.unit
+    if run.has("arms.parquet", number):
+        tables.append(arms_table(arms, "Report: prompts and items that chose nothing", unit))
     if run.has("dose.parquet", number):
-        tables.append(arms_table(run.frame("dose", number), "Dose search: select prompts and items"))
+        tables.append(arms_table(run.frame("dose", number), "Dose search: select prompts and items", unit))
     able = [tag("p", f"base, {line}", class_="dim") for line in base_said(run, number)]
     return join([figures, *tables, *able, _definitions()])
 
@@ -223,7 +217,7 @@ def _gate(gate: Gate) -> Html:
     note = gate.note or '(none yet: ws gates RUN --gate N --note "...")'
     return tag(
         "section",
-        tag("h3", badge(gate), f" Gate {gate.gate}, {gate.name}: {gate.outcome} ", tag("span", figure_of(gate))),
+        tag("h3", badge(gate), f" Gate {gate.gate}, {gate.name}: {gate.outcome} ", tag("span", gate.figure)),
         *also,
         *but,
         tag("p", f"Should: {gate.should}. Next: {gate.next}."),

@@ -61,7 +61,7 @@ def shown(value: Any) -> str:
 COLUMNS = (
     "arm",
     "c",
-    "d_target (nat)",
+    "d_target",
     "coherence",
     "p_ans_any",
     "coh_text",
@@ -72,14 +72,15 @@ COLUMNS = (
 )
 
 
-def arms_table(arms: pl.DataFrame, caption: str) -> Html:
-    """Every arm with its intervals, each random draw too; the judged dose stands out."""
+def arms_table(arms: pl.DataFrame, caption: str, unit: str = "nat") -> Html:
+    """Every arm with its intervals, each random draw too; the judged dose stands out. unit: of the shifts."""
     rows = sorted(arms.rows(named=True), key=lambda r: (place_of(r["arm"]), r["draw"] or 0, r["c"] or 0.0))
     titles = {name: DEFINITIONS[name.split(" ")[0]] for name in COLUMNS if name.split(" ")[0] in DEFINITIONS}
     strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == HEALED]
     further = further_figures(arms.columns)
     cells = [[*_cells(row), *(further_text(row, name) for name in further)] for row in rows]
-    head = (*COLUMNS, *further)
+    named = (f"{name} ({unit})" if name == "d_target" else name for name in COLUMNS)
+    head = (*named, *further)
     numbers = range(1, len(head))
     return table(head, cells, numbers=numbers, strong=strong, caption=caption, titles=titles)
 
