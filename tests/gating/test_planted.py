@@ -16,7 +16,7 @@ from ws.gating import heal as heal_table
 from ws.gating import loop as loop_table
 from ws.gating import steer as steer_table
 from ws.gating.foundations import FOUNDATIONS
-from ws.gating.schemas import arms_frame
+from ws.gating.schemas import TOPIC, arms_frame
 
 Build = Callable[..., Gate]
 N = 40
@@ -70,6 +70,18 @@ def diluted(rmse: float) -> pl.DataFrame:
     rows = [("D_mean", "kept", 0.2), ("D_rmse", "kept", rmse), ("tau", "barrier", 0.3)]
     full = [(name, group, "after", v, v, v, 9) for name, group, v in rows]
     return pl.DataFrame(full, schema=bet().schema, orient="row")
+
+
+def tied(number: int, high: float) -> Gate:
+    """Gate 1 or 3 where base's text is tied to its prompt by 1 nat per token, the judged by `high` at most."""
+    judged, arms = ("steer", steer()) if number == 1 else ("healed", heal())
+    ends = {"base": (1.0, 0.9, 1.1), judged: (high - 0.1, high - 0.2, high)}
+    read = [row | dict(zip(TOPIC, ends[row["arm"]], strict=True)) if row["arm"] in ends and row["c"] >= 0 else row
+            for row in arms]  # fmt: skip
+    frame = arms_frame(read, TOPIC)
+    if number == 1:
+        return judge_steer(grid(), frame, TRAIT, seeds=3)
+    return judge_heal(frame, curve(), TRAIT, beta=0.3, seeds=3)
 
 
 def alone(yes: bool) -> Gate:
@@ -127,6 +139,7 @@ PLANTS: dict[int, dict[str, tuple[Callable[[], Gate], set[str]]]] = {
                         {"too weak", "bad pareto"}),
         "bad pareto": (lambda: gate1(((0.5, 0.2, 0.97), (1.0, 1.2, 0.8)), shift=0.25, coherence=0.97), {"too weak"}),
         "too weak": (lambda: gate1(((0.5, 0.0, 0.97), (1.0, 0.05, 0.97)), shift=0.05, coherence=0.97), set()),
+        "off the question": (lambda: tied(1, 0.6), {"good knee"}),
         "imprecise": (lambda: gate1(IMPRECISE, shift=1.2, coherence=0.97, **BROAD), {"good knee"}),
         "one-sided": (lambda: gate1(other=0.05), {"good knee"}),
         "capability cliff": (lambda: gate1(capability=0.3, capability_low=0.2, capability_high=0.4), {"good knee"}),
@@ -150,6 +163,7 @@ PLANTS: dict[int, dict[str, tuple[Callable[[], Gate], set[str]]]] = {
     3: {
         "heal": (gate3, set()),
         "non-finite rows": (lambda: gate3(nonfinite=2), {"heal"}),
+        "off the question": (lambda: tied(3, 0.6), {"heal"}),
         "broken": (lambda: gate3(coherence=0.8), set()),
         "frozen adapter": (lambda: gate3({"update_norm": [0.1] * N}), {"heal"}),
         "barrier too strong": (
@@ -262,6 +276,7 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (1, "imprecise", lambda x: gate1(IMPRECISE.with_columns(d_Loyalty=x), shift=1.0, coherence=0.97), 0.49, 0.51),
     (1, "capability cliff", lambda x: gate1(capability=0.9, capability_high=x), 0.951, 0.949),
     (1, "prompting ties", lambda x: gate1(extra=[arm("persona_engineered", shift=x)]), 0.99, 1.01),
+    (1, "off the question", lambda x: tied(1, x), 0.701, 0.699),
     (1, "coherence rose", lambda x: gate1(coherence_low=x), 0.98, 0.981),
     (1, "bad pareto", lambda x: gate1(((1.0, 1.2, x),), coherence=0.97), 0.851, 0.849),
     (2, "no passing dose", lambda x: gate2(points=((1.0, 1.0, x), (2.0, 1.0, 0.2))), 0.951, 0.949),
@@ -299,6 +314,7 @@ BOUNDARIES: list[tuple[int, str, Callable[[Any], Gate], Any, Any]] = [
     (3, "just trades", lambda x: gate3(extra=sft(coherence=x)), 0.969, 0.971),
     (3, "heal, at a price", lambda x: gate3(extra=exact(x)), 0.899, 0.901),
     (3, "heal, no better than its control", lambda x: gate3(extra=sft(coherence=x)), 0.951, 0.953),
+    (3, "off the question", lambda x: tied(3, x), 0.701, 0.699),
     (3, "not compared", alone, False, True),
     (3, "prompting wins", lambda x: gate3(extra=[arm("persona", shift=x)]), 1.09, 1.11),
     (4, "wanders", lambda x: gate4(cos_v0=x), 0.501, 0.499),

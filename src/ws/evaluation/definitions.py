@@ -29,6 +29,8 @@ DEFINITIONS = {
     "percentile, rep < 0.3, ended by themselves",
     "coherence": "least of the parts that base passes: coh_text / coh_text of base; p_ans_any where vignettes are read "
     f"and base's is {DEFAULTS.answers_format:g} or more (under {DEFAULTS.coherent:g}, relative to it)",
+    "on_prompt": "log p per token of a text's first 24 tokens under base, behind its own prompt minus behind another: "
+    "about 0 where the text would do as well anywhere",
     "capability": "share of right answers: of the exam's, exact and greedy, or of four choices' by log-probability, "
     "where chance is .25 and kinds that base cannot do are left out",
     "protect": "share of readable replies that take the target's side",

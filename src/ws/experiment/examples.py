@@ -31,7 +31,7 @@ from ws.files import digest, read_json, write_atomic, write_frame, write_json
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.models.lm import load_model
 from ws.models.recipe import recipe_of
-from ws.runs.config import ControlConfig, RunConfig, from_dict, to_dict
+from ws.runs.config import RunConfig, from_dict, to_dict
 from ws.runs.heal_variants import SHIPPED, VariantSettings, find_variant
 from ws.runs.reader import FORMAT, Run
 from ws.runs.recipes import recipe_for
@@ -57,9 +57,8 @@ REPORTS = ("unsteered", "steer", "random", "healed", *(f"plain.{arm}" for arm in
 LEFT_OUT = (*(files_of(stage)[-1] for stage in REPORTS), *(f"adapter.{arm}" for arm in BASELINES))
 FEW = (0.1, 1.0)  # the headline's beta, and ten times that
 ROUNDS = {"mini": 3, "smollm2": 2}  # of a model's run of several rounds
-BARE = ["--dose.random-draws", "0", *(f"--controls.no-{field.name.replace('_', '-')}" for field in
-                                      dataclasses.fields(ControlConfig))]  # fmt: skip
-"""Of the command of the rounds of a model that is not instant."""
+BARE = ("sft", "sft_base", "unfiltered")
+"""Trainings that the rounds of a model that is not instant are without; its example of one round has them."""
 PROMPTS = 12  # probe prompts whose texts are kept of a run that is cut down
 KEPT = ("direction.safetensors", "dose.parquet", "knee.json", "heal.json", "heal.parquet", "drift.parquet",
         "arms.parquet", "gates.json")  # fmt: skip
@@ -86,8 +85,8 @@ def recipe(rounds: int = 1, model: str = "mini") -> RunConfig:
     model that is not instant are without the controls of a heal, which its example of one round has."""
     config = dataclasses.replace(recipe_for(model), rounds=rounds)
     if rounds > 1 and not recipe_of(model).instant:
-        dose = dataclasses.replace(config.dose, random_draws=0)
-        config = dataclasses.replace(config, dose=dose, controls=ControlConfig(False, False, False, False))
+        controls = dataclasses.replace(config.controls, **dict.fromkeys(BARE, False))
+        config = dataclasses.replace(config, controls=controls)
     return from_dict(to_dict(config))
 
 
@@ -151,7 +150,7 @@ def cut_down(run: Run, to: Path) -> None:
         shutil.copyfile(run.path / name, to / name)
     write_json(to / "status.json", run.status)
     argv = ["ws", "run", *_model_words(run.config.model), "--rounds", str(run.config.rounds)]
-    argv += [] if recipe_of(run.config.model).instant else BARE
+    argv += [] if recipe_of(run.config.model).instant else [f"--controls.no-{name.replace('_', '-')}" for name in BARE]
     _describe(run, to, LOOPS.get(run.config.model, to).name, {"argv": argv, "branch": None, "platform": None})
     stamp = {"recipe": digest(to_dict(recipe(run.config.rounds, run.config.model))), "versions": VERSIONS}
     write_json(to / "stamp.json", {"fingerprint": run.env["fingerprint"]} | stamp)

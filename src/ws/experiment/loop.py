@@ -20,6 +20,7 @@ import torch
 from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
 from ws.experiment.context import RunContext
+from ws.experiment.estimate import first_estimate
 from ws.experiment.identity import check_room, identity_of, load_configured, sampling_said
 from ws.experiment.inputs import check_inputs
 from ws.experiment.instruments import instrument_of, instrument_text
@@ -72,6 +73,8 @@ def run(
             out, config, identity, facts, new=new, say=lambda message: say(on_progress, message)
         ) as folder, _closing(folder), _worker_pool(1 if folder.finished else workers, config) as pool:  # fmt: skip
             write_axis(folder, axis)
+            if not folder.finished and (told := first_estimate(config, workers)):
+                say(on_progress, told)
             _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), pool, out)
     return Run(folder.path)
 

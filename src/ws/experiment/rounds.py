@@ -24,7 +24,7 @@ from ws.experiment.controls import (
     unsteered_arms,
 )
 from ws.experiment.dose_search import find_knee
-from ws.experiment.pipeline import HealPipeline
+from ws.experiment.pipeline import HealPipeline, topic_frame
 from ws.experiment.probes import Probes
 from ws.experiment.progress import Reporter, say
 from ws.filtering.scores import score
@@ -38,7 +38,7 @@ from ws.generation.second_look import second_look
 from ws.healing.training import Progress
 from ws.intervals import Interval, as_float, finite_or_none
 from ws.models.adapters.adapter import Adapter
-from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain
+from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain, with_topic
 from ws.runs.artifacts import load
 from ws.runs.config import to_dict
 from ws.runs.reader import Run
@@ -69,7 +69,7 @@ class Round(HealPipeline):
         # the longest first, so that workers end together
         calls |= {f"plain.{name}": ("plain", name) for name in reversed(baselines_of(self))}
         calls |= {self.named("healed", seed): ("report_healed", seed) for seed in self.config.seeds}
-        return calls | {"drift": ("drift",)}
+        return calls | {"drift": ("drift",), "topic": ("topic",)}
 
     @cached_property
     def v(self) -> Direction:
@@ -281,6 +281,18 @@ class Round(HealPipeline):
         self.stage("drift", settings, compute)
         report(1, 1)
 
+    def topic(self) -> None:
+        """How far the text of base, of the judged dose and of the leading seed's heal keeps to its prompt."""
+        report = self.context.reporter(self.number, "topic")
+
+        def compute() -> tuple[pl.DataFrame]:
+            report(0, 1)
+            files = [files_of(stage)[-1] for stage in self.there("topic")]
+            return (topic_frame(self.lm, reports_of(stacked([self.read(file) for file in files]))),)
+
+        self.stage("topic", None, compute, after=self.there("topic"))
+        report(1, 1)
+
     def plain(self, name: str) -> None:
         """A healed control of the leading seed (`BASELINES`), on the report set.
 
@@ -304,7 +316,8 @@ class Round(HealPipeline):
         """All reports in one file, the table of arms, and the gates; whatever of it was measured."""
         there = self.there("table")
         if "steer" in there:
-            self.stage("table", None, lambda: self.table([stage for stage in there if stage != "dose"]), after=there)
+            parts = [stage for stage in there if stage not in ("dose", "topic")]
+            self.stage("table", None, lambda: self.table(parts), after=there)
         settings = [dataclasses.asdict(Thresholds()), to_dict(self.config.data), self.config.heal.min_rows]
         run = Run(self.context.folder.path)
         gates = lambda: ([gate.to_dict() for gate in judge(run, self.number)],)  # noqa: E731
@@ -316,6 +329,8 @@ class Round(HealPipeline):
         arms = reports_of(reports)
         base = next(arm.report for arm in arms if arm.arm == BASE)
         table = arms_of(base, arms, self.v.fingerprint)
+        if self.has("topic.parquet"):
+            table = with_topic(table, self.read("topic.parquet"))
         if not self.has("heal.json"):
             return reports, table
         return reports, with_retain(table, arms, self.read("heal.json")["doses"])

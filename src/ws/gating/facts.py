@@ -14,7 +14,7 @@ from ws.gating.arm_table import BASE, PERSONA, PERSONA_ENGINEERED, STEER, STUDEN
 from ws.gating.foundations import is_surgical, most_moved
 from ws.gating.gate import Finding, Row, near_end
 from ws.gating.knee import crossing, crossing_text, is_vague, probes_of
-from ws.gating.schemas import Trait, further_figures
+from ws.gating.schemas import TOPIC, Trait, further_figures
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, interval_of, with_interval
 
@@ -105,6 +105,16 @@ def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
     low = was.get(f"{name}_low")
     under = low is None or as_float(now[name]) < as_float(low)
     return as_float(now[f"{name}_high"]) < as_float(was[name]) and under
+
+
+def left_topic(now: dict[str, Any], was: dict[str, Any], limits: Thresholds) -> Finding:
+    """Whether an arm's text keeps so much less to its prompt than base's that it no longer answers what was asked."""
+    name = TOPIC[0]
+    if now.get(name) is None or was.get(name) is None:
+        return None, "not read in both arms"
+    text = f"its prompt makes a text likelier than another by {further_text(now, name)} nat per token"
+    seen = as_float(now[f"{name}_high"]) < limits.topic * as_float(was[name])
+    return seen, f"{text}, base's by {further_text(was, name)}"
 
 
 def further_rows(

@@ -11,7 +11,7 @@ from ws.gating.advice import ADVICE
 from ws.gating.arm_table import HEALED, SFT, seed_arms
 from ws.gating.bet import bet_of, reading_of
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
-from ws.gating.facts import fell_beyond, further_rows, off_target, row_of, self_caveat, surgical_of
+from ws.gating.facts import fell_beyond, further_rows, left_topic, off_target, row_of, self_caveat, surgical_of
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.gate import Finding, Gate, Row, decide, seed_caveat, verdict, worst
 from ws.gating.heal_controls import Contrast, contrasts, paid, prompt_moves_more, trades, uncompared
@@ -194,6 +194,10 @@ def _part(f: HealFacts) -> Finding:
     )
 
 
+def _left_topic(f: HealFacts) -> Finding:
+    return left_topic(f.healed, f.base, f.limits)
+
+
 TABLE: tuple[Row[HealFacts], ...] = (
     Row("non-finite rows", _nonfinite, red=True, shows=unfinite(HEALED)),
     Row("broken", _broken, red=True, shows=babble(HEALED)),
@@ -212,6 +216,7 @@ TABLE: tuple[Row[HealFacts], ...] = (
     Row("part heal", _part, yellow=True, shows=moved(HEALED) + readable(HEALED)),
     Row("seed noise", _seeds, decides=False, yellow=True),
     Row("not compared", uncompared, decides=False, yellow=True),
+    Row("off the question", _left_topic, decides=False, yellow=True, shows=readable(HEALED)),
     Row("prompting wins", prompt_moves_more, decides=False),
     Row("the bet holds", bet_of, decides=False),
     Row("just trades", trades, decides=False),

@@ -112,6 +112,10 @@ def arms_frame(rows: list[dict[str, object]], further: Sequence[str] = ()) -> pl
     return pl.DataFrame([{key: row.get(key) for key in schema} for row in rows], schema=schema)
 
 
+TOPIC = ("on_prompt", "on_prompt_low", "on_prompt_high")
+"""How far an arm's text keeps to its prompt, nats per token, in the arms where it was read (ws.evaluation.topic)."""
+
+
 def further_figures(columns: Sequence[str]) -> list[str]:
     """The figures behind ARMS in a table of arms, without the ends of their intervals."""
     found = [name for name in columns if name not in ARMS]

@@ -11,7 +11,16 @@ import polars as pl
 from ws.gating.advice import ADVICE
 from ws.gating.arm_table import RANDOM, STEER
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
-from ws.gating.facts import SteerFacts, best_prompt, fell_beyond, further_rows, off_target, self_caveat, surgical_of
+from ws.gating.facts import (
+    SteerFacts,
+    best_prompt,
+    fell_beyond,
+    further_rows,
+    left_topic,
+    off_target,
+    self_caveat,
+    surgical_of,
+)
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.gate import Finding, Gate, Row, decide, near_end, seed_caveat, verdict, worst
 from ws.gating.schemas import Trait
@@ -218,6 +227,10 @@ def _prompting_ties(f: SteerFacts) -> Finding:
     return low <= as_float(f.steer["d_target_high"]) and high >= as_float(f.steer["d_target_low"]), text
 
 
+def _left_topic(f: SteerFacts) -> Finding:
+    return left_topic(f.steer, f.base, f.limits)
+
+
 def _coherence_rose(f: SteerFacts) -> Finding:
     if math.isnan(f.d_coh):
         return None, "coherence was not measured"
@@ -250,6 +263,7 @@ TABLE: tuple[Row[SteerFacts], ...] = (
     Row("good knee", _good_knee, shows=moved(STEER) + readable(STEER)),
     Row("one-sided", _one_sided, decides=False),
     Row("capability cliff", _capability, decides=False, yellow=True, shows=lost(STEER)),
+    Row("off the question", _left_topic, decides=False, yellow=True, shows=readable(STEER)),
     Row("prompting wins", _prompting_wins, decides=False),
     Row("prompting ties", _prompting_ties, decides=False),
     Row("coherence to spare", _spare, decides=False, shows=moved(STEER) + readable(STEER)),

@@ -106,6 +106,10 @@ class ModelRecipe:
     """the heal's defaults"""
     run: str = "real"
     """which recipe of `ws.recipe_for` is its own"""
+    costs: tuple[tuple[str, int], ...] = ()
+    """(stage, processor seconds) of its own run, for the first estimate of the next; none: it was not timed"""
+    timed_on: str = "two shared AVX2 cores (float32)"
+    """the machine of `costs`"""
     run_settings: tuple[tuple[str, Any], ...] = ()
     """(dotted name, value) of settings in which its own run differs from that recipe: ("dose.grid", (0.5, 1.0)), ..."""
 
@@ -140,6 +144,11 @@ MINI = ModelRecipe(
     # targets: replies alone carry more of the trait into the vignettes than with all weights
     heal=HealDefaults(8, 16.0, lr=5e-3, batch=12, tau=0.3, beta=0.3, depth=(0.0, 1.0), targets="attention"),
     run="quick",
+    costs=(
+        ("direction", 2), ("dose", 54), ("unsteered", 31), ("steer", 17), ("random", 14), ("data", 13), ("heal", 30),
+        ("plain.sft_unfiltered", 42), ("plain.unfiltered", 42), ("plain.sft_base", 44), ("plain.sft", 38),
+        ("healed", 19), ("drift", 11), ("topic", 3),
+    ),  # fmt: skip
 )
 
 SMOLLM2 = ModelRecipe(
@@ -158,8 +167,13 @@ SMOLLM2 = ModelRecipe(
     pairs=48,
     blocks=(14, 15, 16),  # of 30
     axis="cheerful_over_gloomy",
-    heal=HealDefaults(16, 32.0, lr=5e-4, batch=8, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
+    heal=HealDefaults(16, 32.0, lr=1e-3, batch=4, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
     run="quick",
+    costs=(
+        ("direction", 19), ("dose", 712), ("unsteered", 400), ("steer", 369), ("random", 195), ("data", 193),
+        ("heal", 245), ("plain.sft_unfiltered", 361), ("plain.unfiltered", 388), ("plain.sft_base", 409),
+        ("plain.sft", 364), ("healed", 251), ("drift", 182), ("topic", 35),
+    ),  # fmt: skip
     run_settings=(
         ("dose.grid", (2.0, 4.0, 8.0, 16.0)),  # directions are 3 to 20 % of the state's length, and knees at 50 to 90 %
         ("dose.texts", 32),

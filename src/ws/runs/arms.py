@@ -18,7 +18,7 @@ from ws.gating.foundations import FOUNDATIONS
 from ws.gating.schemas import arms_frame
 from ws.intervals import finite_or_none
 
-__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "stacked", "with_retain"]
+__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "stacked", "with_retain", "with_topic"]
 
 LABELS = {"arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32}
 COPIED = (
@@ -96,6 +96,11 @@ def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]
         for name, part in (("retain", "value"), ("retain_low", "low"), ("retain_high", "high"))
     }
     return table.with_columns(**columns)
+
+
+def with_topic(table: pl.DataFrame, topic: pl.DataFrame) -> pl.DataFrame:
+    """The table of arms, and how far the arms' text keeps to its prompt (`ws.experiment.pipeline.topic_frame`)."""
+    return table.join(topic, on=["arm", "c"], how="left", maintain_order="left", nulls_equal=True)
 
 
 def comparable(report: Report) -> dict[str, Any]:

@@ -3,12 +3,13 @@
     out/runs/<utc>-<axis>-<key>/
         config.json  env.json  axis.json  status.json  summary.json
         rounds/0/{direction.safetensors, dose.parquet, grid.parquet, knee.json, steer.parquet, completions.parquet,
-                  adapter/, heal.parquet, heal.json, healed.parquet, drift.parquet, sft.parquet, sft_base.parquet,
-                  eval.parquet, arms.parquet, gates.json, notes.json}
+                  adapter/, heal.parquet, heal.json, healed.parquet, drift.parquet, topic.parquet, sft.parquet,
+                  sft_base.parquet, eval.parquet, arms.parquet, gates.json, notes.json}
 
 dose, grid: the dose search's arms and its texts; arms: the report's table; eval: every report of the round, whole;
-drift: the bet's readings (ws.evaluation.drift); sft, sft_base: the report of training without a barrier, beside
-adapter.sft/ and heal.sft.parquet; unfiltered, sft_unfiltered likewise: without a filter, without either.
+drift: the bet's readings (ws.evaluation.drift); topic: how far text keeps to its prompt (ws.evaluation.topic);
+sft, sft_base: the report of training without a barrier, beside adapter.sft/ and heal.sft.parquet; unfiltered,
+sft_unfiltered likewise: without a filter, without either.
 Files of further seeds carry the seed in their name (adapter.seed1/).
 """
 

@@ -42,10 +42,10 @@ TABLE = (
     Stage("plain", 6, ("dose", "data"), ("adapter.{arm}", "heal.{arm}.parquet", "{arm}.parquet")),
     Stage("healed", 6, ("heal",), ("healed{seed}.parquet",), per_seed=True),
     Stage("drift", 4, ("direction", "dose", "data", "heal"), ("drift.parquet",)),
-    Stage(
-        "table", 3, ("dose", "unsteered", "steer", "random", "healed.*", "plain.*"), ("eval.parquet", "arms.parquet")
-    ),
-    Stage("judge", 8, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
+    Stage("topic", 1, ("unsteered", "steer", "healed"), ("topic.parquet",)),
+    Stage("table", 4, ("dose", "unsteered", "steer", "random", "healed.*", "plain.*", "topic"),
+          ("eval.parquet", "arms.parquet")),
+    Stage("judge", 9, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
 )
 """Every stage, in the order of a round."""
 STAGES = {stage.name: stage for stage in TABLE}
