@@ -25,8 +25,8 @@ FREE = ("axis", "rounds", "seeds", "threads", "device", "dtype")
 def shares_of(config: RunConfig) -> dict[str, float]:
     """Stage -> processor seconds of all rounds and seeds; empty where the model's recipe was not timed."""
     costs, seeds = recipe_of(config.model).costs, len(config.seeds)
-    there = {name: seconds for name, seconds in costs if _is_run(name, config)}
-    return {name: seconds * config.rounds * (seeds if stage_of(name).per_seed else 1) for name, seconds in there.items()}
+    times = {name: config.rounds * (seeds if stage_of(name).per_seed else 1) for name, _ in costs}
+    return {name: seconds * times[name] for name, seconds in costs if _is_run(name, config)}
 
 
 def _is_run(name: str, config: RunConfig) -> bool:

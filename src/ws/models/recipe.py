@@ -145,10 +145,10 @@ MINI = ModelRecipe(
     heal=HealDefaults(8, 16.0, lr=5e-3, batch=12, tau=0.3, beta=0.3, depth=(0.0, 1.0), targets="attention"),
     run="quick",
     costs=(
-        ("direction", 2), ("dose", 54), ("unsteered", 31), ("steer", 17), ("random", 14), ("data", 13), ("heal", 30),
-        ("plain.sft_unfiltered", 42), ("plain.unfiltered", 42), ("plain.sft_base", 44), ("plain.sft", 38),
+        ("direction", 2), ("dose", 54), ("unsteered", 31), ("steer", 17), ("random", 14), ("data", 13), ("heal", 22),
+        ("plain.sft_unfiltered", 33), ("plain.unfiltered", 33), ("plain.sft_base", 36), ("plain.sft", 30),
         ("healed", 19), ("drift", 11), ("topic", 3),
-    ),  # fmt: skip
+    ),
 )
 
 SMOLLM2 = ModelRecipe(
@@ -173,7 +173,7 @@ SMOLLM2 = ModelRecipe(
         ("direction", 19), ("dose", 712), ("unsteered", 400), ("steer", 369), ("random", 195), ("data", 193),
         ("heal", 245), ("plain.sft_unfiltered", 361), ("plain.unfiltered", 388), ("plain.sft_base", 409),
         ("plain.sft", 364), ("healed", 251), ("drift", 182), ("topic", 35),
-    ),  # fmt: skip
+    ),
     run_settings=(
         ("dose.grid", (2.0, 4.0, 8.0, 16.0)),  # directions are 3 to 20 % of the state's length, and knees at 50 to 90 %
         ("dose.texts", 32),
