@@ -34,3 +34,8 @@ def at(value: float, half: float = 0.05) -> Interval:
 def test_verdicts(steered: float, persona: float, randoms: tuple[float, ...], verdict: str) -> None:
     assert alive_verdict(at(steered), at(persona), randoms) == verdict
     assert verdict in ADVICE
+
+
+@pytest.mark.parametrize(("half", "verdict"), [(0.139, "dead"), (0.141, "too few questions")])
+def test_ten_questions_do_not_show_that_an_axis_is_dead(half: float, verdict: str) -> None:
+    assert alive_verdict(at(0.01, half), at(0.0, 0.5), (0.02,)) == verdict

@@ -19,6 +19,7 @@ ADVICE = {
     "persona only": "the prompt moves it and the direction does not: other layers, another pair, a stronger dose",
     "steered backwards": "the direction moves it against the personas: a finding; -c is the way that was meant",
     "non-specific": "random directions move it as much: another pair or layers",
+    "too few questions": "the interval is too wide to call it dead: more questions (32 or more), or a run",
     "dead": "neither prompt nor direction moves it on this model: take another axis, or write other personas",
 }
 """Verdict -> what to do next."""
@@ -37,4 +38,6 @@ def alive_verdict(steered: Interval, persona: Interval, randoms: Sequence[float]
         return ALIVE if moved > 0 else "steered backwards"
     if prompted >= limits.guard:
         return "persona only"
-    return "non-specific" if abs(moved) >= limits.guard else "dead"
+    if abs(moved) >= limits.guard:
+        return "non-specific"
+    return "too few questions" if max(abs(steered.low), abs(steered.high)) >= limits.unseen else "dead"

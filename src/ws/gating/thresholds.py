@@ -27,6 +27,8 @@ class Thresholds:
     """coherence lost per nat of target at most, for green"""
     guard: float = 0.05
     """nats: below this shift no ratio to it is formed"""
+    unseen: float = 0.15
+    """nats per token: an interval that spans 0 and reaches this far has not shown that an axis is dead"""
     spare: float = 0.03
     """coherence this far above `coherent` leaves room for a stronger dose"""
     random_percentile: float = 0.95
