@@ -75,7 +75,7 @@ def test_the_three_texts_answer_one_prompt_with_the_same_dice() -> None:
 def test_the_slider_has_the_grid_and_the_runs_own_beta() -> None:
     assert heal.beta_steps(None) == list(BETAS)
     run = open_run(EXAMPLE)
-    assert heal.usual_beta(run, heal.beta_steps(run)) == 0.1
+    assert heal.usual_beta(run, heal.beta_steps(run)) == run.config.heal.beta == 0.03
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "done", "failed", "cancelled"])

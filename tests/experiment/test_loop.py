@@ -288,7 +288,8 @@ def test_a_limit_holds_where_another_run_searched_before(config: RunConfig, tmp_
     strict = dataclasses.replace(config, data=dataclasses.replace(config.data, worst_ppl=1.0))
     with pytest.raises(UserError, match=r"0 of 16 completions pass"):
         run(strict, out=tmp_path, lm=ending_lm())
-    other = next(r for p in (tmp_path / "runs").iterdir() if (r := reader.open_run(p)).path != first.path)
+    found = [reader.open_run(file.parent) for file in (tmp_path / "runs").glob("*/config.json")]
+    other = next(r for r in found if r.path != first.path)
     assert other.limits()["worst_ppl"] == 1.0 and "worst_ppl" not in first.limits()
 
 

@@ -46,7 +46,6 @@ def test_the_quick_recipe_filters_and_trains(quick: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="retain .46, .58, .42: data above the knee, and fewer rows, keep less than half")
 def test_the_quick_recipe_heals(quick: Run) -> None:
     """The bar: half of the trait in the median of three seeds, and a heal by its own verdict, whether or not plain
     training does as well."""

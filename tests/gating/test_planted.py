@@ -78,7 +78,7 @@ def tied(number: int, high: float) -> Gate:
     ends = {"base": (1.0, 0.9, 1.1), judged: (high - 0.1, high - 0.2, high)}
     read = [row | dict(zip(TOPIC, ends[row["arm"]], strict=True)) if row["arm"] in ends and row["c"] >= 0 else row
             for row in arms]  # fmt: skip
-    frame = arms_frame(read, TOPIC)
+    frame = arms_frame(read)
     if number == 1:
         return judge_steer(grid(), frame, TRAIT, seeds=3)
     return judge_heal(frame, curve(), TRAIT, beta=0.3, seeds=3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ws.gating.arm_table import SFT, SFT_BASE
 from ws.models.recipe import recipe_of
 from ws.runs.config import RunConfig
 from ws.runs.recipes import recipe_for
@@ -32,7 +33,7 @@ def shares_of(config: RunConfig) -> dict[str, float]:
 def _is_run(name: str, config: RunConfig) -> bool:
     """Whether the configuration has this stage; controls can be left out."""
     _, _, arm = name.partition(".")
-    wanted = {"sft": config.controls.sft, "sft_base": config.controls.sft_base}
+    wanted = {SFT: config.controls.sft, SFT_BASE: config.controls.sft_base}
     return wanted.get(arm, config.controls.unfiltered if arm else True) and (
         name != "random" or config.dose.random_draws > 0
     )

@@ -55,7 +55,7 @@ COMMAND = ["python", "-m", "ws.experiment.examples"]
 # eval.parquet holds the reports; no page reads the adapters of the controls
 REPORTS = ("unsteered", "steer", "random", "healed", *(f"plain.{arm}" for arm in BASELINES))
 LEFT_OUT = (*(files_of(stage)[-1] for stage in REPORTS), *(f"adapter.{arm}" for arm in BASELINES))
-FEW = (0.1, 1.0)  # the headline's beta, and ten times that
+FEW = (0.1, 1.0)  # the first keeps the trait, the second undoes it
 ROUNDS = {"mini": 3, "smollm2": 2}  # of a model's run of several rounds
 BARE = ("sft", "sft_base", "unfiltered")
 """Trainings that the rounds of a model that is not instant are without; its example of one round has them."""

@@ -21,11 +21,11 @@ from ws.axes.axis import load_axis
 from ws.errors import Cancelled
 from ws.evaluation.comparison import coh_cost
 from ws.experiment.identity import load_configured
-from ws.experiment.pipeline import HealPipeline
+from ws.experiment.pipeline import HealPipeline, topic_frame
 from ws.files import folder_lock, sweep_temporaries, write_atomic
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.models.lm import LM
-from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, with_retain
+from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, with_retain, with_topic
 from ws.runs.artifacts import save
 from ws.runs.heal_variants import (
     PHASES,
@@ -107,6 +107,7 @@ def _compute(pipeline: HealPipeline, run: Run, settings: VariantSettings, round:
     _phase(pipeline, tell, 1)
     arm = pipeline.healed(adapter)
     table, cost = _row(run, round, arm, facts["doses"])
+    table = with_topic(table, topic_frame(pipeline.lm, [arm]))
     _phase(pipeline, tell, 2)
     drift = pipeline.drifting(run.marked(round, **limits), run.get("direction.safetensors", round), adapter)
     files = {"adapter": adapter, "heal.parquet": curve, "heal.json": facts | {"coh_cost": cost}}

@@ -13,6 +13,8 @@ from ws.gating.foundations import FOUNDATIONS, off_target
 # the dose # that is being judged. d_target is signed so that positive is as intended, d_self is it under self_violate,
 # d_answer per answer instead of per token where questions read it; d_<foundation> is not signed. Shifts are nats
 # against the base row of the split.
+TOPIC = ("on_prompt", "on_prompt_low", "on_prompt_high")
+"""How far an arm's text keeps to its prompt, nats per token, in the arms where it was read (ws.evaluation.topic)."""
 ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32,
     "identity": pl.String, "stale": pl.Boolean,
@@ -28,6 +30,7 @@ ARMS: dict[str, pl.DataType | type[pl.DataType]] = {
     "capability": pl.Float64, "capability_low": pl.Float64, "capability_high": pl.Float64,
     "protect": pl.Float64, "protect_low": pl.Float64, "protect_high": pl.Float64,
     "retain": pl.Float64, "retain_low": pl.Float64, "retain_high": pl.Float64,
+    **dict.fromkeys(TOPIC, pl.Float64),
 }  # fmt: skip
 
 # What the drift of a heal reads (ws.evaluation.drift): reading, group of completions, stage (before, after,
@@ -110,10 +113,6 @@ def arms_frame(rows: list[dict[str, object]], further: Sequence[str] = ()) -> pl
         raise ValueError(f"arms have no column {sorted(unknown)}" if unknown else f"arms have {sorted(taken)} already")
     schema = ARMS | dict.fromkeys(further, pl.Float64)
     return pl.DataFrame([{key: row.get(key) for key in schema} for row in rows], schema=schema)
-
-
-TOPIC = ("on_prompt", "on_prompt_low", "on_prompt_high")
-"""How far an arm's text keeps to its prompt, nats per token, in the arms where it was read (ws.evaluation.topic)."""
 
 
 def further_figures(columns: Sequence[str]) -> list[str]:

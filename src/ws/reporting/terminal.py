@@ -20,7 +20,7 @@ from ws.gating.arm_table import BASE, RANDOM, STEER, dosed_arms, place_of, seed_
 from ws.gating.facts import further_text
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.knee import crossing, crossing_text, probes_of
-from ws.gating.schemas import further_figures
+from ws.gating.schemas import TOPIC, further_figures
 from ws.gating.thresholds import DEFAULTS
 from ws.intervals import as_float, interval_of, with_interval
 from ws.runs.four_arms import four_arms
@@ -118,6 +118,9 @@ def dose_table(arms: pl.DataFrame, title: str, console: Console, unit: str = "na
     parts = [f"{_name(row)} {interval_of(row, 'd_self')}" for row in read]
     if parts:
         console.print(Text(f"d_self ({unit}), beside d_target: {'; '.join(parts)}"))
+    parts = [f"{_name(row)} {interval_of(row, TOPIC[0])}" for row in rows if row.get(TOPIC[0]) is not None]
+    if parts:
+        console.print(Text(f"{TOPIC[0]}, how far text keeps to its prompt (nat per token): {'; '.join(parts)}"))
     read = [row for row in rows if row.get("d_answer") is not None and row["arm"] != BASE]
     parts = [f"{_name(row)} {interval_of(row, 'd_answer')}" for row in read]
     if parts:

@@ -15,7 +15,7 @@ from ws.evaluation.report import Report
 from ws.files import digest
 from ws.gating.arm_table import BASE, STEER, retaining_arms
 from ws.gating.foundations import FOUNDATIONS
-from ws.gating.schemas import arms_frame
+from ws.gating.schemas import TOPIC, arms_frame
 from ws.intervals import finite_or_none
 
 __all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "stacked", "with_retain", "with_topic"]
@@ -100,7 +100,8 @@ def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]
 
 def with_topic(table: pl.DataFrame, topic: pl.DataFrame) -> pl.DataFrame:
     """The table of arms, and how far the arms' text keeps to its prompt (`ws.experiment.pipeline.topic_frame`)."""
-    return table.join(topic, on=["arm", "c"], how="left", maintain_order="left", nulls_equal=True)
+    read = table.drop(TOPIC).join(topic, on=["arm", "c"], how="left", maintain_order="left", nulls_equal=True)
+    return read.select(table.columns)
 
 
 def comparable(report: Report) -> dict[str, Any]:

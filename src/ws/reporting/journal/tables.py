@@ -11,7 +11,7 @@ import polars as pl
 from ws.evaluation.definitions import DEFINITIONS
 from ws.gating.arm_table import BASE, HEALED, RANDOM, dosed_arms, place_of, words_of
 from ws.gating.facts import further_text
-from ws.gating.schemas import further_figures
+from ws.gating.schemas import TOPIC, further_figures
 from ws.intervals import interval_of
 from ws.reporting.journal.html import Html, join, tag
 from ws.reporting.terminal import figure
@@ -77,7 +77,8 @@ def arms_table(arms: pl.DataFrame, caption: str, unit: str = "nat") -> Html:
     rows = sorted(arms.rows(named=True), key=lambda r: (place_of(r["arm"]), r["draw"] or 0, r["c"] or 0.0))
     titles = {name: DEFINITIONS[name.split(" ")[0]] for name in COLUMNS if name.split(" ")[0] in DEFINITIONS}
     strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == HEALED]
-    further = further_figures(arms.columns)
+    topic = [name for name in TOPIC[:1] if name in arms.columns and arms[name].is_not_null().any()]
+    further = [*topic, *further_figures(arms.columns)]
     cells = [[*_cells(row), *(further_text(row, name) for name in further)] for row in rows]
     named = (f"{name} ({unit})" if name == "d_target" else name for name in COLUMNS)
     head = (*named, *further)
