@@ -20,6 +20,7 @@ from ws.app.server.first_paint import FirstPaint
 from ws.app.server.main import warm_up
 from ws.app.views import escaped
 from ws.app.views.first_paint import first_paint_html
+from ws.app.views.gate_tiles import tile
 from ws.experiment.examples import shipped
 from ws.models.lm import LM
 from ws.reporting.charts import compiled_chart
@@ -163,3 +164,10 @@ def test_a_viewer_sees_the_example_at_once_and_then_the_page(tmp_path: Path) -> 
 def test_the_tile_says_the_unit_of_the_run_that_is_shown() -> None:
     steer = next(gate for gate in FACE.gates() if gate.gate == 1)
     assert FACE.trait.unit == "nat per token" and steer.figure.endswith("] nat per token")
+
+
+def test_the_face_of_a_tile_says_what_else_was_seen() -> None:
+    """A verdict may be yellow for what stands beside its outcome: fluent text that left its question, here."""
+    steer = next(gate for gate in FACE.gates() if gate.gate == 1)
+    shown = tile(1, steer)
+    assert "off the question" in steer.also and "also off the question" in shown.split("</summary>")[0]

@@ -19,7 +19,8 @@ def tile(number: int, gate: Gate | None, inside: str = "") -> str:
     if gate is None:
         head, colour, body = _head(number, "grey", NOT_MEASURED, "", "measure these settings"), "grey", ""
     else:
-        figure = " · ".join([gate.figure, *gate.caveats[:1]])
+        also = [f"also {', '.join(gate.also)}"] if gate.also else []
+        figure = " · ".join([gate.figure, *also, *gate.caveats[:1]])
         head, colour = _head(number, gate.colour, gate.outcome, figure, gate.next), gate.colour
         body = gate_table(gate)
     return (
