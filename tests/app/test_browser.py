@@ -124,8 +124,7 @@ def test_c_changes_the_text_and_the_rule(page: Browser) -> None:
     before, stood, c = texts(page), rule(page), from_the_knee(8)
     slide(page, C, 8)
     page.wait(f"document.querySelectorAll('.ws-cards')[0].innerText.includes('c = +{c:.3g}')", 120)
-    after = texts(page)
-    assert after != before and after[0] == before[0]
+    until(lambda: (after := texts(page)) != before and after[0] == before[0], 60, "the steered texts alone change")
     assert stood
     until(lambda: rule(page) not in (stood, []), 60, "the rule stayed where it was")
     page.wait(f"location.search.includes('c={c}&')", 60)
