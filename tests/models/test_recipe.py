@@ -157,3 +157,11 @@ def test_a_configuration_is_written_as_before() -> None:
     assert json.dumps(to_dict(from_dict(stored))) == json.dumps(stored)
     plain = dataclasses.replace(mini_quick(), controls=ControlConfig())
     assert "unfiltered" not in json.dumps(to_dict(plain)), "a field of later stands there only where it is set"
+
+
+def test_no_number_of_the_embedded_models_heal_reaches_another_model_unsaid() -> None:
+    """The quick recipe is shared, and what it sets wins over a model's own defaults."""
+    quick, unset = dataclasses.asdict(recipe_for("mini").heal), dataclasses.asdict(HealConfig())
+    handed_on = {f"heal.{name}" for name, value in quick.items() if value != unset[name]}
+    for model in (name for name, recipe in RECIPES.items() if recipe.run == "quick" and name != "mini"):
+        assert handed_on <= {name for name, _ in RECIPES[model].run_settings}, model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,9 @@ import polars as pl
 from rich.console import Console
 
 from tests.builders.gate_frames import arm, steer
+from ws.evaluation.definitions import DEFINITIONS
 from ws.gating.schemas import arms_frame
+from ws.reporting.journal.tables import arms_table
 from ws.reporting.terminal import dose_table, print_cautions, print_knee
 
 
@@ -52,3 +55,10 @@ def test_the_knee_is_printed_with_its_interval() -> None:
     assert "No dose is coherent" in printed(print_knee, arms.with_columns(chosen=pl.lit(False)), 0.95)
     shown = printed(partial(print_knee, relative=0.07), arms, 0.95)
     assert "c 1 (7% of the residual stream's length) is the strongest coherent dose" in shown
+
+
+def test_a_page_defines_its_columns_whatever_their_unit() -> None:
+    arms = arms_frame([row | {"on_prompt": 1.3} if row["arm"] == "base" else row for row in steer()])
+    shown = str(arms_table(arms, "Report", "nat per token"))
+    for name, heading in (("d_target", "d_target (nat per token)"), ("on_prompt", "on_prompt")):
+        assert f'title="{html.escape(DEFINITIONS[name])}"' in shown and f">{heading}</th>" in shown

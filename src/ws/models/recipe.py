@@ -183,6 +183,7 @@ SMOLLM2 = ModelRecipe(
         ("data.keep", 48),
         # as its shipped run was trained; HealDefaults above keep as much (RESEARCH_JOURNAL.md, 2026-11-28)
         ("heal.beta", 0.03),
+        ("heal.tau", 0.03),
         ("heal.lr", 3e-3),
         ("heal.batch", 6),
         ("heal.epochs", 3),

@@ -61,5 +61,4 @@ def _row(outcome: str, measured: bool, seen: bool, evidence: str) -> str:
 def tiles(gates: Sequence[Gate], inside: Mapping[int, str]) -> str:
     """The three tiles side by side; gates that were not judged stand grey."""
     known = {gate.gate: gate for gate in gates}
-    shown = (tile(n, known.get(n), inside.get(n, "")) for n in QUESTIONS)
-    return f'<div class="ws-tiles">{"".join(shown)}</div>'
+    return f'<div class="ws-tiles">{"".join(tile(n, known.get(n), inside.get(n, "")) for n in QUESTIONS)}</div>'

@@ -75,13 +75,13 @@ COLUMNS = (
 def arms_table(arms: pl.DataFrame, caption: str, unit: str = "nat") -> Html:
     """Every arm with its intervals, each random draw too; the judged dose stands out. unit: of the shifts."""
     rows = sorted(arms.rows(named=True), key=lambda r: (place_of(r["arm"]), r["draw"] or 0, r["c"] or 0.0))
-    titles = {name: DEFINITIONS[name.split(" ")[0]] for name in COLUMNS if name.split(" ")[0] in DEFINITIONS}
     strong = [i for i, row in enumerate(rows) if row["chosen"] or row["arm"] == HEALED]
     topic = [name for name in TOPIC[:1] if name in arms.columns and arms[name].is_not_null().any()]
     further = [*topic, *further_figures(arms.columns)]
     cells = [[*_cells(row), *(further_text(row, name) for name in further)] for row in rows]
     named = (f"{name} ({unit})" if name == "d_target" else name for name in COLUMNS)
     head = (*named, *further)
+    titles = {name: DEFINITIONS[name.split(" ")[0]] for name in head if name.split(" ")[0] in DEFINITIONS}
     numbers = range(1, len(head))
     return table(head, cells, numbers=numbers, strong=strong, caption=caption, titles=titles)
 
