@@ -16,8 +16,7 @@ from tests.builders.hostile import ATTACK, PLACES, attack, poison
 from tests.builders.small_runs import ending_lm, small_config
 from ws.app.cli import main
 from ws.errors import UserError
-from ws.experiment.examples import EXAMPLE as FIRST_SCREEN
-from ws.experiment.examples import EXAMPLE_ROUNDS
+from ws.experiment.examples import EXAMPLE_ROUNDS, shipped
 from ws.experiment.loop import run as whole_run
 from ws.files import read_json, write_json
 from ws.reporting.journal import export, page_of, write_journal
@@ -350,7 +349,7 @@ OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThrou
 @pytest.mark.browser
 @SHOWN
 def test_the_apps_button_writes_a_page_that_opens_offline(tmp_path: Path) -> None:
-    run, folder = open_run(FIRST_SCREEN), tmp_path / "out/journal"
+    run, folder = open_run(next(iter(shipped().values()))), tmp_path / "out/journal"
     arms, mine = run.arms(run.best), (Path(__file__).parents[2] / "RESEARCH_JOURNAL.md").read_bytes()
     with Browser(height=3000) as page:
         with serving(["--out", str(tmp_path / "out")], cwd=tmp_path) as url:

@@ -211,6 +211,13 @@ def test_the_chosen_arm_stands_out_and_can_be_clicked() -> None:
     assert "datum.arm" not in json.dumps(pareto_chart(points).to_dict()["layer"][1])
 
 
+def test_no_arm_covers_one_that_stands_above_it_in_the_table_or_the_chosen_one() -> None:
+    points = frame(*(point("f", beta, 0, 1.0, 0.9) for beta in (0.3, 1.0, 3.0)))
+    specs = [pareto_chart(points, chosen).to_dict() for chosen in (None, "f-1.0")]
+    drawn = [[row["arm"] for row in spec["datasets"][spec["layer"][3]["data"]["name"]]] for spec in specs]
+    assert drawn == [["f-3.0", "f-1.0", "f-0.3"], ["f-3.0", "f-0.3", "f-1.0"]]  # the last is drawn on top
+
+
 def test_twenty_arms_have_marks_of_their_own() -> None:
     points = frame(*(point("f", beta, 0, 1.0, 0.9) for beta in range(20)))
     dots = pareto_chart(points).to_dict()["layer"][3]["encoding"]

@@ -28,8 +28,10 @@ def pareto_chart(points: pl.DataFrame, chosen: str | None = None, width: int = 5
     """
     rows = points.select("arm", "label", "seed", "run", *ENDS).with_columns(pl.col(ENDS).fill_nan(None))
     rows = rows.drop_nulls(["d_target", "coherence"])
+    # later marks cover earlier ones: the table's first arms must stay under the pointer, and the chosen one before all
+    drawn = rows.reverse().sort(pl.col("arm") == pl.lit(chosen or ""), maintain_order=True)
     # the data stand in the spec: marimo's own way keeps them in files that end when the chart is drawn anew
-    base = alt.Chart(alt.InlineData(rows.to_dicts())).encode(color=_by_arm(alt.Color, rows, COLOURS))
+    base = alt.Chart(alt.InlineData(drawn.to_dicts())).encode(color=_by_arm(alt.Color, rows, COLOURS))
     there = chosen in rows["arm"].to_list()
     base = base.encode(opacity=_if_chosen(chosen, 1.0, 0.4) if there else alt.value(0.9))
     x = alt.X(
