@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ws.evaluation.freetext import free_text
-from ws.evaluation.topic import TOKENS, tie
+from ws.evaluation.topic import TOKENS, tie, ties
 from ws.models.lm import LM
 
 PROMPTS = ["May I lie to a friend?", "Should we obey the captain?", "Is it fair to skip a line?"]
@@ -33,7 +33,7 @@ def by_hand(lm: LM, prompt: str, ids: list[int]) -> float:
 
 
 def test_it_is_the_difference_of_two_plain_readings(mini: LM, texts: pl.DataFrame) -> None:
-    found = tie(mini, texts)
+    found = tie(ties(mini, texts))
     moved = dict(zip(PROMPTS, PROMPTS[1:] + PROMPTS[:1], strict=True))
     rows = [(row["prompt"], row["token_ids"][:TOKENS]) for row in texts.iter_rows(named=True)]
     wanted = np.mean([by_hand(mini, user, ids) - by_hand(mini, moved[user], ids) for user, ids in rows])
@@ -46,10 +46,10 @@ def test_replies_to_other_questions_are_not_tied(mini: LM, texts: pl.DataFrame) 
     turned = texts.with_columns(prompt=pl.col("prompt").replace_strict(PROMPTS, PROMPTS[1:] + PROMPTS[:1]))
     logp = [np.full(len(row["token_ids"]), by_hand(mini, row["prompt"], row["token_ids"][:TOKENS]))
             for row in turned.iter_rows(named=True)]  # fmt: skip
-    kept, left = tie(mini, texts).value, tie(mini, turned.with_columns(logp_base=pl.Series(logp))).value
+    kept, left = tie(ties(mini, texts)).value, tie(ties(mini, turned.with_columns(logp_base=pl.Series(logp)))).value
     assert kept > 0.3 and left < 0.5 * kept
 
 
 def test_one_prompt_says_nothing(mini: LM, texts: pl.DataFrame) -> None:
-    assert math.isnan(tie(mini, texts.filter(pl.col("prompt") == PROMPTS[0])).value)
-    assert math.isnan(tie(mini, texts.clear()).value)
+    assert math.isnan(tie(ties(mini, texts.filter(pl.col("prompt") == PROMPTS[0]))).value)
+    assert math.isnan(tie(ties(mini, texts.clear())).value)

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from ws.experiment.dose_search import find_knee, plain_dose
-from ws.gating.knee import NARROW, crossing, crossing_text, is_vague
+from ws.gating.knee import NARROW, crossing, is_vague, knee_of
 
 Curve = Callable[[float], float]
 FLOOR = 0.95
+TOPIC = 0.85
 GRID = (0.5, 1.0, 1.5, 2.0)
 CURVES: dict[str, Curve] = {
     "as measured": lambda c: math.exp(-((c / 1.84) ** 4.3)),
@@ -71,7 +72,7 @@ def true_knee(curve: Curve) -> float:
 def test_the_knee_is_found_within_a_factor_of_1_3(name: str, searches: int, most: float) -> None:
     """Where the curve falls so gently that 1.3 times the dose costs 4 % only, in four of five."""
     true = true_knee(CURVES[name])
-    found = [find_knee(Planted(CURVES[name], seed), GRID, 3, FLOOR)[0] for seed in range(searches)]
+    found = [find_knee(Planted(CURVES[name], seed), GRID, 3, FLOOR, TOPIC)[0] for seed in range(searches)]
     knees = [(c or 0.01) / true for c in found]
     within = np.mean([1 / 1.3 <= x <= 1.3 for x in knees])
     assert within >= most, (within, np.std(np.log(knees)))
@@ -82,45 +83,45 @@ def test_the_knee_is_found_within_a_factor_of_1_3(name: str, searches: int, most
 def test_the_interval_holds_the_planted_crossing(name: str) -> None:
     """95 % intervals; a steep curve is not the one that is expected."""
     true = true_knee(CURVES[name])
-    found = [find_knee(Planted(CURVES[name], seed, spread=0.0), GRID, 3, FLOOR)[1] for seed in range(60)]
+    found = [find_knee(Planted(CURVES[name], seed, spread=0.0), GRID, 3, FLOOR, TOPIC)[1].at for seed in range(60)]
     assert np.mean([at.low <= true <= at.high for at in found]) >= (0.9 if name == "as measured" else 0.8)
 
 
 def test_texts_are_spent_where_they_decide_and_the_search_stops_when_it_knows() -> None:
     planted = Planted(CURVES["steep"], 0)
-    find_knee(planted, GRID, 3, FLOOR)
+    find_knee(planted, GRID, 3, FLOOR, TOPIC)
     true = true_knee(CURVES["steep"])
     later = [c for doses, dice in planted.asked if dice for c in doses]
     assert later and all(true / 1.4 < c < true * 1.8 for c in later)
     many = Planted(CURVES["steep"], 0, texts=2000)
-    find_knee(many, GRID, 3, FLOOR)
+    find_knee(many, GRID, 3, FLOOR, TOPIC)
     assert {dice for _, dice in many.asked} == {0}, "no further dice where the grid tells it"
 
 
 def test_the_knee_was_measured_and_every_round_has_its_dice() -> None:
     planted = Planted(CURVES["as measured"], 4)
-    c, _ = find_knee(planted, GRID, 3, FLOOR)
+    c, _ = find_knee(planted, GRID, 3, FLOOR, TOPIC)
     assert c in planted.found
     assert [dice for _, dice in planted.asked][:4] == [0, 1, 2, 3]
 
 
 def test_the_search_widens_and_narrows() -> None:
     strong, weak = Planted(lambda c: math.exp(-((c / 5) ** 4)), 0), Planted(lambda c: math.exp(-((c / 0.3) ** 4)), 0)
-    c, found = find_knee(strong, GRID, 3, FLOOR)
-    assert c is not None and 1.8 < c < 3.2 and max(strong.found) > 2 and found.value < math.inf
-    c, _ = find_knee(weak, GRID, 3, FLOOR)
+    c, found = find_knee(strong, GRID, 3, FLOOR, TOPIC)
+    assert c is not None and 1.8 < c < 3.2 and max(strong.found) > 2 and found.at.value < math.inf
+    c, _ = find_knee(weak, GRID, 3, FLOOR, TOPIC)
     assert c is None or c < 0.2
     assert min(x for x in weak.found if x) < 0.5
     never = Planted(lambda c: 1.0, 0)
-    c, found = find_knee(never, (0.5, 1.0), 2, FLOOR)
-    assert c == 2.25 and found.value == math.inf, "half again beyond the strongest, twice"
-    assert "past the strongest dose tried" in crossing_text(found, FLOOR)
+    c, found = find_knee(never, (0.5, 1.0), 2, FLOOR, TOPIC)
+    assert c == 2.25 and found.at.value == math.inf, "half again beyond the strongest, twice"
+    assert "past the strongest dose tried" in found.text
 
 
 def test_no_dose_and_no_base() -> None:
-    assert find_knee(Planted(lambda c: float(c == 0), 0), GRID, 3, FLOOR)[0] is None
+    assert find_knee(Planted(lambda c: float(c == 0), 0), GRID, 3, FLOOR, TOPIC)[0] is None
     lost = probes({0.0: (60, 64), 0.5: (60, 64)}, mass=0.4)
-    assert find_knee(lambda doses, dice: lost, (0.5,), 3, FLOOR)[0] is None, "base itself is under the floor"
+    assert find_knee(lambda doses, dice: lost, (0.5,), 3, FLOOR, TOPIC)[0] is None, "base itself is under the floor"
 
 
 def test_an_unsteered_model_that_is_one_text_under_the_floor_is_read_again() -> None:
@@ -133,7 +134,7 @@ def test_an_unsteered_model_that_is_one_text_under_the_floor_is_read_again() -> 
         rows = probes({0.0: (round(0.9 * share * n), n), 0.5: (50, 64), 1.0: (20, 64)}, mass=1.0)
         return rows.with_columns(coherence=pl.when(pl.col("c") == 0).then(share).otherwise("coherence"))
 
-    find_knee(probe, (0.5, 1.0), 1, FLOOR)
+    find_knee(probe, (0.5, 1.0), 1, FLOOR, TOPIC)
     assert asked[:2] == [([0.5, 1.0], 0), ([], 1)] and len(asked) > 2, "it goes on"
 
 
@@ -165,9 +166,9 @@ def test_a_student_that_lost_some_is_read_against_base() -> None:
 
 def test_the_crossing_that_is_told_knows_the_last_texts() -> None:
     planted = Planted(CURVES["as measured"], 3)
-    c, found = find_knee(planted, GRID, 3, FLOOR)
+    c, found = find_knee(planted, GRID, 3, FLOOR, TOPIC)
     known = probes({dose: (hits, n) for dose, (hits, n) in planted.found.items()})
-    assert c in planted.found and found == crossing(known, FLOOR)
+    assert c in planted.found and found == knee_of(known, FLOOR, TOPIC)
 
 
 def test_a_lucky_dose_does_not_count_alone() -> None:

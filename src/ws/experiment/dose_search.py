@@ -1,9 +1,9 @@
 """The dose search: a grid of doses, then more texts where they decide, and the knee off the fitted curve.
 
 Pure arithmetic over a function that measures doses. The knee is the dose at which the fitted curve (`ws.gating.knee`)
-falls through the floor, to two figures, and no probe by itself: 48 texts a dose choose a dose by luck. Every round
-brings other dice, for the base as for two doses: about the crossing, and a third above it, where the fall is steep and
-each text says most.
+falls through the floor, of coherence or of what ties text to its question, to two figures, and no probe by itself: 48
+texts a dose choose a dose by luck. Every round brings other dice, for the base as for two doses: about the crossing,
+and a third above it, where the fall is steep and each text says most.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from ws.gating.knee import crossing, is_vague
+from ws.gating.knee import Knee, is_vague, knee_of
 from ws.intervals import Interval
 
 __all__ = ["Probe", "find_knee", "plain_dose"]
 
 
 Probe = Callable[[Sequence[float], int], pl.DataFrame]
-"""(doses, round) -> all that is known by then, as `crossing` reads it; each round has dice of its own, which its doses
+"""(doses, round) -> all that is known by then, as `knee_of` reads it; each round has dice of its own, which its doses
 share."""
 
 
@@ -29,8 +29,11 @@ ABOVE = 1.3
 LAST = 3  # doses that are measured at the crossing, at most
 
 
-def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) -> tuple[float | None, Interval]:
-    """The dose at which coherence falls through the floor (None: under the weakest that was tried), and the crossing.
+def find_knee(
+    probe: Probe, grid: Sequence[float], rounds: int, floor: float, topic: float
+) -> tuple[float | None, Knee]:
+    """The dose at which coherence falls through the floor, or the tie to the prompt through `topic` of what unsteered
+    text has (None: under the weakest that was tried), and the crossings.
 
     grid: rising, above 0. At most `rounds` rounds of further texts, until the crossing's interval is narrow; where it
     lies outside of what was tried, the next dose is half the weakest or half again the strongest. Where the unsteered
@@ -43,24 +46,24 @@ def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float) ->
             break
         known = probe([], i)
     if not _unsteered(known) >= floor:
-        return None, crossing(known, floor)  # the base itself, or the student of earlier rounds, is under it
+        return None, knee_of(known, floor, topic)  # the base itself, or the student of earlier rounds, is under it
     for i in range(1, rounds + 1):
-        found = crossing(known, floor)
+        found = knee_of(known, floor, topic).at
         if _settled(found, _doses(known)):
             break
         known = probe(_next(found, _doses(known)), i)
-    return _measured(probe, known, floor)
+    return _measured(probe, known, floor, topic)
 
 
-def _measured(probe: Probe, known: pl.DataFrame, floor: float) -> tuple[float | None, Interval]:
+def _measured(probe: Probe, known: pl.DataFrame, floor: float, topic: float) -> tuple[float | None, Knee]:
     """The crossing's dose, measured, and the crossing. Its own texts may move it: then the next one is measured."""
     for _ in range(LAST):
-        found, doses = crossing(known, floor), _doses(known)
-        c = min(plain_dose(found.value), doses[-1])
+        at, doses = knee_of(known, floor, topic).at, _doses(known)
+        c = min(plain_dose(at.value), doses[-1])
         if c < doses[0] or c in doses:
             break
         known = probe([c], 0)
-    return (None if c < doses[0] else c), crossing(known, floor)
+    return (None if c < doses[0] else c), knee_of(known, floor, topic)
 
 
 def _unsteered(known: pl.DataFrame) -> float:

@@ -19,20 +19,18 @@ from ws.evaluation.drift import drift_frame
 from ws.evaluation.evaluator import evaluate
 from ws.evaluation.instrument import Instrument
 from ws.evaluation.items import CONDITIONS
-from ws.evaluation.topic import tie
+from ws.evaluation.topic import tie, ties
 from ws.filtering.limits import keep
-from ws.gating.arm_table import BASE, HEALED
-from ws.gating.schemas import TOPIC
+from ws.gating.arm_table import BASE, HEALED, PERSONA
 from ws.healing.config import HealConfig
 from ws.healing.training import Progress, heal
-from ws.intervals import finite_or_none
 from ws.models.adapters.adapter import Adapter
 from ws.models.lm import LM
-from ws.runs.arms import Arm
+from ws.runs.arms import Arm, topic_frame
 from ws.runs.config import RunConfig
 from ws.steering.direction import Direction
 
-__all__ = ["HealPipeline", "spread_rows", "topic_frame"]
+__all__ = ["HealPipeline", "spread_rows", "topic_of"]
 
 DICE = 100_003  # between the seeds of a run's further texts; no seed of a run that anybody writes
 
@@ -138,13 +136,10 @@ class HealPipeline:
         return drift_frame(self.lm, texts, v, adapter, **how)
 
 
-def topic_frame(lm: LM, arms: Sequence[Arm]) -> pl.DataFrame:
-    """How far the text of base, of the judged dose and of the healed model keeps to its prompt (`ws.evaluation.topic`),
-    by arm: columns arm, c, on_prompt with its interval, nats per token; null where that could not be read."""
-    read = [arm for arm in arms if arm.report.text.height and (arm.arm in (BASE, HEALED) or arm.chosen)]
-    found = [(arm, tie(lm, arm.report.text)) for arm in read]
-    rows = [(arm.arm, arm.c, *(finite_or_none(x) for x in (at.value, at.low, at.high))) for arm, at in found]
-    return pl.DataFrame(rows, schema={"arm": pl.String} | dict.fromkeys(("c", *TOPIC), pl.Float64), orient="row")
+def topic_of(lm: LM, arms: Sequence[Arm]) -> pl.DataFrame:
+    """How far the text of base, of the persona, of the judged dose and of the healed model keeps to its prompt."""
+    read = [arm for arm in arms if arm.report.text.height and (arm.arm in (BASE, PERSONA, HEALED) or arm.chosen)]
+    return topic_frame([(arm, tie(ties(lm, arm.report.text))) for arm in read])
 
 
 def spread_rows(kept: pl.DataFrame, n: int) -> pl.DataFrame:

@@ -1,4 +1,8 @@
-"""What a dose search has measured so far: a report for every dose, pooled over the dice of its rounds."""
+"""What a dose search has measured so far: a report for every dose, pooled over the dice of its rounds.
+
+Beside the doses the base, and the persona as a system prompt: its text is in the trait's style and answers what was
+asked, so the less tied of the two to their prompts is what steered text is held against.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,17 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ws.evaluation.pooling import pooled
 from ws.evaluation.report import Report
+from ws.evaluation.topic import Array, tie, ties
 from ws.experiment.pipeline import HealPipeline
 from ws.experiment.progress import Reporter
-from ws.gating.arm_table import BASE, STEER, STUDENT
+from ws.gating.arm_table import BASE, PERSONA, STEER, STUDENT
 from ws.gating.knee import probes_of
-from ws.runs.arms import Arm
+from ws.runs.arms import Arm, topic_frame, with_topic
 from ws.steering.direction import Direction
 
 __all__ = ["Probes"]
@@ -25,56 +31,70 @@ class Probes:
 
     def __init__(self, pipeline: HealPipeline, v: Direction, report: Reporter, total: int) -> None:
         self._pipeline, self._v, self._report, self._total = pipeline, v, report, total
-        self._bases: dict[int, Report] = {}
-        self._probed: dict[float, dict[int, Report]] = {}
+        self._found: dict[tuple[str, float], dict[int, Report]] = {}  # by arm and dose, then by dice
+        self._ties: dict[tuple[str, float], dict[int, Array]] = {}
 
     def measure(self, doses: Sequence[float], dice: int) -> pl.DataFrame:
-        """These doses under these dice, the base and the student of earlier rounds beside them; all that is known."""
+        """These doses under these dice; base, the persona and the student of earlier rounds beside them. All that is
+        known."""
         pipeline = self._pipeline
-        if dice not in self._bases:
-            pipeline.check()
-            self._bases[dice] = pipeline.evaluate("select", dice=dice)
-        wanted = [0.0, *doses] if pipeline.history else list(doses)
-        wanted = [c for c in wanted if dice not in self._probed.get(c, {})]
-        if wanted:
-            pipeline.check()
-            on: dict[str, Any] = {"direction": self._v, "adapters": pipeline.history}
-            found = pipeline.evaluate("select", dice=dice, c=wanted, **on)
-            for c, report in zip(wanted, found, strict=True):
-                self._probed.setdefault(c, {})[dice] = report
-        done = len(self._bases) + sum(map(len, self._probed.values()))
+        self._add([(BASE, 0.0)], dice)
+        if doses:
+            self._add([(PERSONA, 0.0)], dice, persona=pipeline.axis.positive[0])
+        steered = [(STUDENT, 0.0)] if pipeline.history else []
+        steered += [(STEER, c) for c in doses]
+        self._add(steered, dice, direction=self._v, adapters=pipeline.history)
+        done = sum(map(len, self._found.values()))
         self._report(min(done, self._total - 1), self._total)
         return self._known()
+
+    def _add(self, asked: Sequence[tuple[str, float]], dice: int, **treatment: Any) -> None:
+        """Measure those of the arms that are not known under these dice; they differ in the dose alone."""
+        wanted = [arm for arm in asked if dice not in self._found.get(arm, {})]
+        if not wanted:
+            return
+        self._pipeline.check()
+        found = self._pipeline.evaluate("select", dice=dice, c=[c for _, c in wanted], **treatment)
+        for arm, report in zip(wanted, found, strict=True):
+            self._found.setdefault(arm, {})[dice] = report
+            self._ties.setdefault(arm, {})[dice] = ties(self._pipeline.lm, report.text)
 
     @property
     def base(self) -> Report:
         """The base with the texts of every round."""
-        return pooled([self._bases[dice] for dice in sorted(self._bases)])
+        return self._pooled((BASE, 0.0))
 
     @property
     def limits(self) -> dict[str, Any]:
         """What the base's own text sets for the filter, the middle of what every round's dice gave: below which
         worst_ppl a text is readable, and whether it has to end by itself."""
-        found = [base.subject["text_limits"] for base in self._bases.values()]
+        found = [base.subject["text_limits"] for base in self._found[BASE, 0.0].values()]
         ends = [bool(limits["finished"]) for limits in found]
         readable = statistics.median(float(limits["worst_ppl"]) for limits in found)
         return {"readable_ppl": readable, "ends": 2 * sum(ends) > len(ends)}
 
     @property
-    def probed(self) -> dict[float, Report]:
-        """Every dose with all its texts, weakest first; 0 is the student of earlier rounds."""
-        return {c: pooled([found[dice] for dice in sorted(found)]) for c, found in sorted(self._probed.items())}
+    def arms(self) -> list[Arm]:
+        """What was measured, pooled over its dice: arms of the select set, base first, weaker doses before stronger
+        ones, none chosen yet."""
+        order = sorted(self._found, key=lambda arm: ((BASE, PERSONA, STUDENT, STEER).index(arm[0]), arm[1]))
+        chosen = {BASE: None, PERSONA: None}
+        return [Arm(arm, self._pooled((arm, c)), c, "select", chosen.get(arm, False)) for arm, c in order]
+
+    def _pooled(self, arm: tuple[str, float]) -> Report:
+        """The arm's report with the texts of all its dice."""
+        return pooled([self._found[arm][dice] for dice in sorted(self._found[arm])])
 
     @property
-    def arms(self) -> list[Arm]:
-        """Base and doses as arms of the select set, none chosen yet."""
-        arms = [Arm(BASE, self.base, split="select")]
-        return arms + [Arm(STEER if c else STUDENT, r, c, "select", False) for c, r in self.probed.items()]
+    def topic(self) -> pl.DataFrame:
+        """How far the arms' text keeps to its prompt."""
+        found = {arm: np.concatenate([by[dice] for dice in sorted(by)]) for arm, by in self._ties.items()}
+        return topic_frame([(arm, tie(found[arm.arm, arm.c])) for arm in self.arms])
 
     def _known(self) -> pl.DataFrame:
-        """What `ws.gating.knee.crossing` reads."""
+        """What `ws.gating.knee.knee_of` reads."""
         rows = []
         for arm in self.arms:
             read = {name: getattr(arm.report, name) for name in ("coherence", "coh_text", "p_ans_any")}
             rows.append({"arm": arm.arm, "c": arm.c, "n_text": arm.report.text.height, **read})
-        return probes_of(pl.DataFrame(rows))
+        return probes_of(with_topic(pl.DataFrame(rows), self.topic))

@@ -24,13 +24,13 @@ from ws.experiment.controls import (
     unsteered_arms,
 )
 from ws.experiment.dose_search import find_knee
-from ws.experiment.pipeline import HealPipeline, topic_frame
+from ws.experiment.pipeline import HealPipeline, topic_of
 from ws.experiment.probes import Probes
 from ws.experiment.progress import Reporter, say
 from ws.filtering.scores import score
 from ws.gating import Thresholds
 from ws.gating.advice import ADVICE
-from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, UNFILTERED
+from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT, UNFILTERED
 from ws.gating.facts import row_of
 from ws.gating.instrument import MUSH, mush
 from ws.generation.completions import Prompt, generate
@@ -149,9 +149,9 @@ class Round(HealPipeline):
         self.warn(known.base)
         if not known.base.coherence >= d.coherence:
             return self.searched(known, None, Interval(0.0, 0.0, 0.0, 1))
-        c, at = find_knee(known.measure, d.grid, d.bisect, d.coherence)
+        c, found = find_knee(known.measure, d.grid, d.bisect, d.coherence, d.topic)
         report(1, 1)
-        return self.searched(known, c, at)
+        return self.searched(known, c, found.at)
 
     def warn(self, base: Report) -> None:
         """Say that the base's own text is no text to steer, as gate 0 will."""
@@ -164,20 +164,22 @@ class Round(HealPipeline):
     def searched(
         self, known: Probes, c: float | None, at: Interval
     ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """What a search leaves: the table of its arms, their texts, and what they decided. c: the knee; at: where
-        coherence falls through the floor."""
-        base, probed = known.base, known.probed
+        """What a search leaves: the table of its arms, their texts, and what they decided. c: the knee; at: the dose at
+        which text is not coherent, or has left its question."""
+        base = known.base
         arms = [dataclasses.replace(arm, chosen=arm.c == c) if arm.arm == STEER else arm for arm in known.arms]
+        doses = [arm for arm in arms if arm.arm in (STUDENT, STEER)]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
-        texts += [r.text.with_columns(split=pl.lit("select")) for r in probed.values()]
+        texts += [arm.report.text.with_columns(split=pl.lit("select")) for arm in doses]
         knee = {
             "c": c,
             "base": base.coherence,  # NaN: no readable text to be relative to
-            "probes": [[dose, r.coherence] for dose, r in probed.items() if dose],
+            "probes": [[arm.c, arm.report.coherence] for arm in doses if arm.c],
             "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
             **known.limits,
         }
-        return arms_of(base, arms, self.v.fingerprint), pl.concat(texts), knee
+        table = with_topic(arms_of(base, arms, self.v.fingerprint), known.topic)
+        return table, pl.concat(texts), knee
 
     def unsteered(self) -> None:
         """The report set without steering: base, the student of earlier rounds, personas as system prompts."""
@@ -282,13 +284,13 @@ class Round(HealPipeline):
         report(1, 1)
 
     def topic(self) -> None:
-        """How far the text of base, of the judged dose and of the leading seed's heal keeps to its prompt."""
+        """How far text keeps to its prompt: of base, the persona, the judged dose and the leading seed's heal."""
         report = self.context.reporter(self.number, "topic")
 
         def compute() -> tuple[pl.DataFrame]:
             report(0, 1)
             files = [files_of(stage)[-1] for stage in self.there("topic")]
-            return (topic_frame(self.lm, reports_of(stacked([self.read(file) for file in files]))),)
+            return (topic_of(self.lm, reports_of(stacked([self.read(file) for file in files]))),)
 
         self.stage("topic", None, compute, after=self.there("topic"))
         report(1, 1)

@@ -21,7 +21,7 @@ from ws.axes.axis import load_axis
 from ws.errors import Cancelled
 from ws.evaluation.comparison import coh_cost
 from ws.experiment.identity import load_configured
-from ws.experiment.pipeline import HealPipeline, topic_frame
+from ws.experiment.pipeline import HealPipeline, topic_of
 from ws.files import folder_lock, sweep_temporaries, write_atomic
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.models.lm import LM
@@ -107,7 +107,7 @@ def _compute(pipeline: HealPipeline, run: Run, settings: VariantSettings, round:
     _phase(pipeline, tell, 1)
     arm = pipeline.healed(adapter)
     table, cost = _row(run, round, arm, facts["doses"])
-    table = with_topic(table, topic_frame(pipeline.lm, [arm]))
+    table = with_topic(table, topic_of(pipeline.lm, [arm]))
     _phase(pipeline, tell, 2)
     drift = pipeline.drifting(run.marked(round, **limits), run.get("direction.safetensors", round), adapter)
     files = {"adapter": adapter, "heal.parquet": curve, "heal.json": facts | {"coh_cost": cost}}

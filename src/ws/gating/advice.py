@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ws.gating.thresholds import DEFAULTS
 
 ADVICE: dict[int, dict[str, str]] = {
@@ -89,3 +91,14 @@ ADVICE: dict[int, dict[str, str]] = {
         "accumulates": "go on",
     },
 }
+
+GO_ON = ("good knee", "heal", "heal, at a price", "heal, no better than its control", "part heal")
+"""Outcomes whose advice is to go on with what there is."""
+FIRST = ("off the question",)
+"""What stands beside an outcome and comes before going on."""
+
+
+def advice(gate: int, outcome: str, also: Sequence[str] = ()) -> str:
+    """What to do next after an outcome; also: what is seen beside it."""
+    before = [name for name in FIRST if name in also] if outcome in GO_ON else []
+    return ADVICE[gate][before[0] if before else outcome]

@@ -60,7 +60,7 @@ class ArmKind:
 TABLE: tuple[ArmKind, ...] = (
     ArmKind(BASE, "base", select=True),
     ArmKind(STUDENT, "student, unsteered", select=True),
-    ArmKind(PERSONA, "persona as system prompt", prompted=True),
+    ArmKind(PERSONA, "persona as system prompt", prompted=True, select=True),
     ArmKind(PERSONA_ENGINEERED, "engineered system prompt", prompted=True),
     ArmKind(ANTI_PERSONA, "opposite persona", prompted=True),
     ArmKind(RANDOM, "random directions, same KL", dosed=True),

@@ -13,7 +13,7 @@ import polars as pl
 from ws.gating.arm_table import BASE, PERSONA, PERSONA_ENGINEERED, STEER, STUDENT
 from ws.gating.foundations import is_surgical, most_moved
 from ws.gating.gate import Finding, Row, near_end
-from ws.gating.knee import crossing, crossing_text, is_vague, probes_of
+from ws.gating.knee import Knee, is_vague, knee_of, probes_of
 from ws.gating.schemas import TOPIC, Trait, further_figures
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, interval_of, with_interval
@@ -67,21 +67,22 @@ class SteerFacts:
 
     @cached_property
     def knee_text(self) -> str:
-        """Where the dose search says that coherence falls through the floor, with its interval."""
+        """Where the dose search says that a dose is too strong, with its interval."""
+        return "no dose search" if self.knee is None else self.knee.text
+
+    @cached_property
+    def knee(self) -> Knee | None:
+        """Read off the dose search; None where no dose was searched."""
         probes = probes_of(self.grid)
-        if probes.height < 2:
-            return "no dose search"
-        return crossing_text(crossing(probes, self.limits.coherent), self.limits.coherent)
+        return knee_of(probes, self.limits.coherent, self.limits.topic) if probes.height > 1 else None
 
     @property
     def vague(self) -> list[str]:
         """That the knee rests on noise, where the search left its interval wide; else nothing."""
-        probes = probes_of(self.grid)
-        found = crossing(probes, self.limits.coherent) if probes.height > 1 else None
-        if found is None or found.value == 0 or math.isinf(found.value) or not is_vague(found):
+        at = None if self.knee is None else self.knee.at
+        if self.knee is None or at is None or at.value == 0 or math.isinf(at.value) or not is_vague(at):
             return []
-        return [f"rests on noise: {crossing_text(found, self.limits.coherent)}, from {found.n} texts; more with "
-                "--dose.texts or --dose.bisect"]  # fmt: skip
+        return [f"rests on noise: {self.knee.text}, from {at.n} texts; more with --dose.texts or --dose.bisect"]
 
     @property
     def target_text(self) -> str:
@@ -107,14 +108,18 @@ def fell_beyond(now: dict[str, Any], was: dict[str, Any], name: str) -> bool:
     return as_float(now[f"{name}_high"]) < as_float(was[name]) and under
 
 
-def left_topic(now: dict[str, Any], was: dict[str, Any], limits: Thresholds) -> Finding:
-    """Whether an arm's text keeps so much less to its prompt than base's that it no longer answers what was asked."""
+def left_topic(now: dict[str, Any], arms: pl.DataFrame, limits: Thresholds) -> Finding:
+    """Whether an arm's text keeps so much less to its prompt than base's, and than the persona's, that it no longer
+    answers what was asked: a style of its own ties text less to any prompt, as the prompted persona shows."""
     name = TOPIC[0]
-    if now.get(name) is None or was.get(name) is None:
+    rows = {words: row_of(arms, arm) for words, arm in (("base's", BASE), ("the persona's", PERSONA))}
+    read = {words: row for words, row in rows.items() if row.get(name) is not None}
+    if now.get(name) is None or "base's" not in read:
         return None, "not read in both arms"
     text = f"its prompt makes a text likelier than another by {further_text(now, name)} nat per token"
-    seen = as_float(now[f"{name}_high"]) < limits.topic * as_float(was[name])
-    return seen, f"{text}, base's by {further_text(was, name)}"
+    least = min(as_float(row[name]) for row in read.values())
+    told = [f"{words} by {further_text(row, name)}" for words, row in read.items()]
+    return as_float(now[f"{name}_high"]) < limits.topic * least, ", ".join([text, *told])
 
 
 def further_rows(

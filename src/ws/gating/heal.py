@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from ws.gating.advice import ADVICE
+from ws.gating.advice import advice
 from ws.gating.arm_table import HEALED, SFT, seed_arms
 from ws.gating.bet import bet_of, reading_of
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
@@ -195,7 +195,7 @@ def _part(f: HealFacts) -> Finding:
 
 
 def _left_topic(f: HealFacts) -> Finding:
-    return left_topic(f.healed, f.base, f.limits)
+    return left_topic(f.healed, f.arms, f.limits)
 
 
 TABLE: tuple[Row[HealFacts], ...] = (
@@ -257,18 +257,19 @@ def judge_heal(
         finite=not h["nonfinite"],
         limits=f.limits,
     )
+    also = [row.outcome for row in seen if row is not primary]
     return Gate(
         gate=3,
         name="heal",
         outcome=primary.outcome,
-        also=[row.outcome for row in seen if row is not primary],
+        also=also,
         checks=checks,
         colour=worst(colour, seen),
         value=finite_or_none(as_float(h["retain"])),
         low=finite_or_none(as_float(h["retain_low"])),
         high=finite_or_none(as_float(h["retain_high"])),
         should=SHOULD,
-        next=ADVICE[3][primary.outcome],
+        next=advice(3, primary.outcome, also),
         caveats=_first(f) + seed_caveat(seeds, f.limits) + _caveats(f),
     )
 

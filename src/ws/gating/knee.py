@@ -1,6 +1,7 @@
-"""Where coherence falls through the floor as the dose rises: a fitted curve's crossing with its interval.
+"""The knee: where coherence falls through the floor as the dose rises, or text leaves its question before that.
 
-    crossing(probes_of(arms), 0.95)
+    knee_of(probes_of(arms), 0.95, 0.7).at        # Interval
+    crossing(probes_of(arms), 0.95)               # of coherence alone
 
 The share of readable texts falls with the dose as a exp(-(c / m)^k): a text is readable while no token breaks it, and
 the hazard of breaking grows as a power of the dose (Weibull). a is the unsteered share, which base and weak doses give
@@ -13,15 +14,18 @@ and count where they cross first. What planted searches gave: tests/experiment/t
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ws.gating.arm_table import BASE, STEER, STUDENT
-from ws.intervals import Interval
+from ws.gating.arm_table import BASE, PERSONA, STEER, STUDENT
+from ws.gating.knee_topic import leaving
+from ws.gating.schemas import TOPIC
+from ws.intervals import Z95, Interval, as_float
 
-__all__ = ["crossing", "crossing_text", "is_vague", "probes_of"]
+__all__ = ["Knee", "crossing", "is_vague", "knee_of", "probes_of"]
 
 Array = NDArray[np.float64]
 POWERS = np.geomspace(1.2, 14, 18)  # k
@@ -31,6 +35,52 @@ PLACES = 17  # values of a
 SCALES = 90  # values of m, from a quarter of the weakest dose to six times the strongest
 NARROW = 1.3
 """A crossing whose interval's ends differ by more than this factor rests on noise."""
+
+
+@dataclass(frozen=True)
+class Knee:
+    """Where a dose is too strong, and by what."""
+
+    floor: float
+    """of coherence"""
+    coherent: Interval
+    """the dose at which coherence falls through it"""
+    share: float
+    """of base's, the least of what ties text to its prompt"""
+    on_topic: Interval | None
+    """the dose at which text is tied to its prompt by less than that; None: not read"""
+
+    @property
+    def at(self) -> Interval:
+        """The weaker of the two doses; n: texts."""
+        if self.on_topic is None:
+            return self.coherent
+        found = (self.coherent, self.on_topic)
+        value, low, high = (min(getattr(at, end) for at in found) for end in ("value", "low", "high"))
+        return Interval(value, low, high, self.coherent.n)
+
+    @property
+    def by_topic(self) -> bool:
+        """Whether text leaves its question before sentences break."""
+        return self.on_topic is not None and self.on_topic.value < self.coherent.value
+
+    @property
+    def text(self) -> str:
+        """Where that is, in words."""
+        ends = (self.at.value, self.at.low, self.at.high)
+        value, low, high = (f"{x:.3g}" if math.isfinite(x) else "beyond" for x in ends)
+        where = "past the strongest dose tried" if value == "beyond" else f"at c {value}"
+        told = f"text leaves its question (under {self.share:g} of base's tie to the prompt)" if self.by_topic else (
+            f"coherence falls through {self.floor:g}")  # fmt: skip
+        return f"{told} {where} [{low}, {high}]"
+
+
+def knee_of(probes: pl.DataFrame, floor: float, share: float) -> Knee:
+    """Where coherence falls through `floor`, and what ties text to its prompt through `share` of the base's.
+
+    probes: see `crossing` and `ws.gating.knee_topic.leaving`.
+    """
+    return Knee(floor, crossing(probes, floor), share, leaving(probes, share))
 
 
 def crossing(probes: pl.DataFrame, floor: float) -> Interval:
@@ -103,13 +153,18 @@ def is_vague(found: Interval) -> bool:
 
 
 def probes_of(arms: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a dose search that `crossing` reads: c >= 0 on the student of earlier rounds, or on the base."""
+    """The rows of a dose search that `knee_of` reads: c >= 0 on the student of earlier rounds, or on the base; with
+    tied and tied_error, a text's tie to its prompt as a share of base's, or of the persona's where that is less."""
     unsteered = STUDENT if STUDENT in arms["arm"] else BASE
+    arms = arms.with_columns(_tied(arms)) if set(TOPIC) <= set(arms.columns) else arms
     return arms.filter((pl.col("arm") == unsteered) | ((pl.col("arm") == STEER) & (pl.col("c") > 0)))
 
 
-def crossing_text(found: Interval, floor: float) -> str:
-    """Where coherence falls through the floor, in words."""
-    value, low, high = (f"{x:.3g}" if math.isfinite(x) else "beyond" for x in (found.value, found.low, found.high))
-    where = "past the strongest dose tried" if value == "beyond" else f"at c {value}"
-    return f"coherence falls through {floor:g} {where} [{low}, {high}]"
+def _tied(arms: pl.DataFrame) -> list[pl.Expr]:
+    """The two columns; null where unsteered text keeps to no prompt, or was not read."""
+    value, low, high = (pl.col(name).cast(pl.Float64) for name in TOPIC)
+    whole = arms.filter(pl.col("arm").is_in([BASE, PERSONA])).select(value.alias("own"), low.alias("low")).drop_nulls()
+    if not whole.height or not as_float(whole["low"].min()) > 0:
+        return [pl.lit(None, pl.Float64).alias(name) for name in ("tied", "tied_error")]
+    own = as_float(whole["own"].min())
+    return [(value / own).alias("tied"), ((high - low) / (2 * Z95 * own)).alias("tied_error")]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ws.gating.advice import ADVICE
+from ws.gating.advice import advice
 from ws.gating.arm_table import RANDOM, STEER
 from ws.gating.evidence import babble, lost, moved, readable, unfinite
 from ws.gating.facts import (
@@ -145,6 +145,8 @@ def _spare(f: SteerFacts) -> Finding:
         "the strongest dose tried" if top else "stronger doses were tried"
     )
     text += f"; {f.knee_text}"
+    if f.knee is not None and f.knee.by_topic and as_float(f.steer["c"]) >= f.knee.at.low:
+        return False, text  # a stronger dose is still coherent, about something else
     small = 0 < f.shift < f.limits.shift
     return room and (small or (top and f.shift > 0)), text
 
@@ -228,7 +230,7 @@ def _prompting_ties(f: SteerFacts) -> Finding:
 
 
 def _left_topic(f: SteerFacts) -> Finding:
-    return left_topic(f.steer, f.base, f.limits)
+    return left_topic(f.steer, f.arms, f.limits)
 
 
 def _coherence_rose(f: SteerFacts) -> Finding:
@@ -313,7 +315,7 @@ def judge_steer(
         low=finite_or_none(as_float(s["d_target_low"])),
         high=finite_or_none(as_float(s["d_target_high"])),
         should=SHOULD,
-        next=ADVICE[1][primary.outcome],
+        next=advice(1, primary.outcome, also),
         unit=trait.unit,
         caveats=f.vague + seed_caveat(seeds, f.limits) + _caveats(f, colour),
     )

@@ -43,8 +43,9 @@ class Thresholds:
     """readable text, relative to base's, below this is dead"""
     format_alive: float = 0.9
     """p_ans_any still above this while the text is dead"""
-    topic: float = 0.7
-    """of base's tie between text and prompt: an interval below this says that the text has left what was asked"""
+    topic: float = 0.85
+    """of base's tie between text and prompt, or the persona's where that is less: an interval below this says that the
+    text has left what was asked"""
     same_way: float = 0.3
     """nats: both +c and -c beyond this in one direction is a saddle"""
     survival_drop: float = 0.1

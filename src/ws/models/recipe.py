@@ -181,12 +181,11 @@ SMOLLM2 = ModelRecipe(
         ("evaluation.texts", 64),
         ("evaluation.batch_size", 64),
         ("data.keep", 48),
-        # as its shipped run was trained; HealDefaults above keep as much (RESEARCH_JOURNAL.md, 2026-11-28)
-        ("heal.beta", 0.03),
+        ("heal.beta", 0.1),
         ("heal.tau", 0.03),
-        ("heal.lr", 3e-3),
-        ("heal.batch", 6),
-        ("heal.epochs", 3),
+        ("heal.lr", 1e-3),
+        ("heal.batch", 4),
+        ("heal.epochs", 2),  # a third pass is learnt by heart (RESEARCH_JOURNAL.md, 2026-11-28)
         ("batch_size", 64),
     ),
 )

@@ -19,13 +19,14 @@ from ws.gating import Gate
 from ws.gating.arm_table import BASE, RANDOM, STEER, dosed_arms, place_of, seed_arms, trained_arms, words_of
 from ws.gating.facts import further_text
 from ws.gating.foundations import FOUNDATIONS
-from ws.gating.knee import crossing, crossing_text, probes_of
+from ws.gating.knee import knee_of, probes_of
 from ws.gating.schemas import TOPIC, further_figures
 from ws.gating.thresholds import DEFAULTS
 from ws.intervals import as_float, interval_of, with_interval
 from ws.runs.four_arms import four_arms
 
 if TYPE_CHECKING:
+    from ws.runs.config import DoseConfig
     from ws.runs.reader import Run
 
 __all__ = ["print_diff", "print_gates", "print_run", "print_samples", "readable"]
@@ -82,7 +83,7 @@ def print_round(run: Run, number: int, console: Console) -> None:
         found = run.frame("dose", number)
         dose_table(found, "Dose search (select prompts and items)", console, run.trait.unit)
         v = run.get("direction.safetensors", number)
-        print_knee(found, config.dose.coherence, console, v.meta.get("relative"))
+        print_knee(found, config.dose, console, v.meta.get("relative"))
     if run.has("arms.parquet", number):
         dose_table(run.arms(number), "Report (prompts and items that chose nothing)", console, run.trait.unit)
         print_cautions(run.arms(number), len(config.seeds), console)
@@ -156,13 +157,13 @@ def print_cautions(arms: pl.DataFrame, seeds: int, console: Console) -> None:
     console.print(Text("\n".join(lines), style="dim"))
 
 
-def print_knee(arms: pl.DataFrame, floor: float, console: Console, relative: float | None = None) -> None:
-    """The chosen dose, and where coherence falls through the floor with its interval. relative: |v| / |h|, which makes
+def print_knee(arms: pl.DataFrame, search: DoseConfig, console: Console, relative: float | None = None) -> None:
+    """The chosen dose, and where a dose is too strong with its interval. relative: |v| / |h|, which makes
     doses of different axes comparable."""
     chosen = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
     share = f" ({relative * chosen['c'][0]:.0%} of the residual stream's length)" if relative and chosen.height else ""
     knee = f"c {chosen['c'][0]:.3g}{share} is the strongest coherent dose" if chosen.height else "No dose is coherent"
-    console.print(Text(f"{knee}; {crossing_text(crossing(probes_of(arms), floor), floor)}"))
+    console.print(Text(f"{knee}; {knee_of(probes_of(arms), search.coherence, search.topic).text}"))
 
 
 def print_definitions(console: Console) -> None:

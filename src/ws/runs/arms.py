@@ -16,9 +16,12 @@ from ws.files import digest
 from ws.gating.arm_table import BASE, STEER, retaining_arms
 from ws.gating.foundations import FOUNDATIONS
 from ws.gating.schemas import TOPIC, arms_frame
-from ws.intervals import finite_or_none
+from ws.intervals import Interval, finite_or_none
 
-__all__ = ["Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "stacked", "with_retain", "with_topic"]
+__all__ = [
+    "Arm", "arms_of", "kl_p95", "reports_frame", "reports_of", "stacked", "topic_frame", "with_retain",
+    "with_topic",
+]  # fmt: skip
 
 LABELS = {"arm": pl.String, "split": pl.String, "c": pl.Float64, "chosen": pl.Boolean, "draw": pl.Int32}
 COPIED = (
@@ -98,10 +101,18 @@ def with_retain(table: pl.DataFrame, arms: Sequence[Arm], doses: Sequence[float]
     return table.with_columns(**columns)
 
 
+def topic_frame(found: Sequence[tuple[Arm, Interval]]) -> pl.DataFrame:
+    """How far the text of arms keeps to its prompt (`ws.evaluation.topic`): columns arm, c, on_prompt with its
+    interval, nats per token; null where that could not be read."""
+    rows = [(arm.arm, arm.c, *(finite_or_none(x) for x in (at.value, at.low, at.high))) for arm, at in found]
+    return pl.DataFrame(rows, schema={"arm": pl.String} | dict.fromkeys(("c", *TOPIC), pl.Float64), orient="row")
+
+
 def with_topic(table: pl.DataFrame, topic: pl.DataFrame) -> pl.DataFrame:
-    """The table of arms, and how far the arms' text keeps to its prompt (`ws.experiment.pipeline.topic_frame`)."""
-    read = table.drop(TOPIC).join(topic, on=["arm", "c"], how="left", maintain_order="left", nulls_equal=True)
-    return read.select(table.columns)
+    """The table of arms, and how far the arms' text keeps to its prompt (`topic_frame`)."""
+    bare, on = table.drop(TOPIC, strict=False), ["arm", "c"]
+    read = bare.join(topic, on=on, how="left", maintain_order="left", nulls_equal=True)
+    return read.select(*dict.fromkeys([*table.columns, *TOPIC]))
 
 
 def comparable(report: Report) -> dict[str, Any]:

@@ -77,6 +77,9 @@ class DoseConfig:
     """rounds of further texts, spent where they decide: about the dose where coherence falls through the floor"""
     coherence: float = 0.95
     """the knee is the dose at which the fitted coherence falls through this"""
+    topic: float = 0.85
+    """the knee is no stronger dose than that at which what ties text to its prompt falls under this share of base's, or
+    of the persona's where that is less; 0: text may leave its question"""
     texts: int = 64
     """free completions per dose"""
     per_foundation: int | None = None
@@ -90,6 +93,7 @@ class DoseConfig:
                f"dose.grid must rise without repeats (got {self.grid}). Write the doses weakest first.")  # fmt: skip
         _check(bool(self.grid), "dose.grid is empty. Name at least one dose.")
         _check(0 < self.coherence <= 1, f"dose.coherence must lie in (0, 1] (got {self.coherence}).")
+        _check(0 <= self.topic < 1, f"dose.topic must lie in [0, 1) (got {self.topic}).")
         _check(self.bisect >= 0, f"dose.bisect cannot be negative (got {self.bisect}).")
         _check(self.texts >= 8, f"dose.texts must be at least 8 (got {self.texts}): coherence needs free text.")
         _check(self.random_draws >= 0, f"dose.random_draws cannot be negative (got {self.random_draws}).")

@@ -33,7 +33,7 @@ class Stage:
 
 TABLE = (
     Stage("direction", 1, (), ("direction.safetensors",)),
-    Stage("dose", 7, ("direction",), ("dose.parquet", "grid.parquet", "knee.json")),
+    Stage("dose", 8, ("direction",), ("dose.parquet", "grid.parquet", "knee.json")),
     Stage("unsteered", 4, (), ("unsteered.parquet",)),
     Stage("steer", 8, ("direction", "dose"), ("steer.parquet",)),
     Stage("random", 1, ("direction", "dose"), ("random.parquet",)),
@@ -42,10 +42,10 @@ TABLE = (
     Stage("plain", 6, ("dose", "data"), ("adapter.{arm}", "heal.{arm}.parquet", "{arm}.parquet")),
     Stage("healed", 6, ("heal",), ("healed{seed}.parquet",), per_seed=True),
     Stage("drift", 4, ("direction", "dose", "data", "heal"), ("drift.parquet",)),
-    Stage("topic", 1, ("unsteered", "steer", "healed"), ("topic.parquet",)),
+    Stage("topic", 2, ("unsteered", "steer", "healed"), ("topic.parquet",)),
     Stage("table", 4, ("dose", "unsteered", "steer", "random", "healed.*", "plain.*", "topic"),
           ("eval.parquet", "arms.parquet")),
-    Stage("judge", 9, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
+    Stage("judge", 10, ("dose", "data", "heal.*", "drift", "table"), ("gates.json",)),
 )
 """Every stage, in the order of a round."""
 STAGES = {stage.name: stage for stage in TABLE}
