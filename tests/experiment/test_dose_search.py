@@ -192,3 +192,34 @@ def test_more_texts_narrow_the_interval() -> None:
 def test_doses_are_plainly_written(c: float, written: float) -> None:
     assert plain_dose(c) == written and abs(math.log(written / c)) < 0.05
     assert plain_dose(math.inf) == math.inf
+
+
+def test_text_that_leaves_its_question_ends_the_search_where_it_does() -> None:
+    """Readable at every dose, its tie to the prompt falling: the knee is where that falls through its share."""
+
+    def probe(doses: Sequence[float], dice: int) -> pl.DataFrame:
+        seen.update(doses)
+        known = sorted({0.0, *seen})
+        tied = [1.1 * math.exp(-c / 4) for c in known]
+        plain = probes(dict.fromkeys(known, (62, 64)))
+        return plain.with_columns(tied=pl.Series(tied), tied_error=pl.lit(0.04))
+
+    seen: set[float] = set()
+    c, found = find_knee(probe, GRID, 3, FLOOR, TOPIC)
+    at = 4 * math.log(1.1 / TOPIC)
+    assert c is not None and c in seen and found.by_topic and 0.9 < c / at < 1.1
+    seen.clear()
+    anyway, found = find_knee(probe, GRID, 1, FLOOR, 0.0)
+    assert anyway is not None and anyway > 2 and not found.by_topic, "0 lets text leave its question"
+    seen.clear()
+    assert find_knee(lambda doses, dice: probe(doses, dice).with_columns(tied=pl.col("tied") / 3), GRID, 1, FLOOR,
+                     TOPIC)[0] is None  # fmt: skip
+
+
+def test_no_dose_says_what_it_was_that_fell() -> None:
+    from ws.experiment.rounds import no_dose
+
+    knee = {"base": 1.0, "probes": [[0.5, 0.99], [1.0, 0.98]], "by_topic": True}
+    told = no_dose(knee, FLOOR, "mini", {})
+    assert "text leaves its question" in told and "0.5: 0.99" in told and "--dose.topic 0" in told
+    assert "No dose is coherent" in no_dose(knee | {"by_topic": False}, FLOOR, "mini", {})

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from tests.builders.gate_frames import arm, steer
 from ws.evaluation.definitions import DEFINITIONS
-from ws.gating.schemas import arms_frame
+from ws.gating.schemas import TOPIC, arms_frame
 from ws.reporting.journal.tables import arms_table
 from ws.reporting.terminal import dose_table, print_cautions, print_knee
+from ws.runs.config import DoseConfig
 
 
 def printed(write: Callable[..., None], *args: Any) -> str:
@@ -50,11 +51,14 @@ def test_the_knee_is_printed_with_its_interval() -> None:
     rows = [arm("base", coherence=1.0), arm("steer", 1.0, 1.0, coherence=0.98), arm("steer", 2.0, 2.0, coherence=0.6)]
     arms = arms_frame(rows).with_columns(chosen=pl.col("c") == 1)
     assert "c 1 is the strongest coherent dose; coherence falls through 0.95 at c 1.22 [0.976, 1.51]" in printed(
-        print_knee, arms, 0.95
+        print_knee, arms, DoseConfig()
     )
-    assert "No dose is coherent" in printed(print_knee, arms.with_columns(chosen=pl.lit(False)), 0.95)
-    shown = printed(partial(print_knee, relative=0.07), arms, 0.95)
+    assert "No dose is coherent" in printed(print_knee, arms.with_columns(chosen=pl.lit(False)), DoseConfig())
+    shown = printed(partial(print_knee, relative=0.07), arms, DoseConfig())
     assert "c 1 (7% of the residual stream's length) is the strongest coherent dose" in shown
+    falling = {name: pl.when(pl.col("arm") == "base").then(1.0).otherwise(1 - pl.col("c") / 8) for name in TOPIC}
+    shown = printed(print_knee, arms.with_columns(**falling, coherence=pl.lit(1.0)), DoseConfig())
+    assert "c 1 is the strongest dose that keeps to its question; text leaves its question (under 0.85 of" in shown
 
 
 def test_a_page_defines_its_columns_whatever_their_unit() -> None:

@@ -33,6 +33,7 @@ from ws.gating.advice import ADVICE
 from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT, UNFILTERED
 from ws.gating.facts import row_of
 from ws.gating.instrument import MUSH, mush
+from ws.gating.knee import Knee
 from ws.generation.completions import Prompt, generate
 from ws.generation.second_look import second_look
 from ws.healing.training import Progress
@@ -148,10 +149,10 @@ class Round(HealPipeline):
         known.measure([], 0)  # the base alone: what it says of itself is said before anything is steered
         self.warn(known.base)
         if not known.base.coherence >= d.coherence:
-            return self.searched(known, None, Interval(0.0, 0.0, 0.0, 1))
+            return self.searched(known, None, Knee(d.coherence, Interval(0.0, 0.0, 0.0, 1), d.topic, None))
         c, found = find_knee(known.measure, d.grid, d.bisect, d.coherence, d.topic)
         report(1, 1)
-        return self.searched(known, c, found.at)
+        return self.searched(known, c, found)
 
     def warn(self, base: Report) -> None:
         """Say that the base's own text is no text to steer, as gate 0 will."""
@@ -162,11 +163,11 @@ class Round(HealPipeline):
             say(self.context.listen, told, self.number)
 
     def searched(
-        self, known: Probes, c: float | None, at: Interval
+        self, known: Probes, c: float | None, found: Knee
     ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """What a search leaves: the table of its arms, their texts, and what they decided. c: the knee; at: the dose at
-        which text is not coherent, or has left its question."""
-        base = known.base
+        """What a search leaves: the table of its arms, their texts, and what they decided. c: the dose that was chosen;
+        found: where a dose is too strong."""
+        base, at = known.base, found.at
         arms = [dataclasses.replace(arm, chosen=arm.c == c) if arm.arm == STEER else arm for arm in known.arms]
         doses = [arm for arm in arms if arm.arm in (STUDENT, STEER)]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
@@ -176,6 +177,7 @@ class Round(HealPipeline):
             "base": base.coherence,  # NaN: no readable text to be relative to
             "probes": [[arm.c, arm.report.coherence] for arm in doses if arm.c],
             "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
+            "by_topic": found.by_topic,
             **known.limits,
         }
         table = with_topic(arms_of(base, arms, self.v.fingerprint), known.topic)
@@ -366,6 +368,12 @@ def no_dose(knee: dict[str, Any], floor: float, model: str, base: dict[str, Any]
             "list, --evaluation.instrument questions reads the axis without them. `ws doctor` says more."
         )
     table = ", ".join(f"{c:g}: {coherence:.2f}" for c, coherence in knee["probes"])
+    if knee["by_topic"]:
+        return (
+            "At every dose text leaves its question: what ties it to its prompt is under --dose.topic of what "
+            f"unsteered text has (coherence by c: {table}). Try smaller doses (--dose.grid), another layer band, a "
+            "better persona pair, or let it leave (--dose.topic 0)."
+        )
     return (
         f"No dose is coherent (coherence by c: {table}; at least {floor:g} is needed). "
         "Try smaller doses (--dose.grid), another layer band, or a better persona pair."

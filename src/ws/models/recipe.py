@@ -179,6 +179,7 @@ SMOLLM2 = ModelRecipe(
         ("dose.texts", 32),
         ("dose.random_draws", 4),
         ("evaluation.texts", 64),
+        ("evaluation.exam", 60),
         ("evaluation.batch_size", 64),
         ("data.keep", 48),
         ("heal.beta", 0.1),

@@ -162,8 +162,10 @@ def print_knee(arms: pl.DataFrame, search: DoseConfig, console: Console, relativ
     doses of different axes comparable."""
     chosen = arms.filter(pl.col("arm") == STEER, pl.col("chosen"))
     share = f" ({relative * chosen['c'][0]:.0%} of the residual stream's length)" if relative and chosen.height else ""
-    knee = f"c {chosen['c'][0]:.3g}{share} is the strongest coherent dose" if chosen.height else "No dose is coherent"
-    console.print(Text(f"{knee}; {knee_of(probes_of(arms), search.coherence, search.topic).text}"))
+    knee = knee_of(probes_of(arms), search.coherence, search.topic)
+    kind = "strongest dose that keeps to its question" if knee.by_topic else "strongest coherent dose"
+    told = f"c {chosen['c'][0]:.3g}{share} is the {kind}" if chosen.height else "No dose is coherent"
+    console.print(Text(f"{told}; {knee.text}"))
 
 
 def print_definitions(console: Console) -> None:

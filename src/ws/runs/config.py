@@ -77,7 +77,7 @@ class DoseConfig:
     """rounds of further texts, spent where they decide: about the dose where coherence falls through the floor"""
     coherence: float = 0.95
     """the knee is the dose at which the fitted coherence falls through this"""
-    topic: float = 0.85
+    topic: float = field(default=0.85, metadata=LATER)
     """the knee is no stronger dose than that at which what ties text to its prompt falls under this share of base's, or
     of the persona's where that is less; 0: text may leave its question"""
     texts: int = 64

@@ -22,7 +22,7 @@ def mini_quick() -> RunConfig:
         dose=DoseConfig(grid=(0.5, 1.0, 1.5, 2.0), bisect=3, texts=48, random_draws=8),
         data=DataConfig(doses=(1.0, ABOVE), samples=2, keep=256),
         heal=HealConfig(beta=0.03, tau=0.03, lr=3e-3, batch=6, epochs=2),
-        evaluation=EvalConfig(texts=80, think=0, batch_size=128, exam=60),
+        evaluation=EvalConfig(texts=80, think=0, batch_size=128),
         controls=ControlConfig(unfiltered=True),
         batch_size=256,
         threads=1,  # two are slower as soon as anything else runs beside them
