@@ -11,6 +11,7 @@ import pytest
 
 from ws.experiment.dose_search import find_knee, plain_dose
 from ws.gating.knee import NARROW, crossing, is_vague, knee_of
+from ws.runs.config import DoseConfig
 
 Curve = Callable[[float], float]
 FLOOR = 0.95
@@ -219,7 +220,12 @@ def test_text_that_leaves_its_question_ends_the_search_where_it_does() -> None:
 def test_no_dose_says_what_it_was_that_fell() -> None:
     from ws.experiment.rounds import no_dose
 
-    knee = {"base": 1.0, "probes": [[0.5, 0.99], [1.0, 0.98]], "by_topic": True}
-    told = no_dose(knee, FLOOR, "mini", {})
-    assert "text leaves its question" in told and "0.5: 0.99" in told and "--dose.topic 0" in told
-    assert "No dose is coherent" in no_dose(knee | {"by_topic": False}, FLOOR, "mini", {})
+    knee = {"base": 1.0, "probes": [[0.5, 0.99], [1.0, 0.98]]}
+    ties = {0.0: 1.0, 0.5: 0.3, 1.0: 0.2}
+    arms = pl.DataFrame(
+        [{"arm": "steer" if c else "base", "c": c, "coherence": 1.0, "coh_text": 1.0, "n_text": 64, "p_ans_any": 1.0,
+          "on_prompt": tie, "on_prompt_low": tie - 0.01, "on_prompt_high": tie + 0.01} for c, tie in ties.items()]
+    )  # fmt: skip
+    told = no_dose(knee, arms, DoseConfig(), "mini")
+    assert "text leaves its question" in told and "0.5: 0.99" in told and "--dose.topic 0)" in told
+    assert "No dose is coherent" in no_dose(knee, arms, DoseConfig(topic=0.0), "mini")

@@ -33,15 +33,15 @@ from ws.gating.advice import ADVICE
 from ws.gating.arm_table import BASE, HEALED, HEALED_PERSONA, HEALED_SEED, STEER, STUDENT, UNFILTERED
 from ws.gating.facts import row_of
 from ws.gating.instrument import MUSH, mush
-from ws.gating.knee import Knee
+from ws.gating.knee import knee_of, probes_of
 from ws.generation.completions import Prompt, generate
 from ws.generation.second_look import second_look
 from ws.healing.training import Progress
-from ws.intervals import Interval, as_float, finite_or_none
+from ws.intervals import as_float
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain, with_topic
 from ws.runs.artifacts import load
-from ws.runs.config import to_dict
+from ws.runs.config import DoseConfig, to_dict
 from ws.runs.reader import Run
 from ws.runs.stages import files_of, reads_of, seeded, stage_of
 from ws.runs.verdicts import judge
@@ -138,8 +138,7 @@ class Round(HealPipeline):
         settings = [dataclasses.asdict(self.config.dose), how]
         knee = self.stage("dose", settings, self.search)[2]
         if knee["c"] is None:
-            base = row_of(self.read("dose.parquet"), BASE)
-            raise UserError(no_dose(knee, self.config.dose.coherence, self.lm.name, base))
+            raise UserError(no_dose(knee, self.read("dose.parquet"), self.config.dose, self.lm.name))
 
     def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
         """The probes of the dose search: their arms, their texts, and what they decided."""
@@ -149,10 +148,10 @@ class Round(HealPipeline):
         known.measure([], 0)  # the base alone: what it says of itself is said before anything is steered
         self.warn(known.base)
         if not known.base.coherence >= d.coherence:
-            return self.searched(known, None, Knee(d.coherence, Interval(0.0, 0.0, 0.0, 1), d.topic, None))
-        c, found = find_knee(known.measure, d.grid, d.bisect, d.coherence, d.topic)
+            return self.searched(known, None)
+        c, _ = find_knee(known.measure, d.grid, d.bisect, d.coherence, d.topic)
         report(1, 1)
-        return self.searched(known, c, found)
+        return self.searched(known, c)
 
     def warn(self, base: Report) -> None:
         """Say that the base's own text is no text to steer, as gate 0 will."""
@@ -162,12 +161,9 @@ class Round(HealPipeline):
             told = f"The base's own text is mush: {text}. Way out: {ADVICE[0][MUSH]}."
             say(self.context.listen, told, self.number)
 
-    def searched(
-        self, known: Probes, c: float | None, found: Knee
-    ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """What a search leaves: the table of its arms, their texts, and what they decided. c: the dose that was chosen;
-        found: where a dose is too strong."""
-        base, at = known.base, found.at
+    def searched(self, known: Probes, c: float | None) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+        """What a search leaves: the table of its arms, their texts, and what they decided. c: the knee."""
+        base = known.base
         arms = [dataclasses.replace(arm, chosen=arm.c == c) if arm.arm == STEER else arm for arm in known.arms]
         doses = [arm for arm in arms if arm.arm in (STUDENT, STEER)]
         texts = [base.text.with_columns(split=pl.lit("base" if self.history else "select"))]
@@ -176,8 +172,6 @@ class Round(HealPipeline):
             "c": c,
             "base": base.coherence,  # NaN: no readable text to be relative to
             "probes": [[arm.c, arm.report.coherence] for arm in doses if arm.c],
-            "crossing": [finite_or_none(x) for x in (at.value, at.low, at.high)],  # null: beyond the strongest dose
-            "by_topic": found.by_topic,
             **known.limits,
         }
         table = with_topic(arms_of(base, arms, self.v.fingerprint), known.topic)
@@ -356,9 +350,12 @@ def steps(report: Reporter) -> Progress:
     return lambda row: report(row["step"] + 1, row["steps"])
 
 
-def no_dose(knee: dict[str, Any], floor: float, model: str, base: dict[str, Any]) -> str:
-    """Why there is no coherent dose, with the table of probes, or with the parts that the base fails; base: its row."""
+def no_dose(knee: dict[str, Any], arms: pl.DataFrame, search: DoseConfig, model: str) -> str:
+    """Why there is no coherent dose, with the table of probes, or with the parts that the base fails; arms: the
+    search's."""
+    floor = search.coherence
     if not knee["base"] >= floor:
+        base = row_of(arms, BASE)
         mass = "" if base["p_ans_any"] is None else f"p_ans_any {base['p_ans_any']:.2f}, "
         told = f"{mass}readable share of its text {as_float(base['coh_text']):.2f}"
         told += f", median tail_ppl {as_float(base['tail_ppl']):.1f}"
@@ -368,11 +365,11 @@ def no_dose(knee: dict[str, Any], floor: float, model: str, base: dict[str, Any]
             "list, --evaluation.instrument questions reads the axis without them. `ws doctor` says more."
         )
     table = ", ".join(f"{c:g}: {coherence:.2f}" for c, coherence in knee["probes"])
-    if knee["by_topic"]:
+    if knee_of(probes_of(arms), floor, search.topic).by_topic:
         return (
-            "At every dose text leaves its question: what ties it to its prompt is under --dose.topic of what "
-            f"unsteered text has (coherence by c: {table}). Try smaller doses (--dose.grid), another layer band, a "
-            "better persona pair, or let it leave (--dose.topic 0)."
+            "At every dose text leaves its question: what ties it to its prompt is under --dose.topic "
+            f"{search.topic:g} of what unsteered text has (coherence by c: {table}). Try smaller doses (--dose.grid), "
+            "another layer band, a better persona pair, or let it leave (--dose.topic 0)."
         )
     return (
         f"No dose is coherent (coherence by c: {table}; at least {floor:g} is needed). "
