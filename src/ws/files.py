@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,13 @@ import polars as pl
 from ws.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+WAYS = {
+    errno.EFBIG: "Raise the limit on file sizes (ulimit -f) and run the same command.",
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM), "Name a folder that you may write, or make this one writable."
+    ),
+}
+"""What to do about a refusal of the file system."""
 TEMPORARY = ".tmp-"
 
 
@@ -44,29 +52,54 @@ def checksum(path: Path) -> str:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file or folder under a temporary name, then put it in place of `path` in one step.
 
-    UserError when the disk is full; the temporary is removed and what was at `path` is untouched.
+    UserError when it cannot be written; the temporary is removed and what was at `path` is untouched.
     """
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(temporary)
+            _fsync(temporary)
+            _replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # where nothing can be written nothing can be removed, and is not there
+                _remove(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What a file system refuses inside, as a UserError that names `path`, the reason and the way out."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        _fsync(temporary)
-        _replace(temporary, path)
-    except BaseException as error:
-        _remove(temporary)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise disk_full(path) from error
-        raise
+        yield
+    except Exception as error:
+        code = _refusal(error)
+        if code is None:
+            raise
+        raise _unwritable(path, code) from error
 
 
-def disk_full(path: Path) -> UserError:
-    with contextlib.suppress(OSError):
-        free = shutil.disk_usage(path.parent if path.parent.exists() else Path(".")).free / 2**20
-        return UserError(
-            f"The disk is full: {path} could not be written ({free:.0f} MiB free). Nothing half written was left. "
-            "Free some space and run the same command: it goes on from the last finished stage."
-        )
-    return UserError(f"The disk is full: {path} could not be written. Free some space and run the same command.")
+def _refusal(error: Exception) -> int | None:
+    """The number of the system's error, also of one that a library tells as text ("... (os error 28)"); else None."""
+    if isinstance(error, UserError):
+        return None
+    if isinstance(error, OSError) and error.errno is not None:
+        return None if error.errno == errno.ENOENT else error.errno  # what was to be read is missing: no refusal
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told.group(1)) if told else None
+
+
+def _unwritable(path: Path, code: int) -> UserError:
+    if code in FULL:
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(path.parent if path.parent.exists() else Path(".")).free / 2**20
+            return UserError(
+                f"The disk is full: {path} could not be written ({free:.0f} MiB free). Nothing half written was left. "
+                "Free some space and run the same command: it goes on from the last finished stage."
+            )
+        return UserError(f"The disk is full: {path} could not be written. Free some space and run the same command.")
+    way = WAYS.get(code, "Name another folder, or mend this one, and run the same command.")
+    return UserError(f"{path} could not be written: {os.strerror(code)}. Nothing half written was left. {way}")
 
 
 def _fsync(path: Path) -> None:
@@ -134,7 +167,7 @@ def read_frame(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing. Run the same `ws run` command again to recompute it.") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # damage can make polars panic
         raise UserError(f"{path} is damaged ({error}). Run the same `ws run` command again to recompute it.") from error
 
 
@@ -144,8 +177,10 @@ def folder_lock(folder: Path, what: str = "run", wait: bool = False) -> Iterator
 
     The kernel drops the lock with its process, so a killed writer never blocks the next one; the pid is for the reader.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+", encoding="utf-8") as file:
+    with writing(folder / ".lock"):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+", encoding="utf-8")
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:

@@ -168,6 +168,20 @@ def test_starvation_lets_the_stages_beside_it_end_and_is_judged(tmp_path: Path) 
     assert {"0/unsteered", "0/steer", "0/random"} <= set(failed.status["stages"])
 
 
+@pytest.mark.slow
+def test_a_search_without_a_coherent_dose_is_stored_and_judged(tmp_path: Path) -> None:
+    """As one process does: the next try finds the search, and the gates say why there is none."""
+    strict = dataclasses.replace(CONFIG, dose=dataclasses.replace(CONFIG.dose, grid=(30.0,), topic=0.0))
+    for _ in range(2):
+        heard: list[Event] = []
+        with pytest.raises(UserError, match="No dose is coherent"):
+            run(strict, heard.append, out=tmp_path, workers=2)
+    record = open_run(newest_run(tmp_path))
+    assert "0/dose" in record.status["stages"] and record.rounds == 1
+    assert [gate.outcome for gate in record.gates() if gate.gate == 1] == ["too strong"]
+    assert not [event for event in heard if event.stage == "dose search" and 0 < event.done < event.total]
+
+
 def test_another_axis_than_the_runs_is_refused() -> None:
     with pytest.raises(UserError, match=r"another axis \(a\) than the run has \(b\)"):
         workers._check({"axis": "a", "threads": 1}, {"axis": "b", "threads": 1})

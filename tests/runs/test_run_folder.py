@@ -290,3 +290,62 @@ def test_bad_configurations_say_the_way_out(path: tuple[str, ...], value: Any, m
     inner[path[-1]] = value
     with pytest.raises(UserError, match=message):
         from_dict(plain)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "disk is full"), (errno.EFBIG, "ulimit -f"),
+     (errno.EROFS, "that you may write"), (errno.EACCES, "that you may write"), (errno.ENOTDIR, "Name another folder")],
+)  # fmt: skip
+@pytest.mark.parametrize("library", [False, True])
+def test_what_the_file_system_refuses_is_said(tmp_path: Path, code: int, told: str, library: bool) -> None:
+    """Also where a library tells it as text, as polars and safetensors do."""
+    error = RuntimeError(f"cannot serialise: {os.strerror(code)} (os error {code})") if library else OSError(code, "no")
+    files.write_json(tmp_path / "x.json", 1)
+    with pytest.raises(UserError, match=told) as caught:
+        files.write_atomic(tmp_path / "x.json", lambda tmp: (_ for _ in ()).throw(error))
+    assert "x.json" in str(caught.value) and files.read_json(tmp_path / "x.json") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_mistake_of_ours_is_no_refusal(tmp_path: Path) -> None:
+    for error in (ValueError("shape"), FileNotFoundError(errno.ENOENT, "what was to be read")):
+        with pytest.raises(type(error)):
+            files.write_atomic(tmp_path / "x.json", lambda tmp, error=error: (_ for _ in ()).throw(error))
+
+
+def test_a_folder_that_a_file_stands_in_for(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match="could not be written"), files.folder_lock(tmp_path / "out" / "runs"):
+        pass
+    with pytest.raises(UserError, match="could not be written"):
+        files.write_json(tmp_path / "out" / "x.json", 1)
+
+
+def test_a_real_limit_on_file_sizes(tmp_path: Path) -> None:
+    """A frame that polars may not write whole: a message, nothing half written, exit code of a user's error."""
+    import subprocess
+    import sys
+
+    script = (
+        "import polars as pl, pathlib, sys\nfrom ws import files\nfrom ws.errors import UserError\n"
+        f"path = pathlib.Path({str(tmp_path / 'x.parquet')!r})\n"
+        "try:\n    files.write_frame(path, pl.DataFrame({'a': range(200_000)}))\n"
+        "except UserError as error:\n    print(error); sys.exit(2)\n"
+    )
+    line = f"ulimit -f 8; trap '' XFSZ; exec {sys.executable} -c \"$0\""
+    done = subprocess.run(["bash", "-c", line, script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and "ulimit -f" in done.stdout, done.stderr[-500:]
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_paths_of_one_run_are_one_line(tmp_path: Path) -> None:
+    from ws.runs.ledger import COLUMNS, append_result, read_results
+
+    row = dict.fromkeys(COLUMNS, "x")
+    for path in ("out/runs/1", str(tmp_path / "runs/1"), "out/runs/2"):
+        append_result(tmp_path, row | {"run": path})
+    assert read_results(tmp_path)["run"].to_list() == ["out/runs/1", "out/runs/2"]
+    (tmp_path / "results.tsv").write_text("")
+    with pytest.raises(UserError, match=r"results\.tsv is damaged"):
+        read_results(tmp_path)

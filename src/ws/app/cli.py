@@ -18,6 +18,7 @@ from tyro.conf import FlagCreatePairsOff
 from ws.app.options import COMMANDS, RunArgs
 from ws.errors import UserError
 from ws.experiment.inputs import check_inputs
+from ws.reporting.visible import visible
 from ws.runs.recipes import recipe_for
 
 __all__ = ["main"]
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(args)
     except UserError as error:
-        print(f"ws: {error}", file=sys.stderr)
+        print(f"ws: {visible(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ws: stopped. What was finished is stored; the same command goes on from there.", file=sys.stderr)

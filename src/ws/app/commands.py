@@ -173,6 +173,7 @@ def results(args: options.ResultsArgs) -> None:
     """The ledger as a table, newest first."""
     from rich.table import Table
 
+    from ws.reporting.visible import visible
     from ws.runs.ledger import read_results
 
     frame = read_results(args.out)
@@ -184,7 +185,7 @@ def results(args: options.ResultsArgs) -> None:
     for name in shown:
         table.add_column(name, overflow="fold")
     for row in frame.select(pl.col(shown).fill_null("")).reverse().rows():
-        table.add_row(*[Text(cell) for cell in row])
+        table.add_row(*[Text(visible(cell)) for cell in row])
     _console().print(table)
 
 

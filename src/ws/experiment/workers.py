@@ -43,6 +43,8 @@ from ws.runs.writer import RunFolder
 __all__ = ["WorkerPool", "workers_for", "workers_on"]
 
 MOST = 4  # of the stages of a round with one seed, no more than four can run side by side
+Done = tuple[dict[str, Any], UserError | None]
+"""What a worker comes home with: the records of the stages that it finished, and what ended it before its last."""
 TICK = 0.1  # seconds between two looks at progress and at the wish to stop
 
 
@@ -92,21 +94,20 @@ class WorkerPool:
 
         A UserError lets the stages that run beside it end before it is raised.
         """
-        waiting, running, failed = round.calls(), dict[Future[dict[str, Any]], str](), None
+        waiting, running, failed = round.calls(), dict[Future[Done], str](), None
         with _worker_death_as_error():
             while waiting or running:
                 self._hand_out(round, waiting, running)
                 for done in self._next(running, round.context):
                     del running[done]
-                    try:
-                        round.context.folder.take(done.result())
-                    except UserError as error:
-                        failed = failed or error
+                    error = _taken(done, round.context)
+                    failed = failed or error
+                    if failed is not None:
                         waiting.clear()
         if failed is not None:
             raise failed
 
-    def _hand_out(self, round: Round, waiting: dict[str, Call], running: dict[Future[dict[str, Any]], str]) -> None:
+    def _hand_out(self, round: Round, waiting: dict[str, Call], running: dict[Future[Done], str]) -> None:
         """Give idle workers the first stages that wait for no other."""
         context, folder, busy = round.context, round.context.folder, {*waiting, *running.values()}
         ready = [name for name in waiting if not busy & set(round.after(name))]
@@ -117,7 +118,7 @@ class WorkerPool:
         names = ", ".join(f"{round.number}/{name}" for name in running.values())
         folder.write_status(state="running", stage=names)
 
-    def _next(self, running: dict[Future[dict[str, Any]], str], context: RunContext) -> list[Future[dict[str, Any]]]:
+    def _next(self, running: dict[Future[Done], str], context: RunContext) -> list[Future[Done]]:
         """The stages that end next; until then events are passed on. Cancelled when the run was told to stop."""
         while True:
             ended = wait(running, TICK, FIRST_COMPLETED).done
@@ -126,6 +127,16 @@ class WorkerPool:
             context.check()
             if ended:
                 return list(ended)
+
+
+def _taken(done: Future[Done], context: RunContext) -> UserError | None:
+    """Record what a worker finished; the error that it came home with."""
+    try:
+        records, error = done.result()
+    except UserError as failed:  # before its first stage
+        return failed
+    context.folder.take(records)
+    return error
 
 
 def _tell(listen: Listener | None, event: Event) -> None:
@@ -210,8 +221,8 @@ class _WorkerFolder(RunFolder):
 
 def _perform(
     identity: dict[str, Any], path: Path, status: dict[str, Any], others: list[Path], number: int, call: Call
-) -> dict[str, Any]:
-    """Compute the stages behind one call; the records of those that were not there before."""
+) -> Done:
+    """Compute the stages behind one call; the records of those that were not there before, and what ended it early."""
 
     (lm, axis), (config, events) = _held(), _GIVEN
     torch.set_num_threads(identity["threads"])
@@ -223,5 +234,9 @@ def _perform(
     keys = [folder.key(f"{k}/heal") for k in range(number)]
     context = RunContext(lm, axis, config, identity, folder, events.put, None, history=history, keys=keys)
     method, *arguments = call
-    getattr(Round(context, number), method)(*arguments)
-    return {name: record for name, record in folder.status["stages"].items() if before.get(name) != record}
+    error = None
+    try:
+        getattr(Round(context, number), method)(*arguments)
+    except UserError as failed:  # a search without a coherent dose is finished, and stored
+        error = failed
+    return {name: record for name, record in folder.status["stages"].items() if before.get(name) != record}, error

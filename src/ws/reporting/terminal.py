@@ -23,6 +23,7 @@ from ws.gating.knee import knee_of, probes_of
 from ws.gating.schemas import TOPIC, further_figures
 from ws.gating.thresholds import DEFAULTS
 from ws.intervals import as_float, interval_of, with_interval
+from ws.reporting.visible import visible
 from ws.runs.four_arms import four_arms
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def readable(text: str, limit: int = 320) -> str:
     """Model text for one line of a terminal: newlines shown, control characters escaped, long ones cut."""
-    one = text.replace("\n", " / ")
-    safe = "".join(ch if ch.isprintable() else f"\\x{ord(ch):02x}" for ch in one)
+    safe = visible(text.replace("\n", " / ").replace("\t", " "))
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from ws.errors import UserError
-from ws.files import FULL, disk_full, folder_lock
+from ws.files import folder_lock, writing
 
 COLUMNS = (
     "time", "run", "axis", "model", "method", "seeds", "rounds", "best_round", "c", "d_target", "low", "high",
@@ -22,7 +22,7 @@ COLUMNS = (
 def append_result(out: Path, row: dict[str, Any]) -> None:
     """Append one line, once per run. A ledger with other columns is set aside under a dated name, never mixed into.
 
-    UserError when the disk is full.
+    UserError when it cannot be written.
     """
     unknown = set(row) - set(COLUMNS)
     if unknown:
@@ -30,7 +30,7 @@ def append_result(out: Path, row: dict[str, Any]) -> None:
     path = out / "results.tsv"
     with folder_lock(out, "ledger", wait=True):
         _check_header(path)
-        if row["run"] not in _runs(path):
+        if Path(row["run"]).name not in _runs(path):
             _append_line(path, "\t".join(_cell(row.get(c)) for c in COLUMNS))
 
 
@@ -45,23 +45,22 @@ def _check_header(path: Path) -> None:
 
 
 def _runs(path: Path) -> set[str]:
+    """The folders' names: one run may be told by several paths."""
     index = COLUMNS.index("run")
     lines = path.read_text(encoding="utf-8").splitlines()[1:]
-    return {cells[index] for cells in (line.split("\t") for line in lines) if len(cells) > index}
+    return {Path(cells[index]).name for cells in (line.split("\t") for line in lines) if len(cells) > index}
 
 
 def _append_line(path: Path, line: str) -> None:
     """One write and one fsync; a write that does not fit on the disk is taken back."""
-    with path.open("ab") as file:
+    with writing(path), path.open("ab") as file:
         size = file.seek(0, os.SEEK_END)
         try:
             file.write((line + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
-        except OSError as error:
+        except OSError:
             os.truncate(path, size)
-            if error.errno in FULL:
-                raise disk_full(path) from error
             raise
 
 
@@ -77,4 +76,9 @@ def read_results(out: Path) -> pl.DataFrame:
     path = out / "results.tsv"
     if not path.exists():
         raise UserError(f"There is no {path} yet: it gets a line when a run finishes. `ws run` makes one.")
-    return pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None)
+    try:
+        return pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
+        way = "Move it aside: the next run that finishes begins a new one."
+        raise UserError(f"{path} is damaged ({error}). {way}") from error
+

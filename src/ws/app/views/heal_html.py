@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import polars as pl
 
 from ws.app.jobs import View
 from ws.app.views.heal import steps_of
-from ws.app.views.token_html import text_block
+from ws.app.views.token_html import escaped, text_block
 from ws.runs.heal_variants import PHASES, HealVariant, VariantSettings, estimate
 from ws.runs.reader import Run
 
@@ -56,9 +55,9 @@ def progress_html(view: View | None, run: Run) -> str:
     """How far a training is, or how it ended."""
     if view is None:
         return ""
-    title, state = html.escape(view.title), view.state
+    title, state = escaped(view.title), view.state
     if state == "failed":
-        return f'<p class="ws-job">{title} failed: {html.escape(view.message)}</p>'
+        return f'<p class="ws-job">{title} failed: {escaped(view.message)}</p>'
     if state != "running":
         return f'<p class="ws-job">{title}: {state}</p>'
     phase, share, rest = left(view, estimate(run))

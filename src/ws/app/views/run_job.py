@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from ws.app.access import AppSettings
 from ws.app.jobs import JOBS, Job, Jobs, Tell, View, background
 from ws.app.views.page_settings import PageSettings
+from ws.app.views.token_html import escaped
 from ws.experiment.loop import run as run_experiment
 from ws.experiment.progress import Event
 from ws.files import digest, write_json
@@ -67,8 +67,8 @@ def measuring_html(view: View | None) -> str:
     if view is None or view.state == "done":
         return ""
     if view.state in ("failed", "cancelled"):
-        return f"<div class='ws-note'>{view.state}: {html.escape(view.message or 'finished stages are kept')}</div>"
+        return f"<div class='ws-note'>{view.state}: {escaped(view.message or 'finished stages are kept')}</div>"
     row: dict[str, Any] = view.rows[-1] if view.rows else {"stage": "waiting for its turn", "done": 0, "total": 1}
     share = 100 * row["done"] / max(row["total"], 1e-9)
-    state = "stopping" if view.stopping else f"{html.escape(str(row['stage']))} {share:.0f} %"
-    return f"<div class='ws-note'>{html.escape(view.title)}: {state}, {view.seconds:.0f} s</div>"
+    state = "stopping" if view.stopping else f"{escaped(str(row['stage']))} {share:.0f} %"
+    return f"<div class='ws-note'>{escaped(view.title)}: {state}, {view.seconds:.0f} s</div>"

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from ws.models.lm import load_model
+from ws.reporting.visible import visible
 
 __all__ = ["escaped", "pieces", "strip", "text_block"]
 
@@ -14,8 +15,8 @@ DEEP = 8.0  # nats: a token this surprising has the full colour
 
 
 def escaped(text: object) -> str:
-    """The text for HTML: markup, quotes and line breaks are shown and never read."""
-    return html.escape(str(text), quote=True).replace("\r", "").replace("\n", "&#10;")
+    """The text for HTML: markup, quotes, line breaks, control and reordering characters are shown and never read."""
+    return html.escape(visible(str(text).replace("\r", "")), quote=True).replace("\n", "&#10;")
 
 
 def text_block(text: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ws.files import write_text
-from ws.reporting.journal.html import TRICKS
 from ws.reporting.journal.run_header import command_of, day_of, name_of, question_of
 from ws.reporting.journal.sections import HEADLINE, round_cells
+from ws.reporting.visible import visible
 from ws.runs.reader import Run
 from ws.runs.summary import gates_of
 
@@ -24,7 +24,7 @@ Newest last. One entry per question: what was asked, what was run, what came out
 
 def code(value: object) -> str:
     """Any text as one line of Markdown code, in which nothing is interpreted: no tags, links, tables or formulas."""
-    line = " ".join(TRICKS.sub(lambda m: ascii(m.group())[1:-1], str(value)).split())
+    line = " ".join(visible(value).split())
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}" if line else "-"

@@ -8,14 +8,12 @@ from __future__ import annotations
 import html
 import re
 
+from ws.reporting.visible import visible
+
 __all__ = ["Html", "join", "tag", "text"]
 
 VOID = {"meta", "br"}
 NAME = re.compile(r"[a-z][a-z0-9-]*")
-# Reordering and invisible characters can make a text read as another: shown as their code
-TRICKS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufffe\uffff]"
-)
 
 
 class Html(str):
@@ -24,8 +22,7 @@ class Html(str):
 
 def text(value: object) -> Html:
     """A value as escaped text; control and reordering characters as \\x.. or \\u...."""
-    shown = TRICKS.sub(lambda m: ascii(m.group())[1:-1], str(value))
-    return Html(html.escape(shown, quote=True))
+    return Html(html.escape(visible(value), quote=True))
 
 
 def join(parts: list[Html], between: str = "\n") -> Html:
