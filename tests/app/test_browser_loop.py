@@ -15,11 +15,13 @@ import pytest
 
 from tests.builders.browser import CHROMIUM, DEEP, Browser, serving, until
 from tests.builders.hostile import ATTACK, poison
+from tests.builders.records import record_changes
 from ws.experiment.examples import EXAMPLE_ROUNDS
 from ws.files import read_frame, read_json, write_frame, write_json
 from ws.reporting.leaderboard import arms_table, points_frame
 from ws.runs.reader import finished_runs, open_run
 from ws.runs.round_tables import diary_frame
+from ws.runs.whole import read_status
 
 pytestmark = [
     pytest.mark.browser,
@@ -37,8 +39,6 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (FIRST, SECOND):
         shutil.copytree(EXAMPLE_ROUNDS, runs / name)
     shutil.rmtree(runs / SECOND / "rounds/2")
-    status = read_json(runs / SECOND / "status.json")
-    write_json(runs / SECOND / "status.json", status | {"best_round": 0, "started": "2026-01-02T00:00:00Z"})
     for folder in (runs / SECOND / "rounds").iterdir():
         heal = read_json(folder / "heal.json")
         heal["meta"]["config"]["beta"] = 9.0
@@ -47,6 +47,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shifts = [f"d_target{end}" for end in ("", "_low", "_high")]
         moved = [pl.when(healed).then(pl.col(name) + 0.6).otherwise(name).alias(name) for name in shifts]
         write_frame(folder / "arms.parquet", arms.with_columns(moved))
+    stages = {name: stage for name, stage in read_status(runs / SECOND)["stages"].items() if not name.startswith("2/")}
+    record_changes(runs / SECOND, best_round=0, started="2026-01-02T00:00:00Z", stages=stages)
     return runs.parent
 
 

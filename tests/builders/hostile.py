@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from tests.builders.records import record_changes
 from ws.files import read_json, write_frame, write_json
 from ws.runs.reader import Run, open_run
 
@@ -38,9 +39,9 @@ def poison(source: Path, to: Path) -> Run:
     axis |= {"name": attack("axis name"), "positive": [attack("persona"), *axis["positive"][1:]]}
     write_json(to / "axis.json", axis)
     write_json(to / "config.json", config | {"model": attack("model"), "axis": attack("axis path")})
-    env, status = read_json(to / "env.json"), read_json(to / "status.json")
+    env = read_json(to / "env.json")
     write_json(to / "env.json", env | {"argv": ["ws", attack("command")], "branch": attack("branch")})
-    write_json(to / "status.json", status | {"error": attack("error")})
+    record_changes(to, error=attack("error"))
     run = open_run(to)
     for gate in run.gates(run.best):
         run.note(gate.gate, attack("note"), run.best)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A copy of the example run whose every text is an attack."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from tests.builders.hostile import HOSTILE
+from tests.builders.records import record_changes
 from ws.experiment.examples import EXAMPLE
 from ws.files import read_json, write_frame, write_json
 
@@ -28,3 +29,4 @@ def plant(path: Path) -> None:
     write_json(path / "rounds/0/notes.json", {"1": HOSTILE})
     gates = (path / "rounds/0/gates.json").read_text()
     write_json(path / "rounds/0/gates.json", json.loads(gates.replace("65 rows each", json.dumps(HOSTILE)[1:-1])))
+    record_changes(path)

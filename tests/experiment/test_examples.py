@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.records import record_changes
 from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, EXAMPLES, LOOPS, ROUNDS, shipped, stale
 from ws.files import read_json, write_json
 from ws.models.lm import LM
@@ -45,10 +46,10 @@ def test_a_stale_run_is_noticed(path: Path, rounds: int, size: float, tmp_path: 
     changes = {
         "env.json": {"fingerprint": "0" * 16, "axis": "1" * 16, "items": "2" * 16},
         "config.json": {"rounds": 9},
-        "status.json": {"format": 99},
     }
     for name, values in changes.items():
         write_json(copy / name, read_json(copy / name) | values)
+    record_changes(copy, format=99)
     found = " ".join(stale(copy, rounds))
     for words in ("fingerprint: made with 0000", "axis: made with 1111", "items: made with 2222", "another recipe"):
         assert words in found
@@ -63,6 +64,7 @@ def test_other_stages_are_noticed(path: Path, rounds: int, file: str, key: str, 
     shutil.copytree(path, copy)
     stored = read_json(copy / file)
     write_json(copy / file, stored | {key: stored[key] | {"direction": 99}})
+    record_changes(copy)
     assert [line.split(":")[0] for line in stale(copy, rounds)] == ["stages"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import shutil
@@ -18,6 +17,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import ws
+from tests.builders.records import record_changes
 from tests.builders.small_runs import ending_lm, small_config
 from ws.errors import Cancelled, UserError
 from ws.evaluation.comparison import coh_cost
@@ -28,6 +28,7 @@ from ws.gating.schemas import ARMS, DRIFT
 from ws.runs import heal_variants, reader
 from ws.runs.arms import reports_of
 from ws.runs.heal_variants import VariantSettings, estimate, find_variant, variant_gate, variant_key, variants_of
+from ws.runs.whole import read_status
 
 FILES = {"adapter", "heal.parquet", "heal.json", "healed.parquet", "drift.parquet", "arms.parquet"}
 
@@ -98,9 +99,8 @@ def test_beta_matters_and_so_does_the_threshold(mine: reader.Run) -> None:
     }
     assert len(keys) == 4
     assert variant_key(mine, VariantSettings(1.0)) == variant_key(mine, VariantSettings(1.0, mine.threshold()[1]))
-    other = json.loads((mine.path / "status.json").read_text())
-    other["stages"]["0/data"]["key"] = "another"
-    (mine.path / "status.json").write_text(json.dumps(other))
+    stages = read_status(mine.path)["stages"]
+    record_changes(mine.path, stages=stages | {"0/data": stages["0/data"] | {"key": "another"}})
     assert variant_key(reader.open_run(mine.path), VariantSettings(1.0)) not in keys, "other data, another variant"
 
 
@@ -186,6 +186,7 @@ def test_a_process_killed_while_it_stores_leaves_nothing_half(mine: reader.Run) 
 
 def test_a_run_without_a_heal_says_so(mine: reader.Run) -> None:
     (mine.path / "rounds/0/heal.json").unlink()
+    record_changes(mine.path)
     with pytest.raises(UserError, match="no heal"):
         find_variant(reader.open_run(mine.path), VariantSettings(1.0))
 

@@ -13,12 +13,12 @@ import pytest
 
 from tests.builders.browser import CHROMIUM, DEEP, Browser, serving, until
 from tests.builders.hostile import ATTACK, PLACES, attack, poison
+from tests.builders.records import record_changes
 from tests.builders.small_runs import ending_lm, small_config
 from ws.app.cli import main
 from ws.errors import UserError
 from ws.experiment.examples import EXAMPLE_ROUNDS, shipped
 from ws.experiment.loop import run as whole_run
-from ws.files import read_json, write_json
 from ws.reporting.journal import export, page_of, write_journal
 from ws.reporting.journal.entry import code
 from ws.reporting.journal.figures import Pictures
@@ -224,11 +224,11 @@ class Fake:
 
 def test_a_run_without_its_date_or_its_rounds_is_refused(done: Run, tmp_path: Path) -> None:
     shutil.copytree(done.path, tmp_path / "run")
-    status = read_json(tmp_path / "run/status.json")
-    write_json(tmp_path / "run/status.json", status | {"started": "../../2026"})
+    record_changes(tmp_path / "run", started="../../2026")
     with pytest.raises(UserError, match="does not say when"):
         day_of(open_run(tmp_path / "run"))
     shutil.rmtree(tmp_path / "run/rounds")
+    record_changes(tmp_path / "run", stages={})
     with pytest.raises(UserError, match="no judged round"):
         write_journal(open_run(tmp_path / "run"), tmp_path, tmp_path / "J.md")
 

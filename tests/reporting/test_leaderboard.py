@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.builders.records import record_changes
 from tests.builders.small_runs import ending_lm, small_config
 from ws.app.cli import main
 from ws.app.views.run_picker import chosen_arm, first_arm, shift_steps
@@ -239,7 +240,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if beta == 0.3:
             again = made.path.with_name(f"99990101T000000Z-tiny-{beta}")
             shutil.copytree(made.path, again)
-    write_json(again / "status.json", read_json(again / "status.json") | {"started": "9999-01-01T00:00:00Z"})
+    record_changes(again, started="9999-01-01T00:00:00Z")
     return folder / "out"
 
 
@@ -271,6 +272,7 @@ def test_another_setting_is_another_arm_and_is_named(runs: list[Run], tmp_path: 
     config = read_json(tmp_path / "run/config.json")
     config["data"]["rep"] = 0.7
     write_json(tmp_path / "run/config.json", config)
+    record_changes(tmp_path / "run")
     points = points_frame([runs[0], open_run(tmp_path / "run")])
     healed = points.filter(pl.col("kind") == "healed", pl.col("seed") == "0")
     assert healed["arm"].n_unique() == 2
@@ -322,6 +324,7 @@ def test_other_items_are_not_paired(runs: list[Run], tmp_path: Path) -> None:
     frame = pl.read_parquet(file)
     identity = [json.dumps(json.loads(text) | {"items": "others"}) for text in frame["identity"]]
     frame.with_columns(identity=pl.Series(identity)).write_parquet(file)
+    record_changes(tmp_path / "run")
     headline = headline_diff(runs[0], open_run(tmp_path / "run"))
     assert headline["low"].drop_nulls().len() == 0
     assert "not paired: the reports differ in items" in headline["note"][0]
@@ -334,6 +337,7 @@ def test_other_weights_are_not_paired(runs: list[Run], tmp_path: Path) -> None:
     frame = pl.read_parquet(file)
     subject = [json.dumps(json.loads(text) | {"fingerprint": "0" * 16}) for text in frame["subject"]]
     frame.with_columns(subject=pl.Series(subject)).write_parquet(file)
+    record_changes(tmp_path / "run")
     assert headline_diff(runs[0], open_run(tmp_path / "run"))["note"][0] == "not paired: the base weights differ"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.builders.records import record_changes
 from ws import files
 from ws.errors import UserError
 from ws.runs import artifacts, ledger, reader, writer
@@ -121,15 +122,14 @@ def test_reading_a_damaged_frame_names_it(tmp_path: Path) -> None:
 
 def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
     path = Disk(tmp_path).go()
-    status = json.loads((path / "status.json").read_text()) | {"format": 99, "version": "9.9"}
-    (path / "status.json").write_text(json.dumps(status))
+    record_changes(path, format=99, version="9.9")
     with pytest.raises(UserError, match=r"ws 9\.9 \(run format 99\)"):
         reader.open_run(path)
     with pytest.raises(UserError, match="--new"):
         Disk(tmp_path).go()
     config = json.loads((path / "config.json").read_text()) | {"wavelength": 3}
-    (path / "status.json").write_text(json.dumps(status | {"format": reader.FORMAT}))
     (path / "config.json").write_text(json.dumps(config))
+    record_changes(path, format=reader.FORMAT)
     with pytest.raises(UserError, match="wavelength"):
         _ = reader.open_run(path).config
 

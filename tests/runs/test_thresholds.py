@@ -14,6 +14,7 @@ from ws.filtering.scores import SCORES, score
 from ws.generation.completions import SCHEMA
 from ws.runs.config import DataConfig, RunConfig, from_dict, to_dict
 from ws.runs.reader import Run
+from ws.runs.whole import write_status
 
 FIXED = {"rep": 0.3, "narrates": False, "refuses": False}
 POEM = [-3.0] * 24  # perplexity 20
@@ -32,6 +33,7 @@ def stored(path: Path, knee: dict[str, Any], *, earlier: bool = False) -> Run:
     }  # fmt: skip
     texts = score(None, pl.DataFrame(rows, schema=SCHEMA)).with_columns(rep=pl.lit(0.1))
     write_json(path / "config.json", to_dict(RunConfig()))
+    write_status(path, {"stages": {}})
     round = path / "rounds" / "0"
     round.mkdir(parents=True)
     write_json(round / "knee.json", {"c": 1.0} | knee)
@@ -80,7 +82,7 @@ def test_the_models_own_limit_is_the_middle_of_what_all_dice_gave() -> None:
 
     known = Probes(None, None, None, 1)  # type: ignore[arg-type]
     for dice, (limit, ends) in enumerate([(5.3, True), (11.4, False), (9.0, True)]):
-        known._bases[dice] = SimpleNamespace(  # type: ignore[assignment]
+        known._found.setdefault(("base", 0.0), {})[dice] = SimpleNamespace(  # type: ignore[assignment]
             subject={"text_limits": {"worst_ppl": limit, "finished": ends}}
         )
     assert known.limits == {"readable_ppl": 9.0, "ends": True}

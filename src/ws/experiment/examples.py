@@ -36,6 +36,7 @@ from ws.runs.heal_variants import SHIPPED, VariantSettings, find_variant
 from ws.runs.reader import FORMAT, Run
 from ws.runs.recipes import recipe_for
 from ws.runs.stages import VERSIONS, files_of
+from ws.runs.whole import record_again, write_status
 
 __all__ = [
     "EXAMPLE", "EXAMPLES", "EXAMPLE_ROUNDS", "LOOPS", "ROUNDS", "cut_down", "example_of", "make_example",
@@ -136,6 +137,7 @@ def _trimmed(run: Run, to: Path) -> None:
     shutil.copytree(run.path, to, ignore=shutil.ignore_patterns(*LEFT_OUT, ".lock", ".tmp-*"))
     argv = [*COMMAND, *_model_words(run.config.model)]
     _describe(run, to, EXAMPLES[run.config.model].name, {"argv": argv, "stages": VERSIONS})
+    record_again(to)
 
 
 def _model_words(model: str) -> list[str]:
@@ -148,7 +150,7 @@ def cut_down(run: Run, to: Path) -> None:
     to.mkdir(parents=True)
     for name in ("config.json", "axis.json"):
         shutil.copyfile(run.path / name, to / name)
-    write_json(to / "status.json", run.status)
+    write_status(to, run.status)
     argv = ["ws", "run", *_model_words(run.config.model), "--rounds", str(run.config.rounds)]
     argv += [] if recipe_of(run.config.model).instant else [f"--controls.no-{name.replace('_', '-')}" for name in BARE]
     _describe(run, to, LOOPS.get(run.config.model, to).name, {"argv": argv, "branch": None, "platform": None})
@@ -156,6 +158,7 @@ def cut_down(run: Run, to: Path) -> None:
     write_json(to / "stamp.json", {"fingerprint": run.env["fingerprint"]} | stamp)
     for number in range(run.rounds):
         _cut_round(run, number, to / "rounds" / str(number))
+    record_again(to)
 
 
 def _describe(run: Run, to: Path, name: str, made: dict[str, Any]) -> None:

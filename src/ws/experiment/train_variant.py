@@ -92,7 +92,7 @@ def _pipeline(
     config = run.config
     lm = lm or load_configured(config)
     heal = dataclasses.replace(own_heal(run, round), beta=float(settings.beta))
-    axis = load_axis(run.path / "axis.json").on(lm)
+    axis = load_axis(run.whole("axis.json")).on(lm)
     history = [run.get("adapter", i) for i in range(round)]
     return HealPipeline(lm, axis, dataclasses.replace(config, heal=heal), round, history, cancel,
                         run.instrument)  # fmt: skip

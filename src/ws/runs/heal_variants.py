@@ -122,7 +122,7 @@ def folder_of(run: Run, round: int) -> Path:
 def find_variant(run: Run, settings: VariantSettings, round: int = 0) -> HealVariant | None:
     """The stored variant of these settings, the run's own heal included; None where there is none."""
     if is_own(run, settings, round):
-        return _own(run.path, round, _stamp(run.path / "rounds" / str(round) / "eval.parquet"))
+        return _own(run.path, round, _stamp(run.whole(f"rounds/{round}/eval.parquet")))
     path = folder_of(run, round) / variant_key(run, settings, round)
     return _read(path, _stamp(path / "heal.json")) if path.is_dir() else None
 
@@ -144,7 +144,7 @@ def variant_gate(run: Run, variant: HealVariant, round: int = 0, thresholds: Thr
     facts = read_facts(run, round)
     others = facts.arms.filter(~pl.col("arm").is_in([*seed_arms(), *_unlike(run, variant, round)]))
     arms, drift = pl.concat([others, variant.arm], how="diagonal"), variant.drift if variant.drift.height else None
-    reports = run.path / "rounds" / str(round) / "eval.parquet"
+    reports = run.whole(f"rounds/{round}/eval.parquet")
     evidence = evidence_of(reports, None if variant.own else variant.path / "healed.parquet")
     beta, doses = float(variant.facts["beta"]), variant.facts["doses"]
     return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors, doses)

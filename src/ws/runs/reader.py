@@ -38,6 +38,7 @@ from ws.models.recipe import recipe_of
 from ws.runs.artifacts import load
 from ws.runs.config import RunConfig, data_tokens, from_dict
 from ws.runs.evidence_rows import evidence_of
+from ws.runs.whole import check_whole, read_status, recorded
 
 __all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run", "trait_of"]
 
@@ -47,10 +48,9 @@ FORMAT = 1  # of the run folder; another number cannot be read by this version
 def folder_status(path: Path) -> dict[str, Any]:
     """status.json of a run folder, or an empty one when it is missing or damaged (its stages are then unknown)."""
     try:
-        status = read_json(path / "status.json")
+        return read_status(path)
     except UserError:
-        status = {}
-    return {"stages": {}} | (status if isinstance(status, dict) else {})
+        return {"stages": {}}
 
 
 def check_format(path: Path, status: dict[str, Any]) -> None:
@@ -71,15 +71,28 @@ class Run:
 
     @cached_property
     def status(self) -> dict[str, Any]:
-        return folder_status(self.path)
+        """The record. UserError where it cannot be read: without it nobody knows which round is the best."""
+        return read_status(self.path)
 
     @cached_property
     def config(self) -> RunConfig:
-        return from_dict(read_json(self.path / "config.json"))
+        return from_dict(read_json(self.whole("config.json")))
 
     @cached_property
     def env(self) -> dict[str, Any]:
-        return dict(read_json(self.path / "env.json"))
+        return dict(read_json(self.whole("env.json")))
+
+    @cached_property
+    def _checked(self) -> set[str]:
+        return set()
+
+    def whole(self, name: str) -> Path:
+        """A file by its place in the folder. UserError where the record holds it and it is missing or damaged: compared
+        with its checksum once."""
+        if name not in self._checked:
+            check_whole(self.path, name, self.status)
+            self._checked.add(name)
+        return self.path / name
 
     @property
     def finished(self) -> bool:
@@ -99,18 +112,22 @@ class Run:
     @property
     def rounds(self) -> int:
         """How many rounds have a judged result."""
-        return sum(1 for _ in self.path.glob("rounds/[0-9]*/gates.json"))
+        found = {f"rounds/{path.parent.name}/gates.json" for path in self.path.glob("rounds/[0-9]*/gates.json")}
+        missing = {name for name in recorded(self.status) if name.endswith("/gates.json")} - found
+        return len(found) + sum(self.whole(name).exists() for name in sorted(missing))
 
     def has(self, file: str, round: int = 0) -> bool:
-        return (self.path / "rounds" / str(round) / file).exists()
+        """Whether a stage left that file. UserError where the record says so and it is gone."""
+        name = f"rounds/{round}/{file}"
+        return (self.path / name).exists() or self.whole(name).exists()
 
     def get(self, file: str, round: int = 0) -> Any:
         """A stage's file: "arms.parquet", "adapter", "direction.safetensors", "gates.json" ..."""
-        return load(self.path / "rounds" / str(round) / file)
+        return load(self.whole(f"rounds/{round}/{file}"))
 
     def frame(self, name: str, round: int = 0) -> pl.DataFrame:
         """A frame by its stem: dose, grid, arms, completions, heal, drift, eval."""
-        return read_frame(self.path / "rounds" / str(round) / f"{name}.parquet")
+        return read_frame(self.whole(f"rounds/{round}/{name}.parquet"))
 
     def arms(self, round: int = 0) -> pl.DataFrame:
         """The table of arms of a round: the report's, or the dose search's where the round ended there."""
@@ -167,7 +184,7 @@ class Run:
     def evidence(self, round: int = 0) -> pl.DataFrame:
         """The rows and samples of the round's reports by id, as the gates' evidence names them
         (ws.runs.evidence_rows)."""
-        return evidence_of(self.path / "rounds" / str(round) / "eval.parquet")
+        return evidence_of(self.whole(f"rounds/{round}/eval.parquet"))
 
     def samples(self, round: int = 0) -> list[tuple[str, pl.DataFrame]]:
         """(title, completions) of everything that was written in a round: doses, report arms, training data."""
@@ -185,7 +202,7 @@ class Run:
     @cached_property
     def axis(self) -> dict[str, Any]:
         """The axis as it was when the run began."""
-        return dict(read_json(self.path / "axis.json"))
+        return dict(read_json(self.whole("axis.json")))
 
     @property
     def instrument(self) -> Instrument:
@@ -200,7 +217,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """What `ws run --json` prints: the best round's steer, heal and gates outside, every round inside."""
-        return dict(read_json(self.path / "summary.json"))
+        return dict(read_json(self.whole("summary.json")))
 
     @property
     def best(self) -> int:

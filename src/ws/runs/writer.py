@@ -21,6 +21,7 @@ from ws.runs.artifacts import load, save
 from ws.runs.config import RunConfig, to_dict
 from ws.runs.environment import environment
 from ws.runs.reader import FORMAT, check_format, folder_status
+from ws.runs.whole import read_status, records_of, write_status
 
 __all__ = [
     "RunFolder",
@@ -118,12 +119,13 @@ class RunFolder:
     def write_status(self, **changes: Any) -> None:
         """Change the record and store it."""
         self.status |= changes | {"updated": now()}
-        write_json(self.path / "status.json", self.status)
+        write_status(self.path, self.status)
 
     def close(self, state: str, **extra: Any) -> None:
         """Record how it ended: finished (when first), interrupted or failed."""
         if state == "finished":
             self.status.setdefault("finished", now())
+            extra["records"] = records_of(self.path)
         self.write_status(state=state, **extra)
 
 
@@ -164,7 +166,7 @@ def _prepare(out: Path, config: RunConfig, identity: dict[str, Any], new: bool) 
         time.sleep(0.2)
     status = _new_status()
     write_json(path / "config.json", to_dict(config))
-    write_json(path / "status.json", status)
+    write_status(path, status)
     return path
 
 
@@ -201,7 +203,7 @@ def open_for_writing(
 def _recover_status(path: Path, config: RunConfig, say: Say) -> dict[str, Any]:
     """status.json of a folder about to be written; damaged config or status files are set aside and written anew."""
     try:
-        status = read_json(path / "status.json")
+        status = read_status(path)
     except UserError:
         say(f"{path / 'status.json'} is {_set_aside(path / 'status.json')}; its stages are computed again.")
         status = _new_status()

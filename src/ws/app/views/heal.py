@@ -189,7 +189,7 @@ def three_texts(run: Run, variant: HealVariant, prompt: str, round: int = 0) -> 
 
 def _written(run: Run, round: int) -> pl.DataFrame:
     own_heal(run, round)  # says why where there is none
-    file = run.path / "rounds" / str(round) / "eval.parquet"
+    file = run.whole(f"rounds/{round}/eval.parquet")
     return _read_written(file, file.stat().st_mtime_ns)
 
 

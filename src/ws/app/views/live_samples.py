@@ -80,7 +80,7 @@ def stored_sample(run: Run, prompt: str, c: float, seed: int, round: int = 0) ->
     """The report's rows of a prompt at 0, +c and -c; None unless all of them are stored."""
     if not run.has("eval.parquet", round) or run.rounds != 1:
         return None
-    texts = _report_texts(run.path / "rounds" / str(round) / "eval.parquet")
+    texts = _report_texts(run.whole(f"rounds/{round}/eval.parquet"))
     here = texts.filter(pl.col("prompt") == prompt, pl.col("seed") == seed, pl.col("sample") == 0)
     doses = list(dict.fromkeys((0.0, float(c), -float(c)))) if c else [0.0]
     rows = [here.filter(pl.col("c") == dose).head(1) for dose in doses]
@@ -92,7 +92,7 @@ def near_sample(run: Run | None, prompt: str, c: float, seed: int) -> pl.DataFra
     where none is stored."""
     if run is None or not run.has("eval.parquet"):
         return None
-    doses = _report_texts(run.path / "rounds/0/eval.parquet").filter(pl.col("c") > 0)["c"].unique().to_list()
+    doses = _report_texts(run.whole("rounds/0/eval.parquet")).filter(pl.col("c") > 0)["c"].unique().to_list()
     rows = (stored_sample(run, prompt, dose, seed) for dose in sorted(doses, key=lambda dose: abs(dose - c)))
     found = next((sample for sample in rows if sample is not None), None)
     return found if found is None else found.with_columns(source=pl.lit("stored at another dose, writing ..."))
