@@ -184,9 +184,9 @@ SMOLLM2 = ModelRecipe(
         ("data.keep", 48),
         ("heal.beta", 0.1),
         ("heal.tau", 0.03),
-        ("heal.lr", 1e-3),
+        ("heal.lr", 2e-3),
         ("heal.batch", 4),
-        ("heal.epochs", 2),  # a third pass is learnt by heart (RESEARCH_JOURNAL.md, 2026-11-28)
+        ("heal.epochs", 3),
         ("batch_size", 64),
     ),
 )
