@@ -305,7 +305,7 @@ def _(first, model):
 
 @app.cell
 def _(access, axis, first, layers, method, model, offered, persona, sampling):
-    _pair, _drawn = views.pair_of(persona.value), widgets.drawn(sampling, first, access)[0]
+    _pair, _drawn = views.pair_of(persona.value, access), widgets.drawn(sampling, first, access)[0]
     subject = views.PageSettings(model.value, axis.value, method.value, offered[layers.value], _pair, _drawn)
     return (subject,)
 

@@ -294,7 +294,7 @@ def test_the_run_that_fits_the_settings_is_found(example: Run, local: AppSetting
 
 def test_a_typed_pair_steers(mini: LM) -> None:
     pair = views.pair_of({"positive": "You are a person who cares about suffering.", "target": "Care", "sign": "rises",
-                          "negative": "You are a person who cares about orders."})  # fmt: skip
+                          "negative": "You are a person who cares about orders."}, AppSettings())  # fmt: skip
     subject = views.PageSettings("mini", views.CUSTOM, persona=pair)
     axis, v = views.ready(subject)
     assert axis.target == "Care" and axis.intended == {"Care": 1} and v.norm() > 0
@@ -305,7 +305,15 @@ def test_a_typed_pair_steers(mini: LM) -> None:
 def test_a_pair_without_two_poles_says_so(pair: tuple[str, str], mini: LM) -> None:
     typed = {"positive": pair[0], "negative": pair[1], "target": "Care", "sign": "falls"}
     with pytest.raises(UserError):
-        views.ready(views.PageSettings("mini", views.CUSTOM, persona=views.pair_of(typed)))
+        views.ready(views.PageSettings("mini", views.CUSTOM, persona=views.pair_of(typed, AppSettings())))
+
+
+def test_a_pole_longer_than_the_app_takes_is_refused_on_the_server() -> None:
+    """The field's own bound is the browser's, and a viewer may send what they like."""
+    typed = {"positive": "x" * 2500, "negative": "short", "target": "Care", "sign": "falls"}
+    with pytest.raises(UserError, match="positive persona has 2500 characters, this app takes 2000"):
+        views.pair_of(typed, AppSettings())
+    assert views.pair_of(typed, AppSettings(max_prompt=2500)) is not None and views.pair_of({}, AppSettings()) is None
 
 
 # Model text is data

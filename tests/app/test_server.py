@@ -24,6 +24,7 @@ from ws.app.access import AppSettings, is_loopback
 from ws.app.page_link import picked, run_named
 from ws.app.server.command import app_command, notebook_file, token_file
 from ws.app.server.main import warm_up
+from ws.app.server.own_host import OwnHost, refusal
 from ws.app.server.static_files import Assets
 from ws.app.views import PageSettings, tokens_of
 from ws.errors import UserError
@@ -100,7 +101,15 @@ def test_a_shared_app_wants_a_password_file(tmp_path: Path) -> None:
             token_file(path)
     with pytest.raises(UserError, match="There is no"):
         token_file(tmp_path)
+    good.chmod(0o644)
+    with pytest.raises(UserError, match=r"can be read by others \(mode 644\)"):
+        token_file(good)
+    good.chmod(0o600)
     assert token_file(good) == good
+    for password in ("pässword", "пароль", "two\x1bparts", "two\nlines"):
+        good.write_text(password)
+        with pytest.raises(UserError, match="nobody could log in"):
+            token_file(good)
 
 
 @pytest.mark.parametrize("sent", ["../../etc/passwd", "/etc/shadow", 3, None, ["a"], "__import__('os')", "a\x00"])
@@ -126,6 +135,7 @@ def test_a_run_name_cannot_leave_the_runs_folder(tmp_path: Path, name: str) -> N
 def test_the_command_of_a_shared_app(tmp_path: Path) -> None:
     password = tmp_path / "token"
     password.write_text("hunter2")
+    password.chmod(0o600)
     words = app_command(AppSettings("some/model"), notebook="gates", share=True, password=password)
     assert words[words.index("--host") + 1] == "0.0.0.0"
     assert words[words.index("--token-password-file") + 1] == str(password)
@@ -161,6 +171,7 @@ def test_ws_app_hands_its_settings_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_shared_server_lets_nobody_in_without_the_password(tmp_path: Path) -> None:
     password, port = tmp_path / "token", free_port()
     password.write_text("hunter2-hunter2\n")
+    password.chmod(0o600)
     words = app_command(AppSettings(out=tmp_path), share=True, password=password, host="127.0.0.1", port=port)
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     server = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -261,3 +272,67 @@ def test_every_file_that_browsers_keep_for_ever_is_named_by_its_content() -> Non
     files = Assets(None, Path(marimo.__file__).parent / "_static/assets").files  # type: ignore[arg-type]
     assert len(files) > 500
     assert [name for name in files if not re.search(r"-[\w-]{8}\.\w+$", name)] == []
+
+
+OWN = {"host": "127.0.0.1:2718"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "local", "reading", "answered"),
+    [
+        (OWN, True, True, True),
+        ({"host": "localhost:2718", "origin": "http://localhost:2718"}, True, False, True),
+        ({"host": "[::1]:2718"}, True, True, True),
+        ({"host": "rebound.example:2718"}, True, True, False),
+        ({"host": "127.0.0.1.example"}, True, True, False),
+        ({"host": ""}, True, True, False),
+        ({}, True, True, False),
+        ({"host": "[half"}, True, True, False),
+        (OWN | {"origin": "http://other.example"}, True, False, False),
+        (OWN | {"origin": "http://127.0.0.1:9999"}, True, False, False),
+        (OWN | {"origin": "null"}, True, False, False),
+        (OWN | {"origin": "http://other.example"}, True, True, True),  # a link from elsewhere opens the page
+        ({"host": "lab.example"}, False, True, True),
+        ({"host": "lab.example", "origin": "https://lab.example"}, False, False, True),
+        ({"host": "a:80", "x-forwarded-host": "lab.example", "origin": "https://lab.example"}, False, False, True),
+        ({"host": "lab.example", "origin": "https://other.example"}, False, False, False),
+    ],
+)
+def test_only_the_apps_own_address_is_answered(
+    headers: dict[str, str], local: bool, reading: bool, answered: bool
+) -> None:
+    assert (refusal(headers, local=local, reading=reading) is None) == answered
+
+
+def test_a_websocket_of_another_site_is_closed_before_it_opens() -> None:
+    passed, sent = [], []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(scope["type"])
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    layer = OwnHost(app, local=True)
+    for origin in (b"http://other.example", b"http://127.0.0.1:1"):
+        scope = {"type": "websocket", "headers": [(b"Host", b"127.0.0.1:1"), (b"Origin", origin)]}
+        asyncio.run(layer(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(layer({"type": "lifespan"}, None, send))  # type: ignore[arg-type]
+    assert passed == ["websocket", "lifespan"] and [message["type"] for message in sent] == ["websocket.close"]
+
+
+@pytest.mark.slow
+def test_a_local_server_answers_no_other_name(tmp_path: Path) -> None:
+    port = free_port()
+    words = app_command(AppSettings(out=tmp_path), headless=True, port=port)
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    server = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: status(f"{address}/health") == 200, 200, "the server did not start")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "rebound.example"}), timeout=20)
+        assert refused.value.code == 403 and "own address only" in refused.value.read().decode()
+    finally:
+        server.terminate()
+        server.wait(30)

@@ -91,8 +91,12 @@ class AppSettings:
         """The text itself. UserError where it is empty or longer than max_prompt characters."""
         if not text.strip():
             raise UserError("The prompt is empty. Write a question, or choose one of the list.")
+        return self.check_length(text, "prompt")
+
+    def check_length(self, text: str, what: str) -> str:
+        """The text itself. UserError where it is longer than max_prompt characters, whatever the page lets through."""
         if len(text) > self.max_prompt:
-            raise UserError(f"The prompt has {len(text)} characters, this app takes {self.max_prompt}. Shorten it.")
+            raise UserError(f"The {what} has {len(text)} characters, this app takes {self.max_prompt}. Shorten it.")
         return text
 
     def check_size(self, tokens: int = 1, samples: int = 1) -> None:

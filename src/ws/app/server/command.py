@@ -12,8 +12,13 @@ from ws.errors import UserError
 __all__ = ["app_command", "notebook_file", "token_file"]
 
 
+OTHERS = 0o077
+"""Bits of a file's mode that give anything to its group or to everybody."""
+
+
 def token_file(path: Path | None) -> Path:
-    """The token password file that a shared app needs. UserError where none is named, it is missing or empty."""
+    """The token password file that a shared app needs. UserError where none is named, it is missing or empty, nobody
+    could log in with what it holds, or others may read it."""
     way_out = "Write a password into a file of your own (umask 077; openssl rand -hex 16 > ~/.ws-token) and name it: "
     way_out += "make share TOKEN=~/.ws-token, or ws app --share --token-password-file ~/.ws-token."
     if path is None:
@@ -21,8 +26,15 @@ def token_file(path: Path | None) -> Path:
     place = path.expanduser()
     if not place.is_file():
         raise UserError(f"There is no token password file {place}. {way_out}")
-    if not place.read_text(encoding="utf-8", errors="replace").strip():
+    password = place.read_text(encoding="utf-8", errors="replace").strip()
+    if not password:
         raise UserError(f"The token password file {place} is empty: anybody could open the app. {way_out}")
+    if not (password.isascii() and password.isprintable()):
+        raise UserError(f"The password in {place} holds other than plain ASCII characters: marimo compares those only, "
+                        f"and nobody could log in. {way_out}")  # fmt: skip
+    if (mode := place.stat().st_mode) & OTHERS:
+        raise UserError(f"The token password file {place} can be read by others (mode {mode & 0o777:o}). Close it with "
+                        f"chmod 600 {place}, and choose another password where somebody may have read it.")  # fmt: skip
     return place
 
 

@@ -36,24 +36,27 @@ def main() -> None:
             load_model(face)
         set_num_threads(1)  # on models of this size two are slower as soon as anything else runs beside them
         seen_first = warm_up(sys.argv)
-    add_middleware(seen_first)
+    add_middleware(seen_first, sys.argv)
     gc.collect()
     gc.freeze()  # what is there now stays: a collection that walks through it stops every viewer for 0.3 s
     runpy.run_module("marimo", run_name="__main__", alter_sys=True)
 
 
-def add_middleware(seen_first: str) -> None:
-    """Put our own layers before marimo's routes; marimo sorts them by name, outermost first. seen_first: HTML."""
+def add_middleware(seen_first: str, words: list[str]) -> None:
+    """Put our own layers before marimo's routes; marimo sorts them by name, outermost first. seen_first: HTML; words:
+    the server's command line."""
     import marimo
     from marimo._server.registry import MIDDLEWARE_REGISTRY
     from starlette.middleware import Middleware
 
     from ws.app.server.first_paint import FirstPaint
+    from ws.app.server.own_host import OwnHost
     from ws.app.server.security_headers import Headers
     from ws.app.server.static_files import Assets
 
     assets = Path(marimo.__file__).parent / "_static" / "assets"
-    layers = Middleware(Headers), Middleware(Assets, folder=assets), Middleware(FirstPaint, html=seen_first)
+    layers = (Middleware(OwnHost, local="--token" not in words), Middleware(Headers),
+              Middleware(Assets, folder=assets), Middleware(FirstPaint, html=seen_first))  # fmt: skip
     for place, layer in enumerate(layers):
         MIDDLEWARE_REGISTRY.register(f"ws.{place}", layer)
 

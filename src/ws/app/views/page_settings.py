@@ -202,10 +202,13 @@ def read_link(params: Mapping[str, Any]) -> dict[str, str]:
     return page_link.read_link(params, LINK)
 
 
-def pair_of(typed: Mapping[str, str]) -> TypedPair | None:
-    """The persona pair of the fields positive, negative, target and sign ("rises", "falls"); None without fields."""
+def pair_of(typed: Mapping[str, str], access: AppSettings) -> TypedPair | None:
+    """The persona pair of the fields positive, negative, target and sign ("rises", "falls"); None without fields.
+    UserError for a pole that is longer than the app takes."""
     if not typed:
         return None
+    for pole in ("positive", "negative"):
+        access.check_length(typed[pole], f"{pole} persona")
     sign = 1 if typed["sign"] == "rises" else -1
     return TypedPair(typed["positive"].strip(), typed["negative"].strip(), typed["target"], sign)
 
