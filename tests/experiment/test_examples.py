@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.builders.records import record_changes
-from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, EXAMPLES, LOOPS, ROUNDS, shipped, stale
+from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS, EXAMPLES, LOOPS, ROUNDS, betas_of, shipped, stale
 from ws.files import read_json, write_json
 from ws.models.lm import LM
 from ws.models.recipe import missing_weights
+from ws.runs.heal_variants import VariantSettings, find_variant
 from ws.runs.reader import open_run
 
 SIZES = {"mini": (4 * 2**20, 1_000_000), "smollm2": (12 * 2**20, 1_500_000)}
@@ -88,3 +90,19 @@ def test_a_shipped_run_is_small_whole_and_names_no_machine(path: Path, rounds: i
 def test_what_made_them_is_a_command_that_exists() -> None:
     assert open_run(EXAMPLE).env["argv"] == ["python", "-m", "ws.experiment.examples"]
     assert open_run(EXAMPLE_ROUNDS).env["argv"] == ["ws", "run", "--rounds", str(ROUNDS["mini"])]
+
+
+def test_the_shipped_heal_of_the_real_model_meets_its_bars() -> None:
+    """At beta .1 it keeps half of what was steered within five points of base's coherence; at beta 1 it is undone; and
+    what it writes keeps to its question. Read off the shipped run: a fresh one takes half an hour."""
+    needs(EXAMPLES["smollm2"])
+    run = open_run(EXAMPLES["smollm2"])
+    assert run.config.heal.beta == 0.1
+    own, undone = (find_variant(run, VariantSettings(beta)) for beta in betas_of("smollm2"))
+    assert own is not None and undone is not None
+    healed = run.arms().filter(pl.col("arm") == "healed").row(0, named=True)
+    assert healed["retain"] >= 0.5 and healed["coherence"] >= 0.95
+    assert undone.arm["retain"][0] < 0.35
+    gates = {gate.gate: gate for gate in run.gates()}
+    assert gates[1].colour == "green" and not {"off the question"} & {*gates[1].also, *gates[3].also}
+    assert gates[3].outcome not in ("broken", "undo", "memorised")

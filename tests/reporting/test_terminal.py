@@ -58,7 +58,7 @@ def test_the_knee_is_printed_with_its_interval() -> None:
     assert "c 1 (7% of the residual stream's length) is the strongest coherent dose" in shown
     falling = {name: pl.when(pl.col("arm") == "base").then(1.0).otherwise(1 - pl.col("c") / 8) for name in TOPIC}
     shown = printed(print_knee, arms.with_columns(**falling, coherence=pl.lit(1.0)), DoseConfig())
-    assert "c 1 is the strongest dose that keeps to its question; text leaves its question (under 0.85 of" in shown
+    assert "c 1 is the strongest dose that keeps to its question; text leaves its question (its tie to the" in shown
 
 
 def test_a_page_defines_its_columns_whatever_their_unit() -> None:

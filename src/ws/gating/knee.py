@@ -46,7 +46,7 @@ class Knee:
     coherent: Interval
     """the dose at which coherence falls through it"""
     share: float
-    """of base's, the least of what ties text to its prompt"""
+    """of unsteered text's, the least of what ties text to its prompt"""
     on_topic: Interval | None
     """the dose at which text is tied to its prompt by less than that; None: not read"""
 
@@ -70,8 +70,9 @@ class Knee:
         ends = (self.at.value, self.at.low, self.at.high)
         value, low, high = (f"{x:.3g}" if math.isfinite(x) else "beyond" for x in ends)
         where = "past the strongest dose tried" if value == "beyond" else f"at c {value}"
-        told = f"text leaves its question (under {self.share:g} of base's tie to the prompt)" if self.by_topic else (
-            f"coherence falls through {self.floor:g}")  # fmt: skip
+        told = f"coherence falls through {self.floor:g}"
+        if self.by_topic:
+            told = f"text leaves its question (its tie to the prompt falls under {self.share:g} of unsteered text's)"
         return f"{told} {where} [{low}, {high}]"
 
 

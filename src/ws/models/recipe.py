@@ -145,9 +145,9 @@ MINI = ModelRecipe(
     heal=HealDefaults(8, 16.0, lr=5e-3, batch=12, tau=0.3, beta=0.3, depth=(0.0, 1.0), targets="attention"),
     run="quick",
     costs=(
-        ("direction", 2), ("dose", 54), ("unsteered", 31), ("steer", 17), ("random", 14), ("data", 13), ("heal", 22),
-        ("plain.sft_unfiltered", 33), ("plain.unfiltered", 33), ("plain.sft_base", 36), ("plain.sft", 30),
-        ("healed", 19), ("drift", 11), ("topic", 3),
+        ("direction", 2), ("dose", 70), ("unsteered", 39), ("steer", 23), ("random", 15), ("data", 13), ("heal", 23),
+        ("plain.sft_unfiltered", 36), ("plain.unfiltered", 36), ("plain.sft_base", 40), ("plain.sft", 35),
+        ("healed", 24), ("drift", 10), ("topic", 4),
     ),
 )
 
@@ -170,9 +170,9 @@ SMOLLM2 = ModelRecipe(
     heal=HealDefaults(16, 32.0, lr=1e-3, batch=4, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
     run="quick",
     costs=(
-        ("direction", 19), ("dose", 712), ("unsteered", 400), ("steer", 369), ("random", 195), ("data", 193),
-        ("heal", 245), ("plain.sft_unfiltered", 361), ("plain.unfiltered", 388), ("plain.sft_base", 409),
-        ("plain.sft", 364), ("healed", 251), ("drift", 182), ("topic", 35),
+        ("direction", 19), ("dose", 720), ("unsteered", 400), ("steer", 470), ("random", 194), ("data", 172),
+        ("heal", 262), ("plain.sft_unfiltered", 508), ("plain.unfiltered", 403), ("plain.sft_base", 411),
+        ("plain.sft", 381), ("healed", 259), ("drift", 186), ("topic", 47),
     ),
     run_settings=(
         ("dose.grid", (2.0, 4.0, 8.0, 16.0)),  # directions are 3 to 20 % of the state's length, and knees at 50 to 90 %
