@@ -32,6 +32,10 @@ WAYS = {
 TEMPORARY = ".tmp-"
 
 
+class Unwritable(UserError):
+    """A file system refused a write."""
+
+
 def digest(value: Any, length: int = 16) -> str:
     """`length` hex characters of sha256 over the canonical JSON of `value` (plain types, tuples as lists)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
@@ -89,17 +93,17 @@ def _refusal(error: Exception) -> int | None:
     return int(told.group(1)) if told else None
 
 
-def _unwritable(path: Path, code: int) -> UserError:
+def _unwritable(path: Path, code: int) -> Unwritable:
     if code in FULL:
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(path.parent if path.parent.exists() else Path(".")).free / 2**20
-            return UserError(
+            return Unwritable(
                 f"The disk is full: {path} could not be written ({free:.0f} MiB free). Nothing half written was left. "
                 "Free some space and run the same command: it goes on from the last finished stage."
             )
-        return UserError(f"The disk is full: {path} could not be written. Free some space and run the same command.")
+        return Unwritable(f"The disk is full: {path} could not be written. Free some space and run the same command.")
     way = WAYS.get(code, "Name another folder, or mend this one, and run the same command.")
-    return UserError(f"{path} could not be written: {os.strerror(code)}. Nothing half written was left. {way}")
+    return Unwritable(f"{path} could not be written: {os.strerror(code)}. Nothing half written was left. {way}")
 
 
 def _fsync(path: Path) -> None:

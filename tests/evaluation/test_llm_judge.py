@@ -18,6 +18,7 @@ from ws.app.cli import main
 from ws.errors import UserError
 from ws.evaluation.llm_judge import JUDGED, Endpoint, judge_pairs, question_for, win_share
 from ws.files import read_frame, write_frame, write_json
+from ws.runs.whole import write_status
 
 PAIRS = pl.DataFrame({
     "prompt_id": ["p", "q", "r"], "sample": [0, 0, 0], "prompt": ["May I lie?", "Shall I stay?", "Is it late?"],
@@ -166,6 +167,7 @@ def finished(folder: Path) -> Path:
                            schema={"arm": pl.String, "chosen": pl.Boolean, "text": pl.List(pl.Struct(text.schema))})
               for arm, chosen, text in rows]  # fmt: skip
     write_json(folder / "config.json", {})
+    write_status(folder, {"stages": {}})
     write_json(folder / "axis.json", {"positive": ["You are kind."]})
     write_frame(folder / "rounds/0/eval.parquet", pl.concat(frames))
     return folder

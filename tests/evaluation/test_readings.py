@@ -155,7 +155,7 @@ def test_what_a_file_lacks_is_said(written: Path) -> None:
 
 def test_a_report_of_before_opens_with_what_it_lacks_empty() -> None:
     frame = Run(EXAMPLE).frame("eval").head(1)
-    assert Report.from_frame(frame).exam.height == 60
+    assert Report.from_frame(frame).exam.height == Run(EXAMPLE).config.evaluation.exam
     report = Report.from_frame(frame.drop("exam", "text"))
     assert report.exam.height == report.text.height == 0 and report.exam.schema == Report.from_frame(frame).exam.schema
     assert math.isnan(report.capability) and report.rows.height

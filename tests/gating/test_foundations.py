@@ -14,6 +14,7 @@ from ws.files import read_json, write_json
 from ws.gating.foundations import FOUNDATIONS, is_surgical, plane_of
 from ws.runs.reader import Run
 from ws.runs.round_tables import plane_of as plane_of_run
+from ws.runs.whole import write_status
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,7 @@ def test_both_pages_draw_a_run_in_the_same_plane(tmp_path: Path) -> None:
     """The loop's map and the heal's points choose by one rule, also where the target rises."""
     axis = read_json(EXAMPLE / "axis.json") | {"target": "Care", "intended": {"Care": 1, "Authority": -1}}
     write_json(tmp_path / "axis.json", axis)
+    write_status(tmp_path, {"stages": {}})
     (tmp_path / "rounds").symlink_to(EXAMPLE / "rounds")
     run = Run(tmp_path)
     x, y = plane_of_run(run)

@@ -8,7 +8,6 @@ another place than out/models. Everything in there is written by the holder of o
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,10 +17,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from ws.errors import UserError
-from ws.files import checksum, digest, folder_lock, sweep_temporaries, write_atomic, write_json
+from ws.files import Unwritable, checksum, digest, folder_lock, sweep_temporaries, write_atomic, write_json
+from ws.files import writing as refused_as_message
 from ws.models.architecture import fingerprint_of
 from ws.models.gguf.header import Header, read_header
 from ws.models.gguf.unpacking import check_tokenizer, quiet, unpacked
@@ -100,16 +99,20 @@ def spoiled(folder: Path, dtype: torch.dtype, fingerprint: str) -> bool:
 def writing(root: Path) -> Iterator[None]:
     """Be the only one who writes in there; what a killed writer left is removed. UserError where nobody may."""
     with ExitStack() as stack:
-        try:
+        with _elsewhere(), refused_as_message(root):
             stack.enter_context(folder_lock(root, "copies of models", wait=True))
             for place in (root, root / "files", root / "machine"):  # nothing further down is written from here
                 sweep_temporaries(place, deep=False)
-        except OSError as error:
-            raise UserError(
-                f"{root}, where copies of models are kept, cannot be written ({error.strerror}). Set WS_MODELS to a"
-                " folder that can."
-            ) from error
         yield
+
+
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Where a copy of a model cannot be written, how to keep copies somewhere else."""
+    try:
+        yield
+    except Unwritable as error:
+        raise Unwritable(f"{error} Copies of models are kept there: WS_MODELS names another folder.") from error
 
 
 def _stamp(file: Path, root: Path) -> Path:
@@ -139,13 +142,8 @@ def _make(file: Path, header: Header, folder: Path) -> None:
     need, free = 4 * header.parameters + SPARE, shutil.disk_usage(folder.parent).free
     if need > free:
         raise _no_room(file, folder, f"it needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free")
-    try:
-        with quiet():
-            write_atomic(folder, lambda temporary: _write(file, header, temporary))
-    except SafetensorError as error:  # its writer is not Python's, and says so in words
-        if f"os error {errno.ENOSPC}" not in str(error):
-            raise
-        raise _no_room(file, folder, "the disk is full") from error
+    with quiet(), _elsewhere():
+        write_atomic(folder, lambda temporary: _write(file, header, temporary))
 
 
 def _no_room(file: Path, folder: Path, why: str) -> UserError:
