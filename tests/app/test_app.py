@@ -19,6 +19,7 @@ import vl_convert
 import ws.app.views.filter
 import ws.app.views.live_samples
 from tests.builders.hostile import HOSTILE
+from tests.builders.records import record_changes
 from ws.app import views
 from ws.app.access import AppSettings
 from ws.app.jobs import Jobs, View
@@ -275,6 +276,7 @@ def test_a_run_of_a_link_cannot_leave_the_runs_folder(name: str, example: Run, l
 def test_another_model_opens_its_own_newest_run(example: Run, local: AppSettings) -> None:
     assert views.opened(None, local.out, "some/model").path == FACE
     write_json(example.path / "config.json", read_json(example.path / "config.json") | {"model": "some/model"})
+    record_changes(example.path)
     assert views.opened(None, local.out, "some/model").path == example.path
     assert views.opened(None, local.out).path == FACE
 
@@ -387,6 +389,7 @@ def test_a_typed_pair_is_measured_as_an_axis_file_and_found_again(
     assert Path(seen[0].axis).parent == local.out / "axes"
     assert views.run_for(typed, 3, local.out) is None
     write_json(example.path / "config.json", to_dict(seen[0]))
+    record_changes(example.path)
     found = views.run_for(typed, 3, local.out)
     assert found is not None and found.path == example.path
     other = dataclasses.replace(typed, persona=views.TypedPair("You care about <b>pain</b>.", "You obey.", "Care", -1))
@@ -408,7 +411,7 @@ def test_what_a_measurement_says_is_text() -> None:
 
 
 def test_the_ids_in_the_evidence_are_those_of_the_stored_rows(example: Run) -> None:
-    gates = {gate.gate: gate.evidence for gate in example.gates()}
+    gates = {gate.gate: " ".join(text for _, _, seen, text in gate.checks if seen) for gate in example.gates()}
     reports = {arm.arm: arm.report for arm in reports_of(example.frame("eval")) if arm.arm != "steer" or arm.chosen}
     for number, arm in ((1, "steer"), (3, "healed")):
         most = re.search(r"rows that moved most: (\S+) \+([\d.]+)", gates[number])

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import ws
+from tests.builders.records import record_changes
 from tests.builders.small_runs import ending_lm, small_config, write_axis
 from ws.evaluation.instrument import Instrument
 from ws.experiment import instruments
@@ -117,4 +118,5 @@ def test_a_run_stored_without_an_instrument_is_judged_as_before(done: tuple[Run,
     env = read_json(old / "env.json")
     env.pop("instrument")
     write_json(old / "env.json", env)
+    record_changes(old)
     assert open_run(old).instrument == Instrument() and "reads by questions" not in ws.judge(open_run(old))[0].also

@@ -68,7 +68,9 @@ def test_a_stored_run_is_found_stage_by_stage(path: Path, number: int) -> None:
     assert set(folder.found) == set(stored)
     again = [name for name in stored if folder.found[name] != stored[name]["key"]]
     assert set(again) <= {f"{number}/judge"}
-    assert {name: set(files) for name, files in folder.files.items()} == {n: set(s["files"]) for n, s in stored.items()}
+    # what was left out of a shipped run is in no record of it
+    assert all(set(stage["files"]) <= set(folder.files[name]) for name, stage in stored.items())
+    assert set(stored[f"{number}/table"]["files"]) == set(folder.files[f"{number}/table"])
 
 
 def test_a_seed_reads_what_is_its_own() -> None:
