@@ -61,6 +61,7 @@ def hostile_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         heal = read_json(file)
         heal["meta"]["config"]["adapter"] = ATTACK
         write_json(file, heal)
+    record_changes(run.path)
     return out
 
 

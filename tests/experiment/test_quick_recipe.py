@@ -50,7 +50,11 @@ def test_the_quick_recipe_heals(quick: Run) -> None:
     """The bar: half of the trait in the median of three seeds, and a heal by its own verdict, whether or not plain
     training does as well."""
     assert healed_of(quick)["retain"].median() >= 0.5
-    assert quick.gates()[3].outcome in ("heal", "heal, no better than its control")
+    gate = quick.gates()[3]
+    # over 300 items every training of this model is seen to lose some of its sums, the heal's as its controls'
+    assert gate.outcome in ("heal", "heal, no better than its control", "lost capability")
+    assert {"heal", "heal, no better than its control"} & {gate.outcome, *gate.also}
+    assert not {"broken", "undo", "barrier too strong", "memorised"} & set(gate.also)
 
 
 def healed_of(run: Run) -> pl.DataFrame:
