@@ -478,3 +478,14 @@ def test_a_growing_curve_shows_what_a_chart_built_of_it_shows(example: Run) -> N
     assert [row["D"] for row in data["D"]] == curve["D"].drop_nulls().to_list()
     assert data["active"][-1]["active"] == pytest.approx(curve["active"].mean())
     assert vl_convert.vega_to_svg(fresh.spec).count('aria-roledescription="point"') >= 3 * curve.height
+
+
+def test_the_band_ends_at_the_knee_and_the_persona_is_no_dose_of_the_lines() -> None:
+    """It stands beside the doses in the search's table, at c = 0 as base does."""
+    run = open_run(EXAMPLE)
+    band, grid = views.coherent_band(run), run.frame("dose")
+    assert band == (0.0, run.get("knee.json")["c"]) and "persona" in set(grid["arm"])
+    without = grid.filter(pl.col("arm") != "persona")
+    for build in (lambda doses: charts.response_chart(doses, run.arms(), run.trait, band),
+                  lambda doses: charts.dose_chart(doses, run.arms())):  # fmt: skip
+        assert build(grid).to_dict() == build(without).to_dict()

@@ -7,15 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import polars as pl
-
 from ws.app.access import AppSettings
 from ws.app.page_link import run_named
 from ws.app.views.page_settings import PageSettings
 from ws.experiment.examples import EXAMPLES, example_of, shipped
 from ws.files import checksum, write_atomic
-from ws.gating import Thresholds
-from ws.gating.arm_table import STEER
 from ws.models.lm import load_model
 from ws.runs.reader import Run, finished_runs, open_run
 
@@ -105,15 +101,9 @@ def unmeasured(subject: PageSettings, seed: int) -> str:
     return f"{missing}, or `{command}` in a terminal (about three minutes on the embedded model)."
 
 
-def coherent_band(run: Run, round: int = 0, floor: float = Thresholds().coherent) -> tuple[float, float]:
-    """Doses from 0 to the last one before coherence first falls under the floor, on the dose grid; (0, 0): none."""
-    doses = run.frame("dose", round).filter(pl.col("arm") == STEER, pl.col("c") > 0).sort("c")
-    high = 0.0
-    for c, coherence in doses.select("c", "coherence").rows():
-        if coherence is None or not coherence >= floor:
-            break
-        high = float(c)
-    return 0.0, high
+def coherent_band(run: Run, round: int = 0) -> tuple[float, float]:
+    """Doses from 0 to the knee, which all probes together decide; (0, 0): none is coherent."""
+    return 0.0, float(run.get("knee.json", round)["c"] or 0.0)
 
 
 def usual_dose(run: Run | None, steps: Sequence[float]) -> float:

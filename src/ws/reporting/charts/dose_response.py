@@ -29,7 +29,7 @@ def response_chart(
     grid: the dose grid (select set); arms: the report set's arms: persona and random directions are marks. band: the
     coherent doses, shaded. The rule of the slider is unseen until a picture of the chart is moved to a dose by `at`.
     """
-    report = arms.filter(pl.col("arm") == STEER)
+    report, grid = arms.filter(pl.col("arm") == STEER), grid.filter(pl.col("arm") != PERSONA)  # which is no dose
     least, most = (float(x) for x in (min(0.0, *report["c"]), max(1.0, *grid["c"])))
     x = alt.X("c:Q", title="coefficient c", scale=alt.Scale(domain=[least, most], nice=False),
               axis=alt.Axis(tickCount=8))  # fmt: skip

@@ -32,7 +32,7 @@ TITLES = {"d_target": "shift of the target (nats, + as intended)", "coherence": 
 
 def _line(grid: pl.DataFrame, name: str, colour: str) -> Any:
     """The measured doses with their intervals, joined."""
-    rows = grid.filter(pl.col(name).is_not_null() & pl.col(name).is_finite()).sort("c")
+    rows = grid.filter(pl.col("arm") != PERSONA, pl.col(name).is_not_null() & pl.col(name).is_finite()).sort("c")
     rows = rows.select("c", name, f"{name}_low", f"{name}_high")
     base = alt.Chart(rows).encode(x=alt.X("c:Q", title="coefficient c"))
     y = alt.Y(f"{name}:Q", title=TITLES[name], scale=alt.Scale(zero=name == "d_target"))
