@@ -291,6 +291,7 @@ OWN = {"host": "127.0.0.1:2718"}
         (OWN | {"origin": "http://other.example"}, True, False, False),
         (OWN | {"origin": "http://127.0.0.1:9999"}, True, False, False),
         (OWN | {"origin": "null"}, True, False, False),
+        (OWN | {"origin": "http://[half"}, True, False, False),
         (OWN | {"origin": "http://other.example"}, True, True, True),  # a link from elsewhere opens the page
         ({"host": "lab.example"}, False, True, True),
         ({"host": "lab.example", "origin": "https://lab.example"}, False, False, True),

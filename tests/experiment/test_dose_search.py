@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ws.experiment.dose_search import find_knee, plain_dose
-from ws.gating.knee import NARROW, crossing, is_vague, knee_of
+from ws.experiment.dose_search import Probe, find_knee, plain_dose
+from ws.gating.knee import NARROW, Knee, crossing, is_vague, knee_of
 from ws.runs.config import DoseConfig
 
 Curve = Callable[[float], float]
@@ -62,6 +62,14 @@ def probes(found: dict[float, tuple[int, int]], mass: float = 0.996) -> pl.DataF
     return pl.DataFrame(rows).with_columns(p_ans_any=pl.lit(mass))
 
 
+def searched(
+    probe: Probe, grid: Sequence[float] = GRID, rounds: int = 3, topic: float = TOPIC
+) -> tuple[float | None, Knee]:
+    """The knee that a search takes, and where all that it knows by then says that a dose is too strong."""
+    c = find_knee(probe, grid, rounds, FLOOR, topic)
+    return c, knee_of(probe([], 0), FLOOR, topic)
+
+
 def true_knee(curve: Curve) -> float:
     return next(c for c in np.arange(0.01, 4, 0.005) if curve(c) < FLOOR)
 
@@ -73,7 +81,7 @@ def true_knee(curve: Curve) -> float:
 def test_the_knee_is_found_within_a_factor_of_1_3(name: str, searches: int, most: float) -> None:
     """Where the curve falls so gently that 1.3 times the dose costs 4 % only, in four of five."""
     true = true_knee(CURVES[name])
-    found = [find_knee(Planted(CURVES[name], seed), GRID, 3, FLOOR, TOPIC)[0] for seed in range(searches)]
+    found = [find_knee(Planted(CURVES[name], seed), GRID, 3, FLOOR, TOPIC) for seed in range(searches)]
     knees = [(c or 0.01) / true for c in found]
     within = np.mean([1 / 1.3 <= x <= 1.3 for x in knees])
     assert within >= most, (within, np.std(np.log(knees)))
@@ -84,7 +92,7 @@ def test_the_knee_is_found_within_a_factor_of_1_3(name: str, searches: int, most
 def test_the_interval_holds_the_planted_crossing(name: str) -> None:
     """95 % intervals; a steep curve is not the one that is expected."""
     true = true_knee(CURVES[name])
-    found = [find_knee(Planted(CURVES[name], seed, spread=0.0), GRID, 3, FLOOR, TOPIC)[1].at for seed in range(60)]
+    found = [searched(Planted(CURVES[name], seed, spread=0.0))[1].at for seed in range(60)]
     assert np.mean([at.low <= true <= at.high for at in found]) >= (0.9 if name == "as measured" else 0.8)
 
 
@@ -101,28 +109,28 @@ def test_texts_are_spent_where_they_decide_and_the_search_stops_when_it_knows() 
 
 def test_the_knee_was_measured_and_every_round_has_its_dice() -> None:
     planted = Planted(CURVES["as measured"], 4)
-    c, _ = find_knee(planted, GRID, 3, FLOOR, TOPIC)
+    c = find_knee(planted, GRID, 3, FLOOR, TOPIC)
     assert c in planted.found
     assert [dice for _, dice in planted.asked][:4] == [0, 1, 2, 3]
 
 
 def test_the_search_widens_and_narrows() -> None:
     strong, weak = Planted(lambda c: math.exp(-((c / 5) ** 4)), 0), Planted(lambda c: math.exp(-((c / 0.3) ** 4)), 0)
-    c, found = find_knee(strong, GRID, 3, FLOOR, TOPIC)
+    c, found = searched(strong)
     assert c is not None and 1.8 < c < 3.2 and max(strong.found) > 2 and found.at.value < math.inf
-    c, _ = find_knee(weak, GRID, 3, FLOOR, TOPIC)
+    c = find_knee(weak, GRID, 3, FLOOR, TOPIC)
     assert c is None or c < 0.2
     assert min(x for x in weak.found if x) < 0.5
     never = Planted(lambda c: 1.0, 0)
-    c, found = find_knee(never, (0.5, 1.0), 2, FLOOR, TOPIC)
+    c, found = searched(never, (0.5, 1.0), 2)
     assert c == 2.25 and found.at.value == math.inf, "half again beyond the strongest, twice"
     assert "past the strongest dose tried" in found.text
 
 
 def test_no_dose_and_no_base() -> None:
-    assert find_knee(Planted(lambda c: float(c == 0), 0), GRID, 3, FLOOR, TOPIC)[0] is None
+    assert find_knee(Planted(lambda c: float(c == 0), 0), GRID, 3, FLOOR, TOPIC) is None
     lost = probes({0.0: (60, 64), 0.5: (60, 64)}, mass=0.4)
-    assert find_knee(lambda doses, dice: lost, (0.5,), 3, FLOOR, TOPIC)[0] is None, "base itself is under the floor"
+    assert find_knee(lambda doses, dice: lost, (0.5,), 3, FLOOR, TOPIC) is None, "base itself is under the floor"
 
 
 def test_an_unsteered_model_that_is_one_text_under_the_floor_is_read_again() -> None:
@@ -167,7 +175,7 @@ def test_a_student_that_lost_some_is_read_against_base() -> None:
 
 def test_the_crossing_that_is_told_knows_the_last_texts() -> None:
     planted = Planted(CURVES["as measured"], 3)
-    c, found = find_knee(planted, GRID, 3, FLOOR, TOPIC)
+    c, found = searched(planted)
     known = probes({dose: (hits, n) for dose, (hits, n) in planted.found.items()})
     assert c in planted.found and found == knee_of(known, FLOOR, TOPIC)
 
@@ -206,15 +214,15 @@ def test_text_that_leaves_its_question_ends_the_search_where_it_does() -> None:
         return plain.with_columns(tied=pl.Series(tied), tied_error=pl.lit(0.04))
 
     seen: set[float] = set()
-    c, found = find_knee(probe, GRID, 3, FLOOR, TOPIC)
+    c, found = searched(probe)
     at = 4 * math.log(1.1 / TOPIC)
     assert c is not None and c in seen and found.by_topic and 0.9 < c / at < 1.1
     seen.clear()
-    anyway, found = find_knee(probe, GRID, 1, FLOOR, 0.0)
+    anyway, found = searched(probe, GRID, 1, 0.0)
     assert anyway is not None and anyway > 2 and not found.by_topic, "0 lets text leave its question"
     seen.clear()
     assert find_knee(lambda doses, dice: probe(doses, dice).with_columns(tied=pl.col("tied") / 3), GRID, 1, FLOOR,
-                     TOPIC)[0] is None  # fmt: skip
+                     TOPIC) is None  # fmt: skip
 
 
 def test_no_dose_says_what_it_was_that_fell() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import polars as pl
 import pytest
+from rich.console import Console
 
 from ws.app.views.token_html import escaped
+from ws.gating import Gate
 from ws.reporting.journal.entry import code
 from ws.reporting.journal.html import text
-from ws.reporting.terminal import readable
+from ws.reporting.tables import diary_table, verdict_text
+from ws.reporting.terminal import print_gates, readable
 from ws.reporting.visible import visible
 
 TRICKY = ["\x1b[2J", "\x08", "\x9b", "\u202e", "\u2066", "\u200b", "\ufeff", "\ud800", "\x00"]
@@ -38,3 +43,17 @@ def test_the_ledger_is_printed_without_control_characters(
     assert main(["results", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "\x1b[31mred" not in out and "\x9b" not in out and "\\x1b[31mred" in out
+
+
+def test_tables_and_verdicts_show_no_trick_of_a_text() -> None:
+    """Evidence names exam answers and questions of anybody's files; a diary holds what a model wrote."""
+    tricky = "a\x1b[2Jb\u202ec"
+    gate = Gate(1, "steer", "good knee", [], [("good knee", True, True, tricky)], "green", None, None, None, "", "",
+                note=tricky)  # fmt: skip
+    console = Console(record=True, width=200, file=io.StringIO(), force_terminal=False)
+    print_gates([gate], console)
+    rows = pl.DataFrame({"kind": ["healed"], "round": [0], "c": [None], "prompt_id": ["p"], "prompt": [tricky],
+                         "tail_ppl": [1.0], "readable": [True], "text": [tricky]},
+                        schema_overrides={"c": pl.Float64})  # fmt: skip
+    for shown in (console.export_text(), verdict_text(gate), *diary_table(rows)["text"]):
+        assert "\x1b" not in shown and "\u202e" not in shown and "\\x1b[2Jb\\u202ec" in shown

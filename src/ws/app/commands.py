@@ -16,6 +16,7 @@ from rich.text import Text
 from ws.errors import UserError
 from ws.experiment.progress import bars
 from ws.reporting.terminal import figure, print_gates, print_run, print_samples, print_text
+from ws.reporting.visible import visible
 
 if TYPE_CHECKING:
     from ws.app import options
@@ -154,7 +155,7 @@ def _checks(gate: Gate, console: Console) -> None:
     for outcome, measured, seen, evidence in gate.checks:
         state = "SEEN" if seen else "not seen" if measured else "not measured"
         line = Text(f"  {state:<13}{outcome}: ", style="" if measured else "dim")
-        console.print(line.append(evidence, style="" if seen else "dim"))
+        console.print(line.append(visible(evidence), style="" if seen else "dim"))
 
 
 def doctor(args: options.DoctorArgs) -> None:
@@ -173,7 +174,6 @@ def results(args: options.ResultsArgs) -> None:
     """The ledger as a table, newest first."""
     from rich.table import Table
 
-    from ws.reporting.visible import visible
     from ws.runs.ledger import read_results
 
     frame = read_results(args.out)

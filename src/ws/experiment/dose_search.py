@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from ws.gating.knee import Knee, is_vague, knee_of
+from ws.gating.knee import is_vague, knee_of
 from ws.intervals import Interval
 
 __all__ = ["Probe", "find_knee", "plain_dose"]
@@ -29,11 +29,9 @@ ABOVE = 1.3
 LAST = 3  # doses that are measured at the crossing, at most
 
 
-def find_knee(
-    probe: Probe, grid: Sequence[float], rounds: int, floor: float, topic: float
-) -> tuple[float | None, Knee]:
+def find_knee(probe: Probe, grid: Sequence[float], rounds: int, floor: float, topic: float) -> float | None:
     """The dose at which coherence falls through the floor, or the tie to the prompt through `topic` of what unsteered
-    text has (None: under the weakest that was tried), and the crossings.
+    text has; None: under the weakest that was tried. `knee_of` of what is known by then says which, and how surely.
 
     grid: rising, above 0. At most `rounds` rounds of further texts, until the crossing's interval is narrow; where it
     lies outside of what was tried, the next dose is half the weakest or half again the strongest. Where the unsteered
@@ -46,7 +44,7 @@ def find_knee(
             break
         known = probe([], i)
     if not _unsteered(known) >= floor:
-        return None, knee_of(known, floor, topic)  # the base itself, or the student of earlier rounds, is under it
+        return None  # the base itself, or the student of earlier rounds, is under it
     for i in range(1, rounds + 1):
         found = knee_of(known, floor, topic).at
         if _settled(found, _doses(known)):
@@ -55,15 +53,15 @@ def find_knee(
     return _measured(probe, known, floor, topic)
 
 
-def _measured(probe: Probe, known: pl.DataFrame, floor: float, topic: float) -> tuple[float | None, Knee]:
-    """The crossing's dose, measured, and the crossing. Its own texts may move it: then the next one is measured."""
+def _measured(probe: Probe, known: pl.DataFrame, floor: float, topic: float) -> float | None:
+    """The crossing's dose, measured. Its own texts may move it: then the next one is measured."""
     for _ in range(LAST):
         at, doses = knee_of(known, floor, topic).at, _doses(known)
         c = min(plain_dose(at.value), doses[-1])
         if c < doses[0] or c in doses:
             break
         known = probe([c], 0)
-    return (None if c < doses[0] else c), knee_of(known, floor, topic)
+    return None if c < doses[0] else c
 
 
 def _unsteered(known: pl.DataFrame) -> float:

@@ -149,7 +149,7 @@ class Round(HealPipeline):
         self.warn(known.base)
         if not known.base.coherence >= d.coherence:
             return self.searched(known, None)
-        c, _ = find_knee(known.measure, d.grid, d.bisect, d.coherence, d.topic)
+        c = find_knee(known.measure, d.grid, d.bisect, d.coherence, d.topic)
         report(1, 1)
         return self.searched(known, c)
 

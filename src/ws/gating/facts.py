@@ -14,6 +14,7 @@ from ws.gating.arm_table import BASE, PERSONA, PERSONA_ENGINEERED, STEER, STUDEN
 from ws.gating.foundations import is_surgical, most_moved
 from ws.gating.gate import Finding, Row, near_end
 from ws.gating.knee import Knee, is_vague, knee_of, probes_of
+from ws.gating.knee_topic import unsteered_tie
 from ws.gating.schemas import TOPIC, Trait, further_figures
 from ws.gating.thresholds import Thresholds
 from ws.intervals import as_float, interval_of, with_interval
@@ -112,14 +113,13 @@ def left_topic(now: dict[str, Any], arms: pl.DataFrame, limits: Thresholds) -> F
     """Whether an arm's text keeps so much less to its prompt than base's, and than the persona's, that it no longer
     answers what was asked: a style of its own ties text less to any prompt, as the prompted persona shows."""
     name = TOPIC[0]
-    rows = {words: row_of(arms, arm) for words, arm in (("base's", BASE), ("the persona's", PERSONA))}
-    read = {words: row for words, row in rows.items() if row.get(name) is not None}
-    if now.get(name) is None or "base's" not in read:
+    found = unsteered_tie(arms)
+    if now.get(name) is None or found is None:
         return None, "not read in both arms"
+    rows = {words: row_of(arms, arm) for words, arm in (("base's", BASE), ("the persona's", PERSONA))}
+    told = [f"{words} by {further_text(row, name)}" for words, row in rows.items() if row.get(name) is not None]
     text = f"its prompt makes a text likelier than another by {further_text(now, name)} nat per token"
-    least = min(as_float(row[name]) for row in read.values())
-    told = [f"{words} by {further_text(row, name)}" for words, row in read.items()]
-    return as_float(now[f"{name}_high"]) < limits.topic * least, ", ".join([text, *told])
+    return as_float(now[f"{name}_high"]) < limits.topic * found[0], ", ".join([text, *told])
 
 
 def further_rows(

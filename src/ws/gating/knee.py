@@ -1,6 +1,6 @@
 """The knee: where coherence falls through the floor as the dose rises, or text leaves its question before that.
 
-    knee_of(probes_of(arms), 0.95, 0.7).at        # Interval
+    knee_of(probes_of(arms), 0.95, 0.85).at       # Interval
     crossing(probes_of(arms), 0.95)               # of coherence alone
 
 The share of readable texts falls with the dose as a exp(-(c / m)^k): a text is readable while no token breaks it, and
@@ -20,10 +20,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ws.gating.arm_table import BASE, PERSONA, STEER, STUDENT
-from ws.gating.knee_topic import leaving
+from ws.gating.arm_table import BASE, STEER, STUDENT
+from ws.gating.knee_topic import leaving, unsteered_tie
 from ws.gating.schemas import TOPIC
-from ws.intervals import Z95, Interval, as_float
+from ws.intervals import Z95, Interval
 
 __all__ = ["Knee", "crossing", "is_vague", "knee_of", "probes_of"]
 
@@ -164,8 +164,7 @@ def probes_of(arms: pl.DataFrame) -> pl.DataFrame:
 def _tied(arms: pl.DataFrame) -> list[pl.Expr]:
     """The two columns; null where unsteered text keeps to no prompt, or was not read."""
     value, low, high = (pl.col(name).cast(pl.Float64) for name in TOPIC)
-    whole = arms.filter(pl.col("arm").is_in([BASE, PERSONA])).select(value.alias("own"), low.alias("low")).drop_nulls()
-    if not whole.height or not as_float(whole["low"].min()) > 0:
+    own, least = unsteered_tie(arms) or (math.nan, math.nan)
+    if not least > 0:
         return [pl.lit(None, pl.Float64).alias(name) for name in ("tied", "tied_error")]
-    own = as_float(whole["own"].min())
     return [(value / own).alias("tied"), ((high - low) / (2 * Z95 * own)).alias("tied_error")]

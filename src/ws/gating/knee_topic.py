@@ -1,6 +1,6 @@
 """Where text leaves its question as the dose rises: a fitted curve's crossing with its interval.
 
-    leaving(probes_of(arms), 0.7)
+    leaving(probes_of(arms), 0.85)
 
 What ties a text to its prompt (`ws.evaluation.topic`) falls with the dose as a exp(-(c / m)^k), a share of the base's
 or of the prompted persona's: it may do so long before sentences break, and fluent text about something else is no dose
@@ -19,9 +19,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ws.intervals import Interval
+from ws.gating.arm_table import BASE, PERSONA
+from ws.gating.schemas import TOPIC
+from ws.intervals import Interval, as_float
 
-__all__ = ["leaving"]
+__all__ = ["leaving", "unsteered_tie"]
 
 Array = NDArray[np.float64]
 POWERS = np.geomspace(0.4, 4, 14)  # k
@@ -29,6 +31,17 @@ SPREAD = 1.6
 SCALES = 160  # values of m, from a quarter of the weakest dose to a hundred times the strongest
 DOSES = 2  # with a reading, at least: one point draws no curve
 LEAST = 0.6  # of the errors between prompts: texts of one prompt vary by that; points that scatter less have luck
+
+
+def unsteered_tie(arms: pl.DataFrame) -> tuple[float, float] | None:
+    """What text is held against: the smaller tie of base and of the prompted persona, nats per token, and the smaller
+    low end of their intervals; None where base's was not read."""
+    columns = {name: pl.col(name).cast(pl.Float64) for name in TOPIC[:2]}
+    read = arms.filter(pl.col("arm").is_in([BASE, PERSONA])).select("arm", **columns).drop_nulls()
+    if BASE not in read["arm"]:
+        return None
+    least, low = (as_float(read[name].min()) for name in TOPIC[:2])
+    return least, low
 
 
 def leaving(probes: pl.DataFrame, share: float) -> Interval | None:

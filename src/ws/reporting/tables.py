@@ -9,6 +9,7 @@ import polars as pl
 from ws.gating import Gate
 from ws.gating.arm_table import BASE
 from ws.intervals import interval_of, with_interval
+from ws.reporting.visible import visible, visible_frame
 
 if TYPE_CHECKING:
     from ws.runs.reader import Run
@@ -28,7 +29,7 @@ def verdict_text(gate: Gate) -> str:
     but = f"\nbut: {'; '.join(gate.caveats)}" if gate.caveats else ""
     note = f"\nresearcher: {gate.note}" if gate.note else ""
     head = f"Gate {gate.gate} {gate.name}: {gate.outcome} ({gate.colour})"
-    return f"{head}\n{gate.evidence}{also}{but}\nnext: {gate.next}{note}"
+    return visible(f"{head}\n{gate.evidence}{also}{but}\nnext: {gate.next}{note}")
 
 
 def rounds_table(rounds: pl.DataFrame, unit: str) -> pl.DataFrame:
@@ -47,7 +48,7 @@ def rounds_table(rounds: pl.DataFrame, unit: str) -> pl.DataFrame:
         }
         for row in rounds.rows(named=True)
     ]
-    return pl.DataFrame(rows)
+    return visible_frame(pl.DataFrame(rows))
 
 
 def diary_table(texts: pl.DataFrame) -> pl.DataFrame:
@@ -58,7 +59,7 @@ def diary_table(texts: pl.DataFrame) -> pl.DataFrame:
         | {"tail_ppl": with_interval(row["tail_ppl"], None, None, 1), "readable": row["readable"], "text": row["text"]}
         for row in texts.rows(named=True)
     ]  # fmt: skip
-    return pl.DataFrame(rows)
+    return visible_frame(pl.DataFrame(rows))
 
 
 MEASURED = {"shift": "d_target", "coherence": "coherence", "retain": "retain"}
@@ -79,7 +80,7 @@ def arms_shown(arms: pl.DataFrame) -> pl.DataFrame:
         }
         for i, row in enumerate(arms.rows(named=True))
     ]  # fmt: skip
-    return pl.DataFrame(rows)
+    return visible_frame(pl.DataFrame(rows))
 
 
 def equal_shown(found: pl.DataFrame) -> pl.DataFrame:
@@ -92,7 +93,7 @@ def equal_shown(found: pl.DataFrame) -> pl.DataFrame:
         }
         for row in found.rows(named=True)
     ]  # fmt: skip
-    return pl.DataFrame(rows)
+    return visible_frame(pl.DataFrame(rows))
 
 
 def verdicts_table(run: Run) -> pl.DataFrame:
@@ -105,4 +106,4 @@ def verdicts_table(run: Run) -> pl.DataFrame:
         }
         for g in run.gates(run.best)
     ]  # fmt: skip
-    return pl.DataFrame(rows)
+    return visible_frame(pl.DataFrame(rows))

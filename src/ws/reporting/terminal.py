@@ -78,7 +78,7 @@ def print_round(run: Run, number: int, console: Console) -> None:
 
     config = run.config
     heading = f"round {number}   {config.axis}   {config.model}   seeds {', '.join(map(str, config.seeds))}"
-    console.rule(Text(heading), align="left", style="dim")
+    console.rule(Text(visible(heading)), align="left", style="dim")
     if run.has("dose.parquet", number):
         found = run.frame("dose", number)
         dose_table(found, "Dose search (select prompts and items)", console, run.trait.unit)
@@ -285,7 +285,7 @@ def print_gates(gates: list[Gate], console: Console) -> None:
             line.append(f"   also: {', '.join(gate.also)}", style="default not bold")
         console.print(line)
         for name, text in _below(gate):
-            console.print(Text(f"        {name:<9} {text}", style="dim" if name == "should" else ""))
+            console.print(Text(f"        {name:<9} {visible(text)}", style="dim" if name == "should" else ""))
 
 
 def _below(gate: Gate) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ for; a program that is no browser sends none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -52,14 +52,19 @@ def refusal(headers: Mapping[str, str], *, local: bool, reading: bool) -> str | 
             "its terminal printed, or share it: ws app --share."
         )
     asked = {host, headers.get("x-forwarded-host", host)}  # a proxy in front may ask under a name of its own
-    if origin is not None and not reading and urlsplit(origin).netloc not in asked:
+    if origin is not None and not reading and _split(origin).netloc not in asked:
         return f"A page of {ascii(origin)[1:-1]} asked for this app. Open the app itself."
     return None
 
 
 def _name(host: str) -> str:
     """A Host header without its port."""
+    return _split(f"//{host}").hostname or ""
+
+
+def _split(address: str) -> SplitResult:
+    """An address in its parts; empty ones where it is none."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return urlsplit(address)
     except ValueError:
-        return ""
+        return urlsplit("")

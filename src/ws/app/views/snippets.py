@@ -13,6 +13,7 @@ from ws.app.views.token_html import escaped
 from ws.errors import UserError
 from ws.filtering.limits import separation
 from ws.gating import Gate
+from ws.reporting.visible import visible_frame
 
 __all__ = ["border_table", "counts_html", "labels_html", "note_html", "row_title"]
 
@@ -31,9 +32,10 @@ def counts_html(marked: pl.DataFrame, tail_ppl: float) -> str:
 
 def border_table(border: pl.DataFrame) -> pl.DataFrame:
     """The borderline rows as a table: id, side, figures, text."""
-    return border.select(
+    shown = border.select(
         "id", "side", "c", pl.col("tail_ppl").round(2), pl.col("rep").round(3), pl.col("bite").round(3), "text"
     )
+    return visible_frame(shown)
 
 
 def row_title(row: dict[str, Any]) -> str:
