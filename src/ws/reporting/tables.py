@@ -48,7 +48,7 @@ def rounds_table(rounds: pl.DataFrame, unit: str) -> pl.DataFrame:
         }
         for row in rounds.rows(named=True)
     ]
-    return visible_frame(pl.DataFrame(rows))
+    return pl.DataFrame(rows)
 
 
 def diary_table(texts: pl.DataFrame) -> pl.DataFrame:
