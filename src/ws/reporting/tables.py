@@ -9,12 +9,13 @@ import polars as pl
 from ws.gating import Gate
 from ws.gating.arm_table import BASE
 from ws.intervals import interval_of, with_interval
-from ws.reporting.visible import visible, visible_frame
+from ws.reporting.visible import visible
 
 if TYPE_CHECKING:
     from ws.runs.reader import Run
 
-__all__ = ["arms_shown", "diary_table", "equal_shown", "rounds_table", "verdict_text", "verdicts_table", "who"]
+__all__ = ["arms_shown", "diary_table", "equal_shown", "rounds_table", "verdict_text", "verdicts_table",
+           "visible_frame", "who"]  # fmt: skip
 
 
 def who(row: dict[str, Any]) -> str:
@@ -107,3 +108,8 @@ def verdicts_table(run: Run) -> pl.DataFrame:
         for g in run.gates(run.best)
     ]  # fmt: skip
     return visible_frame(pl.DataFrame(rows))
+
+
+def visible_frame(frame: pl.DataFrame) -> pl.DataFrame:
+    """A table to be shown, each of its texts as `visible` gives it."""
+    return frame.with_columns(pl.col(pl.String).map_elements(visible, return_dtype=pl.String))

@@ -13,7 +13,7 @@ from ws.app.views.token_html import escaped
 from ws.errors import UserError
 from ws.filtering.limits import separation
 from ws.gating import Gate
-from ws.reporting.visible import visible_frame
+from ws.reporting.tables import visible_frame
 
 __all__ = ["border_table", "counts_html", "labels_html", "note_html", "row_title"]
 
