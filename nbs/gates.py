@@ -21,16 +21,6 @@ def _(access):
 
 
 @app.cell(hide_code=True)
-def _(access, axis, first, measured, model, seed, subject):
-    measured()  # a measurement that ends is a run to show
-    run = views.run_for(subject, seed.value, access.out, first)
-    _unready = widgets.unready(run, subject)
-    mo.stop(_unready is not None, mo.vstack([_unready, model, axis]))
-    page = views.Page(access, subject, seed.value, run)
-    return page, run
-
-
-@app.cell(hide_code=True)
 def _(filtered, notes, page, training):
     gates = page.gates(filtered, training)
     mo.Html(page.tiles(gates, notes.elements))
@@ -47,6 +37,16 @@ def _():
     tiles first (click one for its evidence), then move a slider; another model is one click away in the settings.
     """)
     return
+
+
+@app.cell(hide_code=True)
+def _(access, axis, first, measured, model, seed, subject):
+    measured()  # a measurement that ends is a run to show
+    run = views.run_for(subject, seed.value, access.out, first)
+    _unready = widgets.unready(run, subject)
+    mo.stop(_unready is not None, mo.vstack([_unready, model, axis]))
+    page = views.Page(access, subject, seed.value, run)
+    return page, run
 
 
 @app.cell(hide_code=True)

@@ -9,6 +9,7 @@ with Viewer(url, c="1") as viewer:
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import random
@@ -16,6 +17,7 @@ import re
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -27,10 +29,12 @@ LABEL = re.compile(r"data-label='([^']*)'")
 
 
 class Viewer:
-    """One session. outputs: of every cell, as last sent; errors: outputs that are marimo's own error."""
+    """One session. outputs: of every cell, as last sent; errors: outputs that are marimo's own error; link: the
+    settings that the page wrote into its address."""
 
     def __init__(self, url: str, **settings: str) -> None:
         self.url, self.outputs, self.errors = url, dict[str, str](), list[str]()
+        self.link: dict[str, Any] = dict(settings)
         self.session = f"s_{random.getrandbits(40):x}"
         query = urllib.parse.urlencode(settings)
         with urllib.request.urlopen(f"{url}/?{query}" if query else url, timeout=120) as answer:
@@ -39,13 +43,14 @@ class Viewer:
         assert answer.status == 200 and found, f"{answer.status}: {page[:300]}"
         self.token = html.unescape(found[1])
         place = f"{url.replace('http', 'ws', 1)}/ws?session_id={self.session}" + (f"&{query}" if query else "")
-        self.socket = connect(place, max_size=None, ping_interval=None)
+        self._open = contextlib.ExitStack()
+        self.socket = self._open.enter_context(connect(place, max_size=None, ping_interval=None))
 
     def __enter__(self) -> Viewer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        self._open.close()
 
     def settle(self, seconds: float = 120) -> None:
         """Read until the cells of the last thing that was sent have run, and nothing has come for a while."""
@@ -65,6 +70,8 @@ class Viewer:
     def _read(self, message: dict[str, Any]) -> bool:
         """Note a message; whether it says that a run of cells is complete."""
         data = message.get("data") or {}
+        if str(message.get("op")).startswith("query-params"):
+            self.link[data.get("key", "")] = data.get("value")
         output = data.get("output") if message.get("op") == "cell-op" else None
         if output:
             shown = output["data"] if isinstance(output["data"], str) else json.dumps(output["data"])
@@ -90,7 +97,11 @@ class Viewer:
 
     def send(self, control: str, value: Any) -> None:
         """A value for a control, by its id; any JSON."""
-        body = json.dumps({"objectIds": [control], "values": [value]}).encode()
+        self.send_all({control: value})
+
+    def send_all(self, values: Mapping[str, Any]) -> None:
+        """Values for controls, in one request."""
+        body = json.dumps({"objectIds": list(values), "values": list(values.values())}).encode()
         headers = {"Marimo-Session-Id": self.session, "Marimo-Server-Token": self.token,
                    "content-type": "application/json"}  # fmt: skip
         place = f"{self.url}/api/kernel/set_ui_element_value"

@@ -30,7 +30,7 @@ def banner(words: Sequence[str]) -> str | None:
 
 
 def _page(words: Sequence[str]) -> str:
-    return next((word for word in words if word.endswith(".py")), "")
+    return next((word for word in words[1:] if word.endswith(".py")), "")
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
