@@ -53,11 +53,11 @@ class Viewer:
         self._open.close()
 
     def settle(self, seconds: float = 120) -> None:
-        """Read until the cells of the last thing that was sent have run, and nothing has come for a while."""
+        """Read until cells have run and nothing has come for a while: the last charts follow two seconds later."""
         end, ran = time.monotonic() + seconds, False
         while time.monotonic() < end:
             try:
-                message = self.socket.recv(timeout=0.4 if ran else 1)
+                message = self.socket.recv(timeout=3 if ran else 1)
             except TimeoutError:
                 if ran:
                     return
@@ -66,6 +66,15 @@ class Viewer:
                 raise AssertionError(f"the server closed the page: {error}") from error
             ran = self._read(json.loads(message)) or ran
         raise AssertionError(f"not settled within {seconds} s")
+
+    def shows(self, part: str, seconds: float = 120) -> None:
+        """Read until something that is sent from now on has a text in it."""
+        self.outputs = {cell: shown for cell, shown in self.outputs.items() if part not in html.unescape(shown)}
+        end = time.monotonic() + seconds
+        while part not in self.text():
+            assert time.monotonic() < end, f"not shown within {seconds} s: {part}"
+            with contextlib.suppress(TimeoutError):
+                self._read(json.loads(self.socket.recv(timeout=1)))
 
     def _read(self, message: dict[str, Any]) -> bool:
         """Note a message; whether it says that a run of cells is complete."""

@@ -54,7 +54,7 @@ def not_shown(run: Run, access: AppSettings) -> str | None:
         why = f"its model {c.model!r} is none of this app's ({', '.join(offered)}). Start it with --model {c.model}"
     elif c.axis not in axis_names(c.model):
         why = f"its axis {c.axis!r} is none of the menu's, which are those that ship with ws"
-    elif c.layers not in bands(c.model).values() and c.layers is not None:
+    elif c.layers is not None and c.layers not in bands(c.model).values():
         why = f"its layers {', '.join(map(str, c.layers))} are none of the menu's bands"
     elif c.method not in method_names():
         why = f"its method {c.method!r} is none of this version's"
