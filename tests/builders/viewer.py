@@ -44,7 +44,7 @@ class Viewer:
         self.token = html.unescape(found[1])
         place = f"{url.replace('http', 'ws', 1)}/ws?session_id={self.session}" + (f"&{query}" if query else "")
         self._open = contextlib.ExitStack()
-        self.socket = self._open.enter_context(connect(place, max_size=None, ping_interval=None))
+        self.socket = self._open.enter_context(connect(place, max_size=None, max_queue=None, ping_interval=None))
 
     def __enter__(self) -> Viewer:
         return self
