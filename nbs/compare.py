@@ -11,6 +11,7 @@ with app.setup:
 
     from ws.app.access import AppSettings
     from ws.app.page_link import nearest, picked, read_link, write_link
+    from ws.app.views.controls import Menu, Slider, Table, refused_by
     from ws.app.views.run_picker import chosen_arm, comparable_runs, first_arm, shift_steps
     from ws.reporting.charts import clicked_arm, pareto_chart
     from ws.reporting.leaderboard import MIN_SEEDS, arms_table, equal_shift, instruments, points_frame
@@ -70,7 +71,7 @@ def _(missing, skipped):
 def _(every, first):
     _found = instruments(every)
     _label = next(label for label, name in _found.items() if name == first["instrument"])
-    instrument = mo.ui.dropdown(_found, value=_label, allow_select_none=False, label="axis and instrument")
+    instrument = Menu("axis and instrument", _found, value=_label, label="axis and instrument")
     instrument
     return (instrument,)
 
@@ -112,9 +113,9 @@ def _(arms, chosen, set_arm):
         # an arm is always chosen: the mark that is taken off its row comes back
         set_arm(arms["arm"][rows["#"][0]] if len(rows) else chosen["arm"])
 
-    table = mo.ui.table(
+    table = Table(
+        "the table of arms",
         arms_shown(arms),
-        selection="single",
         initial_selection=[chosen["#"]],
         on_change=_selected,
         wrapped_columns=["arm", "note"],
@@ -166,10 +167,9 @@ def _(arms, instrument):
     _steps, _usual = shift_steps(arms)
     # a shift belongs to its instrument: another one starts where its own arms can be compared
     _asked = link().get("at") if link().get("instrument", instrument.value) == instrument.value else None
-    at = mo.ui.slider(
-        steps=_steps, value=nearest(_asked, _steps, _usual), show_value=True, full_width=True,
-        label="shift of the target (nats)",
-    )  # fmt: skip
+    _label = "shift of the target (nats)"
+    _start = nearest(_asked, _steps, _usual)
+    at = Slider(_label, _steps, value=_start, show_value=True, full_width=True, label=_label)
     at
     return (at,)
 
@@ -193,7 +193,7 @@ def _(chosen):
 @app.cell
 def _(chosen):
     _run = picked(link().get("run"), chosen["runs"], chosen["runs"][-1])
-    behind = mo.ui.dropdown(chosen["runs"], value=_run, allow_select_none=False, label="run")
+    behind = Menu("run", chosen["runs"], value=_run, label="run")
     behind
     return (behind,)
 
@@ -217,10 +217,12 @@ def _(behind, runs):
 
 
 @app.cell
-def _(at, behind, chosen, instrument):
+def _(at, behind, chosen, instrument, table):
     if mo.app_meta().mode == "run":
         _shown = {"instrument": instrument.value, "arm": chosen["arm"], "at": f"{at.value:g}", "run": behind.value}
         write_link(mo.query_params(), _shown)
+    _refused = "\n".join(refused_by([instrument, table, at, behind]))
+    mo.callout(mo.plain_text(_refused), kind="warn") if _refused else None
     return
 
 

@@ -40,6 +40,16 @@ def _():
 
 
 @app.cell(hide_code=True)
+def _(access, axis, first, measured, model, seed, subject):
+    measured()  # a measurement that ends is a run to show
+    run = views.run_for(subject, seed.value, access.out, first)
+    _unready = widgets.unready(run, subject)
+    mo.stop(_unready is not None, mo.vstack([_unready, model, axis]))
+    page = views.Page(access, subject, seed.value, run)
+    return page, run
+
+
+@app.cell(hide_code=True)
 def _():
     mo.md("""
     ## Steer?
@@ -150,8 +160,7 @@ def _(page, row, set_labels_changed):
 
 @app.cell(hide_code=True)
 def _(filtered, labels_changed, page):
-    labels_changed()
-    widgets.agreement(filtered, page.labels())
+    widgets.agreement(filtered, page.labels(), labels_changed())
     return
 
 
@@ -315,21 +324,13 @@ def _():
     access = widgets.access()
     told_of_run, measured, measuring_job = job_buttons.shared_job()
     told_of_training, trained, training_job = job_buttons.shared_job()
-    labels_changed, set_labels_changed = mo.state(0)
+    labels_changed, set_labels_changed = mo.state(None)
     # the training's own threshold: following the slider would make every move of it a variant that is not stored
     kept_at, set_kept_at = mo.state(None, allow_self_loops=True)  # its button goes when it is pressed
     # what lies below the first screen is drawn two seconds later: six charts at once make the first wait for the last
     below = widgets.drawn_later()
     return (access, below, kept_at, labels_changed, measured, measuring_job, set_kept_at, set_labels_changed,
             told_of_run, told_of_training, trained, training_job)  # fmt: skip
-
-
-@app.cell
-def _(access, first, measured, seed, subject):
-    measured()  # a measurement that ends is a run to show
-    run = views.run_for(subject, seed.value, access.out, first)
-    page = views.Page(access, subject, seed.value, run)
-    return (page,)
 
 
 @app.cell(hide_code=True)
@@ -383,12 +384,13 @@ def _(beta, kept_at, page, trained):
 
 
 @app.cell(hide_code=True)
-def _(axis, beta, c, layers, method, model, own, persona, prompt, sampling, seed, surprise, tail):
+def _(axis, beta, c, layers, method, model, notes, own, persona, prompt, sampling, seed, surprise, tail):
     # cells run in this order: what a hand on a slider looks at comes before its echo and the address
     _typed = {"prompt": prompt, "own": own, **persona.elements, **sampling.elements, "surprise": surprise}
-    _typed["model"] = model
-    widgets.remember(axis=axis, method=method, layers=layers, seed=seed, c=c, beta=beta, tail=tail, **_typed)
-    mo.sidebar([mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")])
+    _typed |= {"model": model, "axis": axis, "method": method, "layers": layers, "seed": seed}
+    widgets.remember(c=c, beta=beta, tail=tail, **_typed)
+    _echo = mo.Html(f"<b>c = {c.value:.4g}, beta = {beta.value:.4g}, keep below {tail.value:.4g}</b>")
+    mo.sidebar([*widgets.refusals(c, beta, tail, persona, sampling, notes, *_typed.values()), _echo])
     return
 
 

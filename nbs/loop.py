@@ -14,6 +14,7 @@ with app.setup:
     from ws.app.access import AppSettings
     from ws.app.page_link import picked as one_of
     from ws.app.page_link import read_link, write_link
+    from ws.app.views.controls import Menu, refused_by
     from ws.app.views.run_picker import chosen_run, first_run, looped, run_choices
     from ws.reporting.charts import embedded, loop_plane_chart, round_metrics_chart, rounds_chart
     from ws.reporting.tables import diary_table, rounds_table, verdict_text
@@ -70,7 +71,7 @@ def _(choices):
 
 @app.cell
 def _(choices, first):
-    picked = mo.ui.dropdown(choices, value=first, allow_select_none=False, label="run", full_width=True)
+    picked = Menu("run", choices, value=first, label="run", full_width=True)
     picked
     return (picked,)
 
@@ -195,7 +196,7 @@ def _(run):
 def _(texts):
     _prompts = texts["prompt"].unique(maintain_order=True).to_list()
     _first = one_of(link().get("prompt"), _prompts, _prompts[0] if _prompts else None)
-    prompt = mo.ui.dropdown(_prompts, value=_first, label="prompt", full_width=True)
+    prompt = Menu("prompt", _prompts, value=_first, label="prompt", full_width=True)
     prompt
     return (prompt,)
 
@@ -213,6 +214,8 @@ def _(prompt, texts):
 def _(picked, prompt):
     if mo.app_meta().mode == "run":
         write_link(mo.query_params(), {"run": Path(picked.value).name, "prompt": prompt.value or ""})
+    _refused = "\n".join(refused_by([picked, prompt]))
+    mo.callout(mo.plain_text(_refused), kind="warn") if _refused else None
     return
 
 

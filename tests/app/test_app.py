@@ -23,6 +23,7 @@ from tests.builders.records import record_changes
 from ws.app import views
 from ws.app.access import AppSettings
 from ws.app.jobs import Jobs, View
+from ws.app.views import stored_runs
 from ws.app.views.live_samples import stored_sample
 from ws.axes.axis import load_axis
 from ws.errors import UserError
@@ -289,6 +290,56 @@ def test_the_run_that_fits_the_settings_is_found(example: Run, local: AppSetting
     other = views.PageSettings(axis="fairness_over_loyalty")
     assert views.run_for(other, 0, local.out) is None
     assert "ws run --axis fairness_over_loyalty" in views.unmeasured(other, 0)
+
+
+def changed(run: Run, **config: Any) -> Run:
+    """The run as if it had been made with other settings."""
+    write_json(run.path / "config.json", read_json(run.path / "config.json") | config)
+    record_changes(run.path)
+    return open_run(run.path)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({}, None),
+        ({"seeds": [31337]}, None),
+        ({"seeds": [-3]}, None),
+        ({"model": "some/model"}, None),  # a finished run's model is offered, and says that it cannot be loaded
+        ({"axis": "my/own.toml"}, "its axis 'my/own.toml' is none of the menu's"),
+        ({"layers": [0, 2]}, "its layers 0, 2 are none of the menu's bands"),
+        ({"method": "of another version"}, "its method 'of another version' is none of this version's"),
+    ],
+)
+def test_a_run_that_the_menus_do_not_offer_is_named(
+    example: Run, local: AppSettings, config: dict[str, Any], why: str | None
+) -> None:
+    told = stored_runs.not_shown(changed(example, **config), local)
+    assert told is None if why is None else f"The run '{example.path.name}' was asked for" in told and why in told
+
+
+def test_an_unfinished_run_of_a_model_that_is_not_offered_is_named(example: Run, local: AppSettings) -> None:
+    run = changed(example, model="some/model")
+    record_changes(run.path, state="running")
+    told = str(stored_runs.not_shown(open_run(run.path), local))
+    assert "its model 'some/model' is none of this app's (" in told and "Start it with --model some/model" in told
+
+
+def test_a_model_that_does_not_load_is_said_and_its_stored_run_is_shown(example: Run, tmp_path: Path) -> None:
+    import marimo as mo
+
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    app = runpy.run_path(str(ROOT / "nbs/gates.py"))["app"]
+    outputs, defs = app.run(defs={"model": mo.ui.dropdown([str(broken)], value=str(broken))})
+    shown = "".join(str(getattr(output, "text", "")) for output in outputs)
+    assert "page" not in defs and "Nothing can be shown of the model" in shown and "no config.json" in shown
+    run = changed(example, model=str(broken))
+    page = views.Page(AppSettings(out=tmp_path / "out"), views.subject_of(run), 0, run)
+    assert "no config.json" in str(page.missing) and "Stored texts only" in page.settings_html[0]
+    row = page.filtered(20.0).border().row(0, named=True)
+    assert row["text"][:20] in str(page.completion_html(row)) or page.completion_html(row)
+    assert page.prompts and page.cards(views.near_sample(run, page.prompts[0], 1.0, 0), surprise=True)
 
 
 # A typed persona pair

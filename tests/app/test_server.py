@@ -8,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections import OrderedDict
@@ -22,12 +24,16 @@ from tests.builders.browser import ROOT, free_port, until
 from ws.app import cli
 from ws.app.access import AppSettings, is_loopback
 from ws.app.page_link import picked, run_named
-from ws.app.server.command import app_command, notebook_file, token_file
+from ws.app.server import syntax_trees
+from ws.app.server.body_limit import LARGEST, BodyLimit
+from ws.app.server.command import app_command, check_there, notebook_file, token_file
 from ws.app.server.main import warm_up
 from ws.app.server.own_host import OwnHost, refusal
+from ws.app.server.password import banner, same, without_banner
 from ws.app.server.static_files import Assets
 from ws.app.views import PageSettings, tokens_of
 from ws.errors import UserError
+from ws.experiment.examples import EXAMPLE
 from ws.models.lm import LM
 
 HERE = ("python", "-m", "marimo", "run", "nbs/gates.py")
@@ -174,11 +180,15 @@ def test_a_shared_server_lets_nobody_in_without_the_password(tmp_path: Path) -> 
     password.chmod(0o600)
     words = app_command(AppSettings(out=tmp_path), share=True, password=password, host="127.0.0.1", port=port)
     env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    server = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
+    log, address = tmp_path / "log", f"http://127.0.0.1:{port}"
+    with open(log, "w") as out:
+        server = subprocess.Popen(words, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
         until(lambda: status(f"{address}/health") == 200, 200, "the server did not start")
         assert status(f"{address}/api/status") in (401, 403)
+        assert status(f"{address}/api/status?access_token=p%C3%A4ssword") in (401, 403), "a guess and not a failure"
+        large = urllib.request.Request(f"{address}/auth/login", b"password=" + b"x" * (LARGEST + 1))
+        assert status(large) == 413
         assert read(address), "the login page"
         for stranger in (address, f"{address}/?access_token=hunter3"):
             assert not {"gates", "ws-glance"} & set(re.findall(r"[\w-]+", read(stranger))), "it is behind the password"
@@ -187,6 +197,8 @@ def test_a_shared_server_lets_nobody_in_without_the_password(tmp_path: Path) -> 
     finally:
         server.terminate()
         server.wait(30)
+    printed = log.read_text()
+    assert "hunter2" not in printed and f"Serving gates.py on {address}; the password is what {password}" in printed
 
 
 def read(url: str) -> str:
@@ -199,7 +211,7 @@ def read(url: str) -> str:
         return ""
 
 
-def status(url: str) -> int:
+def status(url: str | urllib.request.Request) -> int:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return int(answer.status)
@@ -337,3 +349,119 @@ def test_a_local_server_answers_no_other_name(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.wait(30)
+
+
+# The password, the size of a request, syntax trees, what is not there
+
+
+def test_the_password_is_in_no_banner(tmp_path: Path) -> None:
+    words = ["main.py", "run", "nbs/gates.py", "--host", "0.0.0.0", "--port", "8000", "--token"]
+    words += ["--token-password-file", str(tmp_path / "token")]
+    assert without_banner(words) == ["main.py", "--quiet", *words[1:]]
+    said = banner(words)
+    assert said is not None and "gates.py on http://0.0.0.0:8000; the password is what" in said
+    assert "hunter2" not in str(banner([*words[:-2], "--token-password", "hunter2"]))
+    plain = ["main.py", "run", "nbs/gates.py"]
+    assert banner(plain) is None and without_banner(plain) == plain
+
+
+GUESSES = [("hunter2", True), ("hunter3", False), ("pässword", False), ("\ud800", False)]
+
+
+@pytest.mark.parametrize(("guess", "right"), GUESSES)
+def test_any_guess_is_compared(guess: str, right: bool) -> None:
+    assert same(guess, "hunter2") == right
+
+
+def test_a_password_opens_no_browser_with_it_in_its_address(tmp_path: Path) -> None:
+    password = tmp_path / "token"
+    password.write_text("hunter2")
+    password.chmod(0o600)
+    assert "--headless" in app_command(AppSettings(), password=password)
+    assert "--headless" not in app_command(AppSettings())
+
+
+def test_a_request_larger_than_a_page_sends_is_refused_before_it_is_held() -> None:
+    """Whether it says its length, lies about it, or says none."""
+    taken: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            part = await receive()
+            body, more = body + part["body"], part.get("more_body", False)
+        taken.append(body)
+
+    def answered(parts: list[bytes], length: bytes | None = None) -> list[int]:
+        sent: list[int] = []
+        left = list(parts)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+        async def send(message: Any) -> None:
+            sent.extend([message["status"]] if "status" in message else [])
+
+        headers = [] if length is None else [(b"content-length", length)]
+        asyncio.run(BodyLimit(app, 10)({"type": "http", "method": "POST", "headers": headers}, receive, send))
+        return sent
+
+    assert answered([b"01234", b"56789"]) == answered([b"0123456789"], b"10") == []
+    assert taken == [b"0123456789"] * 2
+    assert answered([b"01234"] * 3) == answered([b"x"], b"11") == answered([b"x"], b"-1") == [413]
+    assert len(taken) == 2
+
+
+def test_trees_are_made_in_turn_where_two_at_once_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = ((3, 11, 0), (3, 11, 7), (3, 11, 8), (3, 12, 0))
+    assert [syntax_trees.affected(version) for version in versions] == [True, True, False, False]
+    assert "3.11.8" in str(syntax_trees.advice((3, 11, 7))) and syntax_trees.advice((3, 11, 8)) is None
+    inside, most = 0, 0
+
+    def make(text: str) -> str:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.01)
+        inside -= 1
+        return text
+
+    waiting = syntax_trees.in_turn(make)
+    threads = [threading.Thread(target=waiting, args=("x",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1 and waiting("y") == "y"
+
+
+@pytest.mark.parametrize("affected", [True, False])
+def test_a_server_makes_trees_in_turn_on_those_versions_alone(monkeypatch: pytest.MonkeyPatch, affected: bool) -> None:
+    import ast
+
+    from marimo._ast import compiler
+
+    before = ast.parse, compiler.ast_compile
+    monkeypatch.setattr(ast, "parse", ast.parse)
+    monkeypatch.setattr(compiler, "ast_compile", compiler.ast_compile)
+    monkeypatch.setattr(syntax_trees, "affected", lambda: affected)
+    syntax_trees.make_in_turn()
+    changed = (ast.parse is not before[0], compiler.ast_compile is not before[1])
+    assert changed == (affected, affected) and compiler.module_compile("x = 1").body
+
+
+def test_ws_app_does_not_serve_a_model_or_a_run_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.execv", lambda *words: pytest.fail(f"started {words}"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["app", "--model", "./nope"]) == 2
+    assert "there is no folder or file './nope'. Check the path" in capsys.readouterr().err
+    assert cli.main(["app", "--run", "nope"]) == 2
+    assert "There is no run 'nope' under out/runs" in capsys.readouterr().err
+
+
+def test_ws_app_serves_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for model in (None, "mini", "smollm2", "some/hub-id", str(tmp_path / "model")):
+        check_there(AppSettings(model, run=EXAMPLE))

@@ -58,7 +58,7 @@ def test_a_number_is_one_of_the_stops(link: dict[str, str], page: views.Page, va
     assert widgets.slider("beta", page.betas, page.usual_beta, "beta").value in page.betas
     tail, settled, _ = widgets.threshold(page.tails, page.usual_tail)
     assert tail.value == settled() and tail.value in page.tails
-    assert 0 <= widgets.seed_field(3).value <= 9999
+    assert widgets.seed_field(3).value == (99999999 if value == "99999999" else 3)
 
 
 @pytest.mark.parametrize(
@@ -138,13 +138,13 @@ def test_the_threshold_that_a_button_names_is_the_one_that_it_sets(page: views.P
 
 
 def test_a_label_and_a_note_are_stored_when_they_are_given(page: views.Page) -> None:
-    row, counts = page.filtered(20.0).border().row(0, named=True), []
-    fields = widgets.label_fields(page, row, lambda step: counts.append(step(0)))
+    row, told = page.filtered(20.0).border().row(0, named=True), list[Any]()
+    fields = widgets.label_fields(page, row, told.append)
     fields.elements["coherent"]._update("not coherent")
     fields.elements["acts"]._update("narrates")
     stored = views.label_of(page.labels(), row)
-    assert (stored["coherent"], stored["acts"], counts) == (False, "narrates", [1, 1])
-    again = widgets.label_fields(page, row, counts.append)
+    assert (stored["coherent"], stored["acts"], told) == (False, "narrates", [None, None])
+    again = widgets.label_fields(page, row, told.append)
     assert again.value == {"coherent": "not coherent", "acts": "narrates"}
     widgets.note_fields(page).elements["3"]._update(HOSTILE)
     assert page.home is not None and page.home.notes() == {"3": HOSTILE}

@@ -161,7 +161,10 @@ def _checks(gate: Gate, console: Console) -> None:
 def doctor(args: options.DoctorArgs) -> None:
     """Versions, model, axis, and gate 0 on the base alone; or which shipped axes are alive."""
     from ws.app.doctor import examine, examine_all, print_alive, print_examined
+    from ws.app.server.syntax_trees import advice
 
+    if (line := advice()) is not None:
+        _progress().print(Text(line))
     if args.axes == "all":
         table = examine_all(args, _progress())
         _json({"model": args.model, "axes": table.to_dicts()}) if args.json else print_alive(table, _console())

@@ -15,11 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ws.errors import UserError
+
 __all__ = [
-    "DTYPES", "MINI", "OTHER", "RECIPES", "SMOLLM2", "HealDefaults", "ModelRecipe", "SamplingDefaults",
-    "missing_weights", "part", "recipe_of", "weights_of",
+    "DTYPES", "MINI", "OTHER", "RECIPES", "SMOLLM2", "WAY_OUT", "HealDefaults", "ModelRecipe", "SamplingDefaults",
+    "check_path", "missing_weights", "part", "recipe_of", "weights_of",
 ]  # fmt: skip
 
+WAY_OUT = 'load_model("mini") needs no network; a folder that save_pretrained wrote or a .gguf file loads by its path.'
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 DTYPES |= {name: name for name in ("bfloat16", "float16", "float32", "float64")}
 """Names of number types, as a user may write them -> torch's."""
@@ -207,6 +210,13 @@ def weights_of(recipe: ModelRecipe) -> Path | None:
     found = importlib.util.find_spec(recipe.package)  # looks for it and runs nothing of it
     root = Path(found.origin).parent if found is not None and found.origin else Path(recipe.package)
     return root / recipe.folder
+
+
+def check_path(name: str) -> None:
+    """UserError where a model's name is a path to nothing; a name of another shape may be a hub id."""
+    written = name.startswith((".", "/", "~")) or name.endswith(".gguf") or name.count("/") > 1
+    if written and weights_of(recipe_of(name)) is None and not Path(name).expanduser().exists():
+        raise UserError(f"there is no folder or file {name!r}. Check the path: {WAY_OUT}")
 
 
 def missing_weights(name: str) -> str | None:

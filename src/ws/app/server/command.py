@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 from ws.app.access import AppSettings, is_loopback
+from ws.app.page_link import run_named
 from ws.errors import UserError
+from ws.models.recipe import check_path
 
-__all__ = ["app_command", "notebook_file", "token_file"]
+__all__ = ["app_command", "check_there", "notebook_file", "token_file"]
 
 
 OTHERS = 0o077
@@ -38,6 +40,21 @@ def token_file(path: Path | None) -> Path:
     return place
 
 
+def check_there(settings: AppSettings, notebook: str = "gates") -> None:
+    """UserError for a model or a run that is named and is not there, before anything is served.
+
+    A model that is there and cannot be loaded, and a hub id, are told of on the page.
+    """
+    if settings.model is not None:
+        check_path(settings.model)
+    if settings.run is None or notebook != "gates":
+        return
+    from ws.experiment.examples import EXAMPLES
+
+    if settings.run.name not in {path.name for path in EXAMPLES.values()}:
+        run_named(settings.out, settings.run.name)
+
+
 def notebook_file(name: str) -> Path:
     """nbs/<name>.py of the checkout that ws is installed from, else of this folder. UserError: in neither."""
     places = [Path(__file__).parents[4] / "nbs", Path("nbs")]
@@ -58,17 +75,19 @@ def app_command(
     password: Path | None = None,
     headless: bool = False,
 ) -> list[str]:
-    """The `marimo run` command line of an app. UserError: beyond loopback without a token password file, no notebook.
+    """The `marimo run` command line of an app. UserError: beyond loopback without a token password file, no notebook,
+    no such model or run.
 
     marimo itself asks for no token: a server that others reach gets it here. Headers come from `ws.app.server.main`;
     what a proxy has to add is in docs/sharing.md.
     """
+    check_there(settings, notebook)
     place = host or ("0.0.0.0" if share else "127.0.0.1")
     shared = share or not is_loopback(place)
     words = [sys.executable, "-m", "ws.app.server.main", "run", str(notebook_file(notebook))]
     words += ["--host", place, "--port", str(port)]
     if shared or password is not None:
         words += ["--token", "--token-password-file", str(token_file(password))]
-    if shared or headless:
+    if shared or headless or password is not None:  # marimo opens a browser on an address with the password in it
         words.append("--headless")
     return [*words, "--", *dataclasses.replace(settings, shared=shared or settings.shared).to_args()]

@@ -18,6 +18,22 @@ SWITCH = 0.0005  # seconds; an output passes through three threads, each of whic
 
 def main() -> None:
     """Import what notebooks import, then be `python -m marimo` with the same arguments."""
+    from ws.app.server.password import banner, compare_any_text, without_banner
+    from ws.app.server.syntax_trees import advice, make_in_turn
+
+    for line in filter(None, (advice(), banner(sys.argv))):
+        print(line, file=sys.stderr, flush=True)
+    make_in_turn()
+    compare_any_text()
+    sys.argv = without_banner(sys.argv)
+    ready(sys.argv)
+    gc.collect()
+    gc.freeze()  # what is there now stays: a collection that walks through it stops every viewer for 0.3 s
+    runpy.run_module("marimo", run_name="__main__", alter_sys=True)
+
+
+def ready(words: list[str]) -> None:
+    """Import, load and draw what the first page needs, and put our layers before marimo's. words: the command line."""
     from torch import set_num_threads
     from transformers import PreTrainedModel  # noqa: F401  imported lazily otherwise, by the first page
 
@@ -31,15 +47,12 @@ def main() -> None:
         getattr(charts, name)  # imported lazily otherwise, by the first page
     sys.setswitchinterval(SWITCH)
     seen_first, face = "", next(iter(shipped()))
-    if "--model" not in " ".join(sys.argv):
+    if "--model" not in " ".join(words):
         if missing_weights(face) is None:
             load_model(face)
         set_num_threads(1)  # on models of this size two are slower as soon as anything else runs beside them
-        seen_first = warm_up(sys.argv)
-    add_middleware(seen_first, sys.argv)
-    gc.collect()
-    gc.freeze()  # what is there now stays: a collection that walks through it stops every viewer for 0.3 s
-    runpy.run_module("marimo", run_name="__main__", alter_sys=True)
+        seen_first = warm_up(words)
+    add_middleware(seen_first, words)
 
 
 def add_middleware(seen_first: str, words: list[str]) -> None:
@@ -49,13 +62,14 @@ def add_middleware(seen_first: str, words: list[str]) -> None:
     from marimo._server.registry import MIDDLEWARE_REGISTRY
     from starlette.middleware import Middleware
 
+    from ws.app.server.body_limit import BodyLimit
     from ws.app.server.first_paint import FirstPaint
     from ws.app.server.own_host import OwnHost
     from ws.app.server.security_headers import Headers
     from ws.app.server.static_files import Assets
 
     assets = Path(marimo.__file__).parent / "_static" / "assets"
-    layers = (Middleware(OwnHost, local="--token" not in words), Middleware(Headers),
+    layers = (Middleware(OwnHost, local="--token" not in words), Middleware(Headers), Middleware(BodyLimit),
               Middleware(Assets, folder=assets), Middleware(FirstPaint, html=seen_first))  # fmt: skip
     for place, layer in enumerate(layers):
         MIDDLEWARE_REGISTRY.register(f"ws.{place}", layer)

@@ -23,7 +23,6 @@ from ws.app.views.gate_tiles import tiles
 from ws.app.views.shown import Filtered, Training
 from ws.app.views.token_html import escaped
 from ws.gating import Gate
-from ws.models.recipe import missing_weights
 from ws.reporting import charts
 from ws.reporting.charts.compiled import CompiledChart
 from ws.runs.heal_variants import VariantSettings, find_variant, variants_of
@@ -105,8 +104,8 @@ class Page:
 
     @cached_property
     def missing(self) -> str | None:
-        """Why nothing can be written live: a packaged model's weights are not installed here; None where they are."""
-        return missing_weights(self.subject.model)
+        """Why nothing can be written live: the model is not installed here, or does not load; None where it does."""
+        return page_settings.unavailable(self.subject.model)
 
     # Steer
 
@@ -124,8 +123,8 @@ class Page:
         return live_samples.sample(self.subject, asked, c, self.seed, self.run, tokens)
 
     def cards(self, rows: pl.DataFrame, surprise: bool = False) -> str:
-        """Samples side by side, as safe HTML."""
-        return sample_cards.sample_cards(self.subject.model, rows, surprise)
+        """Samples side by side, as safe HTML; tokens have a surprise where there is a tokenizer to name them."""
+        return sample_cards.sample_cards(self.subject.model, rows, surprise and self.missing is None)
 
     def response(self, c: float) -> CompiledChart | None:
         """What each dose moves and costs, with its rule at c."""
@@ -158,7 +157,7 @@ class Page:
         """A borderline row whole, each token with its surprise; None for no row."""
         if row is None:
             return None
-        text = sample_cards.completion_html(self.subject.model, row, True)
+        text = sample_cards.completion_html(self.subject.model, row, self.missing is None)
         return sample_cards.cards({snippets.row_title(row): text})
 
     def labels(self) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ __all__ = [
     "sampling_of",
     "shown_number",
     "tokens_of",
+    "unavailable",
     "unit_of",
+    "whole_in",
 ]  # fmt: skip
 
 CUSTOM = "custom pair"
@@ -108,6 +111,20 @@ class PageSettings:
         return load_axis(axis_names(self.model)[0] if self.persona is not None else self.axis).on(lm)
 
 
+@lru_cache(maxsize=64)
+def unavailable(model: str) -> str | None:
+    """Why a model can write nothing here: its weights are not installed, or it was asked for and does not load. Tried
+    once in a process; None where it is there."""
+    missing = missing_weights(model)
+    if missing is not None:
+        return missing
+    try:
+        load_model(model)
+    except UserError as error:
+        return f"{error} Mend that and start the app again."
+    return None
+
+
 def axis_names(model: str) -> list[str]:
     """Shipped axes that are written for this model, its own first; of a model that answers vignettes those that move a
     foundation."""
@@ -130,7 +147,7 @@ def bands(model: str) -> dict[str, tuple[int, ...] | None]:
     """Layer bands to choose from, by label; None is the model's default band."""
     from ws.steering.extraction import default_layers
 
-    if missing_weights(model):
+    if unavailable(model):
         return {"as stored": None}
     lm = load_model(model)
     third = max(1, lm.n_layers // 3)
@@ -174,14 +191,26 @@ def _number(name: str, value: Any) -> Any:
     if value is None or value == "":
         return None
     kind, low, high = DRAWN[name]
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    number = _float(value)
     if not low <= number <= high or (kind is int and number != int(number)):
         whole = "a whole number" if kind is int else "a number"
         raise UserError(f"{name} must be {whole} in [{low:g}, {high:g}] (got {str(value)[:40]!r}).")
     return kind(number)
+
+
+def _float(value: Any) -> float:
+    """A number, or its text, as a float; NaN where it is none."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def whole_in(text: str | None, low: int, high: int) -> int | None:
+    """The whole number of a link's text, None where it is none in [low, high]."""
+    found = text is not None and len(text) < 20 and text.removeprefix("-").isdecimal() and text.isascii()
+    number = int(text) if text and found else None
+    return number if number is not None and low <= number <= high else None
 
 
 def shown_number(name: str, given: str | None, usual: float | None) -> float | None:

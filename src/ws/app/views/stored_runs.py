@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ws.app.access import AppSettings
 from ws.app.page_link import run_named
-from ws.app.views.page_settings import PageSettings
+from ws.app.views.page_settings import PageSettings, axis_names, bands, method_names
+from ws.errors import UserError
 from ws.experiment.examples import EXAMPLES, example_of, shipped
 from ws.files import checksum, write_atomic
 from ws.models.lm import load_model
@@ -17,7 +18,7 @@ from ws.runs.reader import Run, finished_runs, open_run
 
 MAX_NOTE = 4000  # characters of a note
 
-__all__ = ["about", "coherent_band", "dose_steps", "home_of", "models", "offered_runs", "opened",
+__all__ = ["about", "coherent_band", "dose_steps", "home_of", "models", "not_shown", "offered_runs", "opened",
            "prompts", "run_for", "save_note", "subject_of", "unmeasured", "usual_dose", "usual_tail"]  # fmt: skip
 
 
@@ -41,6 +42,28 @@ def models(out: Path, asked: str | None) -> list[str]:
     """Models to choose from: the app's own, those with a shipped example, those with a finished run."""
     found = [*([asked] if asked else []), *shipped(), *(run.config.model for run in offered_runs(out))]
     return list(dict.fromkeys(found))
+
+
+def not_shown(run: Run, access: AppSettings) -> str | None:
+    """Why the page cannot show a run that was asked for: its menus do not offer what it was made with, or no round of
+    it is finished; None where it can."""
+    c, offered = run.config, models(access.out, access.model)
+    if not run.rounds:
+        why = "no round of it is finished"
+    elif c.model not in offered:
+        why = f"its model {c.model!r} is none of this app's ({', '.join(offered)}). Start it with --model {c.model}"
+    elif c.axis not in axis_names(c.model):
+        why = f"its axis {c.axis!r} is none of the menu's, which are those that ship with ws"
+    elif c.layers is not None and c.layers not in bands(c.model).values():
+        why = f"its layers {', '.join(map(str, c.layers))} are none of the menu's bands"
+    elif c.method not in method_names():
+        why = f"its method {c.method!r} is none of this version's"
+    else:
+        return None
+    return (
+        f"The run {run.path.name!r} was asked for, and another is shown: {why}. `ws show` and `ws journal` with its "
+        "folder show it whole."
+    )
 
 
 def home_of(run: Run, out: Path, create: bool = False) -> Run:
@@ -125,9 +148,11 @@ def prompts(subject: PageSettings, run: Run | None, most: int = 24) -> list[str]
 
 
 def save_note(run: Run, access: AppSettings, gate: int, text: str) -> None:
-    """Store the researcher's judgement of a gate. UserError where this app does not write."""
+    """Store the researcher's judgement of a gate. UserError where this app does not write, or the note is too long."""
     access.check_write("Saving a judgement")
-    home_of(run, access.out, create=True).note(gate, text[:MAX_NOTE])
+    if len(text) > MAX_NOTE:
+        raise UserError(f"The note has {len(text)} characters, {MAX_NOTE} are kept. Shorten it.")
+    home_of(run, access.out, create=True).note(gate, text)
 
 
 def dose_steps(run: Run | None, unit: str = "multiples") -> list[float]:

@@ -19,20 +19,21 @@ import polars as pl
 from ws.app.access import AppSettings
 from ws.app.page_link import nearest, picked, write_link
 from ws.app.views import labels, page_settings, snippets, stored_runs
+from ws.app.views.controls import Area, Fields, Menu, Number, Radio, Slider, Switch, Table, Text, refused_by
 from ws.app.views.debounce import debounced
 from ws.app.views.journal import write_page
 from ws.app.views.live_samples import warm
 from ws.app.views.page import Page
 from ws.app.views.shown import Filtered
 from ws.errors import UserError
-from ws.runs.config import SamplingConfig
+from ws.runs.config import SEEDS, SamplingConfig
 from ws.runs.reader import Run
 
 __all__ = [
     "access", "agreement", "axis_choice", "border_table", "choice", "drawn", "drawn_later", "html", "kept_button",
-    "label_fields", "layer_band", "link", "note_fields", "opened", "own_text", "persona_fields", "remember", "said",
-    "samples", "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch", "threshold",
-    "written_journal",
+    "label_fields", "layer_band", "link", "note_fields", "opened", "own_text", "persona_fields", "refusals", "remember",
+    "said", "samples", "sampling_box", "sampling_fields", "seed_field", "selected", "slider", "surprise_switch",
+    "threshold", "unready", "written_journal",
 ]  # fmt: skip
 
 WIDTHS = {"id": 56, "side": 72, "c": 60, "tail_ppl": 80, "rep": 60, "bite": 60, "text": 440}
@@ -58,24 +59,42 @@ def remember(**shown: Any) -> None:
         write_link(mo.query_params(), words)
 
 
+def refusals(*controls: Any) -> list[Any]:
+    """A message for everything that was sent to these controls and not taken; their values are what they were."""
+    return [said(words) for words in dict.fromkeys(refused_by(controls))]
+
+
 def access() -> AppSettings:
     """What the app's command line says. UserError for a value that does not fit its option."""
     return AppSettings.from_args(mo.cli_args().to_dict())
 
 
 def opened(access: AppSettings) -> tuple[Run, Any]:
-    """The run of the link, else of the command line, else the shipped one; a message where there is none of the name.
+    """The run of the link, else of the command line, else the shipped one; and what of that cannot be shown, and why.
 
     A served page's model is made ready meanwhile.
     """
+    given, told = link(), []
+    named = given.get("run") or (access.run.name if access.run else None)
     try:
-        named = link().get("run") or (access.run.name if access.run else None)
-        run, message = stored_runs.opened(named, access.out, access.model), None
+        run = stored_runs.opened(named, access.out, access.model)
+        told += [stored_runs.not_shown(run, access)] if named else []
     except UserError as error:
-        run, message = stored_runs.opened(None, access.out), said(str(error))
+        run = stored_runs.opened(None, access.out, access.model)
+        told.append(str(error))
+    for name in ("own", "positive", "negative"):
+        if len(given.get(name, "")) > access.max_prompt:
+            told.append(f"The link's text {name!r} is longer than the {access.max_prompt} characters that this app "
+                        "takes: it was left out.")  # fmt: skip
     if served():
         warm(stored_runs.subject_of(run))
-    return run, message
+    return run, said("\n".join(line for line in told if line))
+
+
+def unready(run: Run | None, subject: page_settings.PageSettings) -> Any:
+    """Why there is nothing to show of these settings; None where something is stored or the model can write."""
+    why = page_settings.unavailable(subject.model) if run is None else None
+    return said(f"Nothing can be shown of the model {subject.model!r}: {why}" if why else None)
 
 
 def said(message: str | None, kind: Any = "warn") -> Any:
@@ -94,7 +113,7 @@ def html(text: str | None) -> Any:
 def choice(name: str, offered: Sequence[str], usual: str, label: str = "", **how: Any) -> Any:
     """A dropdown; the first choice where the usual one is not offered either."""
     value = picked(link().get(name), offered, picked(usual, offered, offered[0]))
-    return mo.ui.dropdown(list(offered), value=value, label=label or name, allow_select_none=False, **how)
+    return Menu(name, list(offered), value=value, label=label or name, **how)
 
 
 def axis_choice(model: str, out: Path, usual: str) -> Any:
@@ -102,13 +121,13 @@ def axis_choice(model: str, out: Path, usual: str) -> Any:
     labels = page_settings.axis_labels(model, out)
     names = {name: label for label, name in labels.items()}
     chosen = picked(link().get("axis"), list(names), picked(usual, list(names), next(iter(names))))
-    return mo.ui.dropdown(labels, value=names[chosen], label="axis", allow_select_none=False)
+    return Menu("axis", labels, value=names[chosen], label="axis")
 
 
 def slider(name: str, steps: Sequence[float], usual: float, label: str, **how: Any) -> Any:
     """A slider over these steps, of which the usual one must be one."""
     value = nearest(link().get(name), steps, usual)
-    return mo.ui.slider(steps=steps, value=value, label=label, full_width=True, **how)
+    return Slider(label, steps, value=value, label=label, full_width=True, **how)
 
 
 def threshold(steps: Sequence[float], usual: float) -> tuple[Any, Any, Callable[[float], None]]:
@@ -133,17 +152,16 @@ def drawn_later() -> Any:
 def persona_fields(custom: bool, most: int) -> Any:
     """The fields of a typed persona pair, texts of at most so many characters; none unless the axis is one's own."""
     if not custom:
-        return mo.ui.dictionary({})
+        return Fields("the persona", {})
     given = link()
 
     def text(name: str) -> Any:
-        return mo.ui.text_area(given.get(name, ""), label=f"{name} persona", rows=2, max_length=most)
+        return Area(f"the {name} persona", most, given.get(name, ""), label=f"{name} persona", rows=2)
 
     target = choice("target", list(page_settings.FOUNDATIONS), "Authority", "target foundation")
     sign = choice("sign", ["falls", "rises"], "falls", "it should")
-    return mo.ui.dictionary(
-        {"positive": text("positive"), "negative": text("negative"), "target": target, "sign": sign}
-    )
+    fields = {"positive": text("positive"), "negative": text("negative"), "target": target, "sign": sign}
+    return Fields("the persona", fields)
 
 
 def layer_band(model: str, layers: tuple[int, ...] | None) -> tuple[Any, dict[str, tuple[int, ...] | None]]:
@@ -154,7 +172,10 @@ def layer_band(model: str, layers: tuple[int, ...] | None) -> tuple[Any, dict[st
 
 
 def seed_field(usual: int) -> Any:
-    return mo.ui.number(0, 9999, step=1, value=int(nearest(link().get("seed"), range(10000), usual)), label="seed")
+    """Any seed that a run may have; a run of an earlier version has its own, a negative one too."""
+    low, high = min(0, usual), max(SEEDS - 1, usual)
+    asked = page_settings.whole_in(link().get("seed"), low, high)
+    return Number("seed", low, high, step=1, value=usual if asked is None else asked, label="seed")
 
 
 def sampling_fields(first: Run) -> Any:
@@ -164,11 +185,12 @@ def sampling_fields(first: Run) -> Any:
     labels = {"max_new_tokens": "tokens of a reply"}
 
     def field(name: str) -> Any:
+        kind, low, high = page_settings.DRAWN[name]
         value = page_settings.shown_number(name, given.get(name), own[name])
-        step = 0.05 if page_settings.DRAWN[name][0] is float else 1
-        return mo.ui.number(value=value, step=step, label=labels.get(name, name))
+        step, label = (1, labels.get(name, name)) if kind is int else (0.05, name)
+        return Number(name, low, high, value=value, whole=kind is int, empty=True, step=step, label=label)
 
-    return mo.ui.dictionary({name: field(name) for name in page_settings.DRAWN})
+    return Fields("the sampling", {name: field(name) for name in page_settings.DRAWN})
 
 
 def drawn(fields: Any, first: Run, access: AppSettings) -> tuple[SamplingConfig, Any]:
@@ -188,17 +210,13 @@ def sampling_box(fields: Any, first: Run, access: AppSettings) -> Any:
 
 def own_text(most: int) -> Any:
     """A prompt of one's own, of at most so many characters."""
-    return mo.ui.text(
-        link().get("own", ""),
-        label="or your own text",
-        placeholder="press Enter to ask it",
-        max_length=most,
-        full_width=True,
-    )
+    how = {"label": "or your own text", "placeholder": "press Enter to ask it", "full_width": True}
+    return Text("your own text", most, link().get("own", ""), **how)
 
 
 def surprise_switch() -> Any:
-    return mo.ui.switch(link().get("surprise") == "on", label="colour tokens by their surprise under base")
+    words = "colour tokens by their surprise under base"
+    return Switch(words, link().get("surprise") == "on", label=words)
 
 
 # What a page shows and a viewer can answer
@@ -223,29 +241,25 @@ def samples(page: Page, own: str, prompt: str, c: float, surprise: bool) -> tupl
 def note_fields(page: Page) -> Any:
     """A field per gate for the researcher's own judgement, stored with the run; none where this app does not write."""
     if page.run is None or not page.writes:
-        return mo.ui.dictionary({})
+        return Fields("the notes", {})
     run, written = page.run, page.run.notes()
 
     def field(number: str) -> Any:
         def save(text: str) -> None:
             stored_runs.save_note(run, page.access, int(number), text)
 
-        return mo.ui.text_area(
-            written.get(number, ""),
-            label="your own judgement, stored with the run",
-            rows=2,
-            full_width=True,
-            on_change=save,
-        )
+        how = {"label": "your own judgement, stored with the run", "rows": 2, "full_width": True, "on_change": save}
+        words = written.get(number, "")
+        return Area(f"the note of gate {number}", max(stored_runs.MAX_NOTE, len(words)), words, **how)
 
-    return mo.ui.dictionary({number: field(number) for number in ("1", "2", "3")})
+    return Fields("the notes", {number: field(number) for number in ("1", "2", "3")})
 
 
 def border_table(border: pl.DataFrame) -> Any:
     """The borderline texts, of which one is selected."""
-    return mo.ui.table(
+    return Table(
+        "the borderline table",
         snippets.border_table(border),
-        selection="single",
         initial_selection=[0],
         wrapped_columns=["text"],
         page_size=10,
@@ -264,31 +278,37 @@ def selected(table: Any, rows: pl.DataFrame) -> dict[str, Any] | None:
 
 
 def label_fields(page: Page, row: dict[str, Any], changed: Callable[[Any], None]) -> Any:
-    """The researcher's label of a completion: radios coherent and acts; `changed` counts what was stored."""
+    """The researcher's label of a completion: radios coherent and acts. `changed` is told that one was given: None, or
+    why it was not stored."""
     run, was = page.the_run(), labels.label_of(page.labels(), row)
 
     def save(**label: Any) -> None:
-        labels.store_label(run, page.access, row, **label)
-        changed(lambda n: n + 1)
+        try:
+            labels.store_label(run, page.access, row, **label)
+            changed(None)
+        except UserError as error:
+            changed(str(error))
 
-    def radio(offered: Sequence[str], value: str | None, on_change: Callable[[str], None]) -> Any:
-        return mo.ui.radio(list(offered), value=value, inline=True, on_change=on_change)
+    def radio(name: str, offered: Sequence[str], value: str | None, on_change: Callable[[str], None]) -> Any:
+        return Radio(f"the label {name}", offered, value=value, inline=True, on_change=on_change)
 
     coherent = {flag: word for word, flag in labels.COHERENT.items()}.get(was["coherent"])
-    return mo.ui.dictionary(
-        {
-            "coherent": radio(list(labels.COHERENT), coherent, lambda word: save(coherent=labels.COHERENT[word])),
-            "acts": radio(labels.ACTS, was["acts"], lambda word: save(acts=word)),
-        }
-    )
+    words = list(labels.COHERENT)
+    fields = {
+        "coherent": radio("coherent", words, coherent, lambda word: save(coherent=labels.COHERENT.get(word))),
+        "acts": radio("acts", labels.ACTS, was["acts"], lambda word: save(acts=word)),
+    }
+    return Fields("the label", fields)
 
 
-def agreement(filtered: Filtered, given: pl.DataFrame) -> Any:
-    """How a threshold agrees with the labels that were given; None without a run."""
+def agreement(filtered: Filtered, given: pl.DataFrame, refused: str | None = None) -> Any:
+    """How a threshold agrees with the labels that were given, and why the last one was not stored; None without a
+    run."""
     if filtered.run is None:
         return None
     words, pictures = filtered.agreement(given)
-    return mo.hstack([mo.Html(words), *pictures], justify="start", gap=2)
+    shown = mo.hstack([mo.Html(words), *pictures], justify="start", gap=2)
+    return mo.vstack([said(refused), shown]) if refused else shown
 
 
 def kept_button(page: Page, tail_ppl: float, kept_at: float | None, set_kept_at: Callable[[Any], None]) -> Any:
