@@ -529,7 +529,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_backend_names_the_command(tiny: LM, axis: Axis) -> None:
-    ways = {"tinymfv": r"pip install -e '\.\[tinymfv\]'.*needs git and network access", "moralmaps": "No extra brings it"}
+    ways = {"moralmaps": "No extra brings it",
+            "tinymfv": r"pip install -e '\.\[tinymfv\]'.*needs git and network access"}  # fmt: skip
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert extras["tinymfv"][0].startswith("tiny-mfv @ git+https://") and "moralmaps" not in str(extras)
