@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -60,17 +61,34 @@ def _run_at(path: Path | None, out: Path = Path("out")) -> Run:
 
 
 def run(args: options.RunArgs) -> None:
-    """The whole experiment; the report, or the summary as JSON."""
+    """The whole experiment; the report, or the summary as JSON. With --check the findings before it alone."""
     from ws.experiment.loop import run as run_experiment
     from ws.experiment.workers import workers_for
 
     workers = workers_for(args.config) if args.workers is None else args.workers
+    if args.check:
+        _check(args, workers)
+        return
     with bars(_progress()) as listen:
         done = run_experiment(args.config, listen, out=args.out, new=args.new, workers=workers)
     if args.json:
         _json(done.summary)
     else:
         print_run(done, _console())
+
+
+def _check(args: options.RunArgs, workers: int) -> None:
+    """Every finding of the pre-flight, a line each. UserError, and so exit code 2, where one refuses the run."""
+    from ws.experiment.preflight import preflight
+
+    findings = preflight(args.config, args.out, workers)
+    refused = [found.check for found in findings if found.state == "refused"]
+    if args.json:
+        _json({"refused": refused, "findings": [dataclasses.asdict(found) for found in findings]})
+    for found in () if args.json else findings:
+        _console().print(Text(f"{found.state:<9}{found.check}: {visible(found.said)}"), soft_wrap=True)
+    if refused:
+        raise UserError(f"this run is refused ({', '.join(refused)}): nothing was written. Mend it and check again.")
 
 
 def steer(args: options.SteerArgs) -> None:

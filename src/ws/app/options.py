@@ -30,6 +30,9 @@ class RunArgs:
     workers: int | None = None
     """processes that share a round's stages, the numbers are the same; None is one per core for the embedded model on
     the CPU, else one"""
+    check: bool = False
+    """look at everything that can be known before, print a line for each finding and stop; exit code 2 where one
+    refuses the run"""
     json: bool = False
     """print one JSON object instead of the report"""
 

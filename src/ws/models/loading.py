@@ -29,7 +29,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 from ws.errors import UserError
 from ws.models.cpu_dtype import cpu_dtype
 from ws.models.gguf.preparing import file_of, prepared
-from ws.models.recipe import DTYPES, ModelRecipe, recipe_of, weights_of
+from ws.models.recipe import DTYPES, ModelRecipe, is_path, recipe_of, weights_of
 
 __all__ = ["Source", "read_model", "source_of"]
 
@@ -64,7 +64,7 @@ def source_of(
     if packaged is not None and not packaged.exists():
         raise UserError(f"{recipe.title}'s weights are missing: there is no {folder}. {recipe.missing}")
     local = packaged is not None or folder.exists()
-    if not local and (name.startswith((".", "/", "~")) or name.endswith(".gguf") or name.count("/") > 1):
+    if not local and is_path(name):
         raise UserError(f"there is no folder or file {name!r}. Check the path: {WAY_OUT}")
     if quantize not in (None, "4bit"):
         raise UserError(f"quantize={quantize!r} is unknown. Use '4bit' or None.")

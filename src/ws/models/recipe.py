@@ -17,7 +17,7 @@ from typing import Any
 
 __all__ = [
     "DTYPES", "MINI", "OTHER", "RECIPES", "SMOLLM2", "HealDefaults", "ModelRecipe", "SamplingDefaults",
-    "missing_weights", "part", "recipe_of", "weights_of",
+    "is_path", "missing_weights", "part", "recipe_of", "weights_of",
 ]  # fmt: skip
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -207,6 +207,11 @@ def weights_of(recipe: ModelRecipe) -> Path | None:
     found = importlib.util.find_spec(recipe.package)  # looks for it and runs nothing of it
     root = Path(found.origin).parent if found is not None and found.origin else Path(recipe.package)
     return root / recipe.folder
+
+
+def is_path(name: str) -> bool:
+    """Whether a model is named by a place in the file system, and by no package or hub id."""
+    return name not in RECIPES and (name.startswith((".", "/", "~")) or name.endswith(".gguf") or name.count("/") > 1)
 
 
 def missing_weights(name: str) -> str | None:
