@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,18 @@ def writing(path: Path) -> Iterator[None]:
         if code is None:
             raise
         raise _unwritable(path, code) from error
+
+
+def check_writable(folder: Path) -> Path:
+    """UserError where nothing can be written to a folder, there or still to be made; nothing is left behind.
+
+    Gives the folder that is there: itself, or the nearest above it.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    with writing(folder), tempfile.TemporaryFile(dir=there) as file:
+        file.write(bytes(4096))
+        file.flush()
+    return there
 
 
 def _refusal(error: Exception) -> int | None:

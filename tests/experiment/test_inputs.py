@@ -18,7 +18,7 @@ from tests.builders.small_runs import ending_lm, small_config, write_axis
 from ws.app.cli import main
 from ws.errors import UserError
 from ws.experiment import loop
-from ws.experiment.inputs import check_inputs
+from ws.experiment.inputs import axis_of
 from ws.experiment.loop import run
 from ws.healing.config import HealConfig
 from ws.models import lm
@@ -203,7 +203,7 @@ def test_a_run_that_cannot_be_is_refused_without_torch(tmp_path: Path) -> None:
     assert done.returncode == 2 and not list(tmp_path.iterdir())
 
 
-def test_checked_inputs_are_the_runs_own_axis(tmp_path: Path) -> None:
-    assert check_inputs(mini_quick()).models == ("mini",)
-    assert check_inputs(dataclasses.replace(mini_quick(), model="some/model")).models == ("any",)
-    assert check_inputs(small_config(tmp_path)).name == "tiny"
+def test_the_axis_of_a_run_is_in_its_models_words(tmp_path: Path) -> None:
+    assert axis_of(mini_quick()).models == ("mini",)
+    assert axis_of(dataclasses.replace(mini_quick(), model="some/model")).models == ("any",)
+    assert axis_of(small_config(tmp_path)).name == "tiny"

@@ -17,7 +17,7 @@ from tyro.conf import FlagCreatePairsOff
 
 from ws.app.options import COMMANDS, RunArgs
 from ws.errors import UserError
-from ws.experiment.inputs import check_inputs
+from ws.experiment.preflight import before_loading, refuse
 from ws.reporting.visible import visible
 from ws.runs.recipes import recipe_for
 
@@ -54,8 +54,8 @@ def _dispatch(args: list[str]) -> int:
         options = _parse(name, args[1:])
     except SystemExit as stop:  # tyro's own: 0 after --help, 2 for an option it does not know
         return int(stop.code or 0)
-    if isinstance(options, RunArgs):
-        check_inputs(options.config)
+    if isinstance(options, RunArgs) and not options.check:
+        refuse(before_loading(options.config, options.out))
     from ws.app import commands  # only now: it brings torch
 
     action: Callable[[Any], None] = getattr(commands, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -60,17 +61,34 @@ def _run_at(path: Path | None, out: Path = Path("out")) -> Run:
 
 
 def run(args: options.RunArgs) -> None:
-    """The whole experiment; the report, or the summary as JSON."""
+    """The whole experiment; the report, or the summary as JSON. With --check the findings before it alone."""
     from ws.experiment.loop import run as run_experiment
     from ws.experiment.workers import workers_for
 
     workers = workers_for(args.config) if args.workers is None else args.workers
+    if args.check:
+        _check(args, workers)
+        return
     with bars(_progress()) as listen:
         done = run_experiment(args.config, listen, out=args.out, new=args.new, workers=workers)
     if args.json:
         _json(done.summary)
     else:
         print_run(done, _console())
+
+
+def _check(args: options.RunArgs, workers: int) -> None:
+    """Every finding of the pre-flight, a line each. UserError, and so exit code 2, where one refuses the run."""
+    from ws.experiment.preflight import preflight
+
+    findings = preflight(args.config, args.out, workers)
+    refused = [found.check for found in findings if found.state == "refused"]
+    if args.json:
+        _json({"refused": refused, "findings": [dataclasses.asdict(found) for found in findings]})
+    for found in () if args.json else findings:
+        _console().print(Text(f"{found.state:<9}{found.check}: {visible(found.said)}"), soft_wrap=True)
+    if refused:
+        raise UserError(f"this run is refused ({', '.join(refused)}): nothing was written. Mend it and check again.")
 
 
 def steer(args: options.SteerArgs) -> None:
@@ -217,34 +235,18 @@ def journal(args: options.JournalArgs) -> None:
 
 
 def judge(args: options.JudgeArgs) -> None:
-    """An LLM's verdicts over pairs of a run's texts, stored in the round's folder once all of them are there."""
-    from ws.evaluation.llm_judge import Endpoint, judge_pairs, question_for, win_share
-    from ws.files import digest, write_frame
-    from ws.runs.round_tables import pairs_of
+    """LLMs' verdicts over pairs of a run's texts, stored in the round's folder as they come."""
+    from ws.app.judging import ask_judges
 
     if args.n < 1:
         raise UserError(f"-n must be at least 1 (got {args.n}).")
-    endpoint = Endpoint(args.url, args.model, args.key, args.timeout, args.max_tokens)
     found = _run_at(args.run, args.out)
-    number = found.best if args.round is None else args.round
-    pairs = pairs_of(found, args.arm, args.against, number)
-    chosen = pairs[[i * pairs.height // args.n for i in range(args.n)]] if args.n < pairs.height else pairs
-    judged = judge_pairs(endpoint, chosen, args.question or question_for(found.axis["positive"][0]))
-    name = digest([judged["settings"][0], args.arm, args.against, args.n], 8)
-    path = found.path / "rounds" / str(number) / f"judge-{name}.parquet"
-    write_frame(path, judged.with_columns(arm=pl.lit(args.arm), against=pl.lit(args.against)))
-    wins = win_share(judged)
-    said = {
-        "arm": args.arm,
-        "against": args.against,
-        "win_share": wins.value,
-        "low": wins.low,
-        "high": wins.high,
-        "pairs": wins.n,
-        "ties": wins.bad,
-        "path": str(path),
-    }
-    _said(args.json, {"run": str(found.path), "round": number, **said})
+    with bars(_progress()) as listen:
+        judges, failed = ask_judges(args, found, listen)
+    for said in [{**judges[0], **({"judges": judges} if len(judges) > 1 else {})}] if args.json and judges else judges:
+        _said(args.json, said)
+    if failed:
+        raise UserError("\n".join(failed))
 
 
 def _stack(found: Run, round: int | None) -> tuple[Any, list[Any], int]:

@@ -30,6 +30,9 @@ class RunArgs:
     workers: int | None = None
     """processes that share a round's stages, the numbers are the same; None is one per core for the embedded model on
     the CPU, else one"""
+    check: bool = False
+    """look at everything that can be known before, print a line for each finding and stop; exit code 2 where one
+    refuses the run"""
     json: bool = False
     """print one JSON object instead of the report"""
 
@@ -167,12 +170,14 @@ class JournalArgs:
 
 @dataclass(frozen=True)
 class JudgeArgs:
-    """Let an LLM judge two arms of a run: pairwise, blind, both orders; prompts and raw answers are stored."""
+    """Let LLMs judge two arms of a run: pairwise, blind, both orders; every answer is stored as it comes.
 
-    url: str
-    """base address of an OpenAI-compatible API, for example http://localhost:8000/v1"""
-    model: str
-    """the judge's name there"""
+    The same command goes on where one was stopped. Needs the package openai: pip install -e '.[judge]'."""
+
+    url: tuple[str, ...]
+    """base address of an OpenAI-compatible API, for example http://localhost:8000/v1; several are asked in turn"""
+    model: tuple[str, ...]
+    """the judge's name there; one for each url, or several on one"""
     run: Annotated[Positional[Path | None], arg(metavar="RUN")] = None
     """the run's folder; None takes the newest"""
     arm: str = HEALED
@@ -183,12 +188,17 @@ class JudgeArgs:
     """what the judge is asked; None asks which reply fits the axis's positive persona better"""
     n: Annotated[int, arg(aliases=["-n"])] = 50
     """pairs, two questions each"""
-    key: str = "OPENAI_API_KEY"
-    """environment variable that holds the API key, where one is needed"""
+    key: tuple[str, ...] = ("OPENAI_API_KEY",)
+    """environment variable that holds the API key, where one is needed; one for all, or one for each url"""
     timeout: float = 60.0
     """seconds per answer"""
-    max_tokens: int = 256
+    max_tokens: int = 1024
     """tokens per answer, thinking included"""
+    reasoning: bool | None = None
+    """True asks as reasoning models want it (max_completion_tokens, no temperature); None finds out by what is
+    refused"""
+    retries: int = 6
+    """how often a question is asked again after HTTP 429, 5xx or silence"""
     round: int | None = None
     """which round; None takes the best"""
     out: Path = Path("out")

@@ -29,7 +29,12 @@ from ws.steering.hooks import steered
 __all__ = ["EXTERNAL", "Backend", "Builtin", "External", "backend_of"]
 
 EXTERNAL = ("tinymfv", "moralmaps")
-INSTALL = "pip install -e '.[tinymfv]'"
+WAYS = {
+    "tinymfv": "Install it with: pip install -e '.[tinymfv]'. No package index has it: pip takes it from its public"
+    " repository, which needs git and network access to there. Without them",
+    "moralmaps": "No extra brings it: it is for those who have it. Without it",
+}
+"""How each of EXTERNAL is had."""
 SET = "classic"
 SPELLINGS = {f.casefold(): f for f in FOUNDATIONS} | dict.fromkeys(("social", "social norms", "norms"), "SocialNorms")
 
@@ -212,7 +217,7 @@ def backend_of(lm: LM, name: str | None, *, whole: bool) -> Backend:
     if name not in EXTERNAL:
         raise UserError(f"unknown backend {name!r}. Use one of: builtin, {', '.join(EXTERNAL)}.")
     if not _installed(name):
-        raise UserError(f"backend {name!r} is not installed. Install it with: {INSTALL}; or use backend='builtin'.")
+        raise UserError(f"backend {name!r} is not installed. {WAYS[name]} use backend='builtin'.")
     if not lm.recipe.outside or not whole:
         raise UserError(
             f"backend {name!r} reads its own set as a whole, and not with the embedded model."

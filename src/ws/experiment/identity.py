@@ -27,10 +27,14 @@ def load_configured(config: RunConfig) -> LM:
 def check_room(lm: LM, axis: Axis, *asked: int | None) -> None:
     """UserError where one of these numbers of tokens and the axis's longest prompt are more than the model's context.
     """
-    longest = max((*axis.train, *axis.select, *axis.probes), key=len)
-    for tokens in asked:
-        if tokens is not None:
-            check_length(lm, lm.prompt_ids(longest), tokens)
+    tokens = [number for number in asked if number is not None]
+    if lm.max_context is None or not tokens:
+        return
+    # a token is a byte at least: what is shorter in bytes than the room that is left need not be counted
+    room = lm.max_context - max(tokens) - len(lm.prompt_ids("?"))
+    for text in (*axis.train, *axis.select, *axis.probes):
+        if len(text.encode()) > room:
+            check_length(lm, lm.prompt_ids(text), max(tokens))
 
 
 def identity_of(lm: LM, axis: Axis, config: RunConfig, instrument: Instrument | None = None) -> dict[str, Any]:

@@ -1,8 +1,6 @@
-"""Checks what a run reads beside its model, before the model is loaded and before anything is written.
+"""What a run reads beside its model: its axis in the model's words, its items, its rows. Without torch.
 
-    axis = check_inputs(config)      # UserError: a file that is not there or not right, an axis in other words, ...
-
-Without torch: `ws run` says what is wrong at once.
+`ws.experiment.preflight` looks at all of it before the model is loaded and before anything is written.
 """
 
 from __future__ import annotations
@@ -11,23 +9,17 @@ from ws.axes.axis import Axis, load_axis
 from ws.errors import UserError
 from ws.evaluation.items import ItemSet, load_items
 from ws.models.recipe import ModelRecipe, recipe_of
-from ws.runs.config import RunConfig, check_runnable
+from ws.runs.config import RunConfig
 
-__all__ = ["check_inputs", "items_of"]
+__all__ = ["axis_of", "check_enough", "items_of"]
 
 
-def check_inputs(config: RunConfig, recipe: ModelRecipe | None = None, model: str | None = None) -> Axis:
+def axis_of(config: RunConfig, recipe: ModelRecipe | None = None, model: str | None = None) -> Axis:
     """The run's axis in the words of its model. recipe, model: of a model that is loaded already.
 
-    UserError: names that this version does not know, an axis or items file that is missing or malformed, an axis that
-    is not written for this model, halves of the items that cannot be read, too few completions for any heal.
+    UserError: an axis that is missing, malformed or not written for this model.
     """
-    recipe, model = recipe or recipe_of(config.model), model or config.model
-    check_runnable(config)
-    axis = load_axis(config.axis).written_for(recipe, model)
-    items_of(config, recipe)
-    _check_enough(config, axis)
-    return axis
+    return load_axis(config.axis).written_for(recipe or recipe_of(config.model), model or config.model)
 
 
 def items_of(config: RunConfig, recipe: ModelRecipe) -> ItemSet:
@@ -38,8 +30,8 @@ def items_of(config: RunConfig, recipe: ModelRecipe) -> ItemSet:
     return items
 
 
-def _check_enough(config: RunConfig, axis: Axis) -> None:
-    """UserError where fewer completions would be written than one heal needs, whatever is kept of them."""
+def check_enough(config: RunConfig, axis: Axis) -> int:
+    """How many completions will be written. UserError where one heal needs more, whatever is kept of them."""
     data, needed = config.data, config.heal.min_rows
     prompts = min(len(axis.train), data.prompts or len(axis.train))
     written = prompts * len(data.doses) * data.samples
@@ -48,3 +40,4 @@ def _check_enough(config: RunConfig, axis: Axis) -> None:
             f"{prompts} train prompts x {len(data.doses)} doses x {data.samples} samples are {written} completions, and"
             f" a heal needs {needed} (heal.min_rows). Raise data.samples, or name more data.doses."
         )
+    return written

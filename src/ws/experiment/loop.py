@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,9 +21,12 @@ from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
 from ws.experiment.context import RunContext
 from ws.experiment.estimate import first_estimate
-from ws.experiment.identity import check_room, identity_of, load_configured, sampling_said
-from ws.experiment.inputs import check_inputs
+from ws.experiment.findings import Finding
+from ws.experiment.identity import identity_of, load_configured, sampling_said
+from ws.experiment.inputs import axis_of
 from ws.experiment.instruments import instrument_of, instrument_text
+from ws.experiment.preflight import before_loading, refuse
+from ws.experiment.preflight_model import check_readings, with_model
 from ws.experiment.progress import Listener, say
 from ws.experiment.rounds import Round
 from ws.experiment.workers import WorkerPool
@@ -35,7 +38,6 @@ from ws.runs.ledger import append_result
 from ws.runs.reader import Run
 from ws.runs.summary import best_round, ledger_row, summarise
 from ws.runs.writer import RunFolder, open_for_writing
-from ws.steering.extraction import check_blocks
 
 __all__ = ["run"]
 
@@ -55,19 +57,20 @@ def run(
     new: start another all the same. on_progress gets a ws.experiment.progress.Event per step. lm: a model that is
     loaded already. cancel: set it to stop between steps. workers: processes that share the stages of a round, each
     with the model in memory; the numbers are the same. A script that asks for several starts behind `if __name__ ==
-    "__main__"`. UserError: a configuration or a file that cannot be run, before the model is loaded (blocks: once it
-    is) and before anything is written; no coherent dose, starvation, a locked or foreign folder, a full disk: what
+    "__main__"`. UserError: what `ws.experiment.preflight` refuses, before the model is loaded where it needs none and
+    before anything is written; no coherent dose, starvation, a locked or foreign folder, a full disk: what
     is finished stays.
     """
     out = Path(out)
     _check_workers(workers)
-    axis = check_inputs(config, *(() if lm is None else (lm.recipe, lm.name)))
+    _look(before_loading(config, out, *(() if lm is None else (lm.recipe, lm.name))), on_progress)
     with _threads(config.threads):
         lm = lm or load_configured(config)
-        if config.layers is not None:
-            check_blocks(lm, config.layers)
-        check_room(lm, axis, config.sampling.max_new_tokens, config.max_new_tokens)
-        identity = identity_of(lm, axis, config, instrument_of(lm, axis, config, out))
+        axis = axis_of(config, lm.recipe, lm.name)
+        _look(with_model(lm, axis, config, out, workers), on_progress)
+        instrument = instrument_of(lm, axis, config, out)
+        check_readings(lm, axis, config, instrument)
+        identity = identity_of(lm, axis, config, instrument)
         facts = {"sampling_said": sampling_said(lm, config), "why_dtype": lm.why_dtype}
         with open_for_writing(
             out, config, identity, facts, new=new, say=lambda message: say(on_progress, message)
@@ -77,6 +80,14 @@ def run(
                 say(on_progress, told)
             _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), pool, out)
     return Run(folder.path)
+
+
+def _look(findings: Sequence[Finding], on_progress: Listener | None) -> None:
+    """What the pre-flight found: UserError where the run is refused, a line for each doubt."""
+    refuse(findings)
+    for found in findings:
+        if found.state == "warn":
+            say(on_progress, f"{found.check}: {found.said}")
 
 
 def _check_workers(workers: int) -> None:

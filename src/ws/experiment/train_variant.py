@@ -22,7 +22,7 @@ from ws.errors import Cancelled
 from ws.evaluation.comparison import coh_cost
 from ws.experiment.identity import load_configured
 from ws.experiment.pipeline import HealPipeline, topic_of
-from ws.files import folder_lock, sweep_temporaries, write_atomic
+from ws.files import check_writable, folder_lock, sweep_temporaries, write_atomic
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.models.lm import LM
 from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, with_retain, with_topic
@@ -62,12 +62,13 @@ def make_variant(
 ) -> HealVariant:
     """The variant of these settings: found, or trained, reported and stored now.
 
-    tell gets the curve's rows, and {"phase": ...} before each part. UserError: starvation, another model. Cancelled:
-    between two steps, nothing is stored.
+    tell gets the curve's rows, and {"phase": ...} before each part. UserError: a folder that cannot be written (before
+    anything is trained), starvation, another model. Cancelled: between two steps, nothing is stored.
     """
     found = find_variant(run, settings, round)
     if found is not None:
         return found
+    check_writable(folder_of(run, round))
     began, path = time.perf_counter(), folder_of(run, round) / variant_key(run, settings, round)
     values = _compute(_pipeline(run, settings, lm, round, cancel), run, settings, round, tell)
     _check(cancel)

@@ -19,7 +19,7 @@ from ws.errors import UserError
 
 __all__ = [
     "DTYPES", "MINI", "OTHER", "RECIPES", "SMOLLM2", "WAY_OUT", "HealDefaults", "ModelRecipe", "SamplingDefaults",
-    "check_path", "missing_weights", "part", "recipe_of", "weights_of",
+    "check_path", "is_path", "missing_weights", "part", "recipe_of", "weights_of",
 ]  # fmt: skip
 
 WAY_OUT = 'load_model("mini") needs no network; a folder that save_pretrained wrote or a .gguf file loads by its path.'
@@ -212,10 +212,14 @@ def weights_of(recipe: ModelRecipe) -> Path | None:
     return root / recipe.folder
 
 
+def is_path(name: str) -> bool:
+    """Whether a model is named by a place in the file system, and by no package or hub id."""
+    return name not in RECIPES and (name.startswith((".", "/", "~")) or name.endswith(".gguf") or name.count("/") > 1)
+
+
 def check_path(name: str) -> None:
     """UserError where a model's name is a path to nothing; a name of another shape may be a hub id."""
-    written = name.startswith((".", "/", "~")) or name.endswith(".gguf") or name.count("/") > 1
-    if written and weights_of(recipe_of(name)) is None and not Path(name).expanduser().exists():
+    if is_path(name) and not Path(name).expanduser().exists():
         raise UserError(f"there is no folder or file {name!r}. Check the path: {WAY_OUT}")
 
 
