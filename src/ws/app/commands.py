@@ -85,7 +85,8 @@ def steer(args: options.SteerArgs) -> None:
 
     recipe = recipe_of(args.model)
     axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
-    lm, draws = one_thread(load_model(args.model)), args.sampling.draws(args.seed, args.max_new_tokens)
+    lm = one_thread(load_model(args.model, template=args.template))
+    draws = args.sampling.draws(args.seed, args.max_new_tokens)
     check_length(lm, lm.prompt_ids(args.prompt, system=args.persona), draws.max_new_tokens or 0)
     v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
     if v.fingerprint == UNTOLD:

@@ -51,6 +51,8 @@ class SteerArgs:
     None reads it from the axis now"""
     persona: str | None = None
     """a system prompt in place of the neutral one"""
+    template: Literal["question"] | None = None
+    """"question": a base model is asked as "Question: ... Answer:"; None: its own template, or plain text"""
     n: int = 1
     """samples per dose"""
     seed: int = 0
