@@ -119,7 +119,7 @@ def set_template(tok: PreTrainedTokenizerBase, name: str | None) -> None:
         raise UserError(f"there is no prompt template {name!r}. Use 'question', or None for the model's own.")
     if tok.chat_template:
         raise UserError("template='question' is for base models, and this one brings a chat template. Leave it out.")
-    tok.chat_template = tok.decode(list(_bos(tok))) + QUESTION
+    tok.chat_template = str(tok.decode(list(_bos(tok)))) + QUESTION
 
 
 def _refuse_mute(tok: PreTrainedTokenizerBase) -> None:
