@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel
 
 from tests.builders.adapters import made
 from tests.builders.gguf_files import write_gguf, write_model
+from tests.builders.llama_cpp import llama_cpp
 from tests.builders.llama_cpp_api import engine
 from tests.builders.tiny_models import tiny_lm
 from ws.errors import UserError
@@ -105,3 +106,19 @@ def test_what_has_no_gguf_adapter(tiny: LM, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=rf"{said}.*--what model"):
             write_gguf_lora(adapter, tmp_path / "a.gguf", outline)
     assert not (tmp_path / "a.gguf").exists()
+
+
+@pytest.mark.slow
+def test_the_two_traps_of_its_server_are_still_there(tmp_path: Path) -> None:
+    """docs/export.md warns of them: where this fails, it may stop."""
+    lm = tiny_lm("llama")
+    adapter, ids = made(lm), list(range(90, 114))
+    write_gguf_lora(adapter, tmp_path / "a.gguf", outline_of_config(lm.model.config))
+    with llama_cpp(write_model(tmp_path / "model.gguf", lm), lora=tmp_path / "a.gguf") as ask:
+        on = ask.chances(ids)
+        off = ask.chances(ids, lora=[{"id": 0, "scale": 0.0}])
+        mixed = ask.chances(ids)
+        unknown = ask.chances(ids, lora=[{"id": 7, "scale": 1.0}])
+    assert on != off
+    assert mixed not in (on, off), "answered from the cache that scale 0 had left"
+    assert unknown == off, "all adapters off, and no error"
