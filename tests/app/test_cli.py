@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,20 +13,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
+from peft import DeloraConfig, LoraConfig
 
 import ws.experiment.loop
 import ws.models.lm
+import ws.models.outline
+from tests.builders.records import record_changes
 from tests.builders.small_runs import ending_lm, small_config, write_axis
 from tests.builders.tiny_models import tiny_model, tiny_tokenizer
 from ws.app.cli import main
+from ws.app.exports import vllm_notes
 from ws.app.options import COMMANDS
 from ws.errors import UserError
+from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS
 from ws.reporting.charts import dose_chart, save
 from ws.reporting.terminal import figure, readable, spark
 from ws.runs.config import RunConfig
 from ws.runs.reader import Run, newest_run
 from ws.runs.recipes import mini_quick
+from ws.steering.control_vector import write_control_vector
+from ws.steering.direction import Direction
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +49,9 @@ def tiny_models(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
 
     for module in ("ws.models.lm", "ws.experiment.identity", "ws.app.doctor"):
         monkeypatch.setattr(f"{module}.load_model", load)
+    shape, config = ws.models.outline.outline_of, ending_lm().model.config
+    told = ws.models.outline.outline_of_config(config)
+    monkeypatch.setattr("ws.models.outline.outline_of", lambda name: told if name == "tiny-ending" else shape(name))
 
 
 def flags(config: RunConfig) -> list[str]:
@@ -141,9 +153,90 @@ def test_export_direction_and_adapter(done: Run, tmp_path: Path, capsys: pytest.
     assert (tmp_path / "adapter/adapter_model.safetensors").exists()
     assert json.loads(capsys.readouterr().out)["what"] == "adapter"
     assert main(["export", str(done.path), str(tmp_path / "v.gguf"), "--what", "direction"]) == 0
-    assert (tmp_path / "v.gguf").stat().st_size > 0
+    assert Direction.load(tmp_path / "v.gguf").cosine(done.get("direction.safetensors")) == pytest.approx(1)
     assert main(["export", str(done.path), str(tmp_path / "v.gguf"), "--what", "direction"]) == 2
     assert "exists" in capsys.readouterr().err
+    assert main(["export", str(done.path), str(tmp_path / "lora.gguf"), "--what", "gguf-lora", "--json"]) == 0
+    assert "notes" not in json.loads(capsys.readouterr().out)
+    names = {tensor.name for tensor in gguf.GGUFReader(tmp_path / "lora.gguf").tensors}
+    assert {"blk.1.attn_q.weight.lora_a", "blk.1.attn_q.weight.lora_b"} <= names
+
+
+def not_healed(done: Run, to: Path) -> Path:
+    """A copy of a run that ended before its heal, as one that starved does."""
+    shutil.copytree(done.path, to)
+    shutil.rmtree(to / "rounds/0/adapter")
+    record_changes(to)
+    return to
+
+
+def test_a_direction_needs_no_heal_and_no_weights(
+    done: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = not_healed(done, tmp_path / "run")
+    monkeypatch.setattr("ws.experiment.identity.load_model", lambda *a, **k: pytest.fail("a model was loaded"))
+    assert main(["export", str(run), str(tmp_path / "v.gguf"), "--what", "direction"]) == 0
+    for what in ("adapter", "gguf-lora", "model"):
+        assert main(["export", str(run), str(tmp_path / what), "--what", what]) == 2
+        assert "was not healed" in capsys.readouterr().err
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"model": str(tmp_path / "gone")}))
+    record_changes(run)
+    assert main(["export", str(run), str(tmp_path / "w.gguf"), "--what", "direction"]) == 2
+    assert "is not there" in capsys.readouterr().err
+
+
+def test_a_shipped_direction_says_what_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["export", str(EXAMPLE), str(tmp_path / "v.gguf"), "--what", "direction"]
+    assert main(args) == 2
+    said = capsys.readouterr().err
+    assert "block 0, which holds 0.01% of this direction" in said and "--drop-block-0" in said
+    assert main([*args, "--drop-block-0"]) == 0
+    assert "note: block 0 is left out: 0.01% of the direction" in capsys.readouterr().out
+    assert len(gguf.GGUFReader(tmp_path / "v.gguf").tensors) == 5, "blocks 1 to 5 of 6"
+    later = ["export", str(EXAMPLE_ROUNDS), str(tmp_path / "w.gguf"), "--what", "direction", "--round", "2"]
+    assert main([*later, "--drop-block-0"]) == 0
+    assert "with the adapters of rounds 0 to 1 on" in capsys.readouterr().out
+
+
+def test_steer_takes_a_control_vector(
+    done: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = tmp_path / "own.gguf", tmp_path / "other.gguf"
+    assert main(["export", str(done.path), str(own), "--what", "direction"]) == 0
+    v = Direction.load(own)
+    write_control_vector(other, {k: x / len(v.layers) for k, x in v.layers.items()}, "qwen3", {})
+    args = ["steer", "Hello?", "--model", "tiny-ending", "--axis", str(write_axis(folder)), "--c", "0", "9", "--json"]
+    texts = []
+    for file, said in ((own, ""), (other, "made for 'qwen3', from weights that it does not tell")):
+        capsys.readouterr()
+        assert main([*args, "--direction", str(file), "--max-new-tokens", "6"]) == 0
+        out, err = capsys.readouterr()
+        assert said in err and bool(said) == ("does not tell" in err)
+        texts.append([row["text"] for row in json.loads(out)["completions"]])
+    assert texts[0] == texts[1] and texts[0][0] != texts[0][1]
+    other.write_bytes(other.read_bytes()[:100])
+    assert main([*args, "--direction", str(other)]) == 2
+    assert "cut off or damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "family", "said"),
+    [
+        ({"r": 8}, "lora", []),
+        ({"r": 16}, "pissa", []),
+        ({"r": 32}, "pissa", ["rank 32, since PiSSA is stored as the LoRA of twice.*16: start vLLM with.*rank 32"]),
+        ({"r": 40}, "lora", ["rank 40 is above vLLM's default limit of 16: start vLLM with --max-lora-rank 64"]),
+        ({"r": 600}, "lora", ["export --what model"]),
+        ({"r": 8, "use_dora": True}, "dora", ["vLLM refuses DoRA"]),
+        ({"r": 8, "modules_to_save": ["lm_head"]}, None, [r"modules_to_save \(lm_head\)"]),
+    ],
+)
+def test_an_adapter_says_what_vllm_refuses(changes: dict[str, Any], family: str | None, said: list[str]) -> None:
+    notes = vllm_notes(LoraConfig(target_modules=["q_proj"], **changes), family)
+    assert len(notes) == len(said)
+    assert all(re.search(pattern, note) for pattern, note in zip(said, notes, strict=True))
+    assert "DELORA" in vllm_notes(DeloraConfig(target_modules=["q_proj"]))[0]
 
 
 def test_only_built_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:

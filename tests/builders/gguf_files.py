@@ -13,6 +13,8 @@ import gguf
 import numpy as np
 
 from tests.builders.tiny_models import CHATML, MERGES, VOCAB, tiny_tokenizer
+from ws.models.lm import LM
+from ws.models.outline import outline_of_config
 
 WIDTH, BLOCKS, HEADS, INNER = 32, 2, 4, 64
 NORMAL, CONTROL = 1, 3
@@ -127,3 +129,53 @@ def write_vocabulary(path: Path, source: Path, pre: str) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_model(path: Path, lm: LM) -> Path:
+    """A tiny model of tiny_models in float32 as llama.cpp lays it out: Llama's q and k reordered, Gemma's norms plus 1.
+
+    Architectures: llama, mistral, qwen2, qwen3, gemma3.
+    """
+    config, shape = lm.model.config, outline_of_config(lm.model.config)
+    writer = gguf.GGUFWriter(path, shape.architecture)
+    writer.add_type("model")
+    _add_config(writer, config)
+    _add_tokenizer(writer, "gpt2", "smollm", CHATML, True, "<pad>")
+    (kind,) = (key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == shape.architecture)
+    table = gguf.get_tensor_name_map(kind, shape.blocks)
+    for name, weight in lm.model.state_dict().items():
+        values = weight.float().numpy()
+        role = name.split(".")[-2]
+        if shape.architecture == "llama" and role in ("q_proj", "k_proj"):
+            heads = config.num_attention_heads if role == "q_proj" else config.num_key_value_heads
+            halves = values.reshape(heads, 2, -1, *values.shape[1:])
+            values = halves.swapaxes(1, 2).reshape(values.shape)
+        if shape.architecture.startswith("gemma") and role.endswith("norm"):
+            values = values + 1
+        own = table.get_name(name, try_suffixes=(".weight", ".bias"))
+        if not (role == "lm_head" and config.tie_word_embeddings):
+            writer.add_tensor(str(own), np.ascontiguousarray(values))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _add_config(writer: gguf.GGUFWriter, config: Any) -> None:
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
+    ropes = config.rope_parameters
+    writer.add_rope_freq_base(float(ropes.get("full_attention", ropes)["rope_theta"]))
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+    if getattr(config, "sliding_window", None):
+        writer.add_sliding_window(config.sliding_window)

@@ -39,6 +39,12 @@ class LlamaCpp:
         asked = {"prompt": ids, "n_predict": 1, "n_probs": 1, "temperature": 0.0, "cache_prompt": True}
         return int(self._ask("/completion", asked)["completion_probabilities"][0]["id"])
 
+    def chances(self, ids: list[int], **how: Any) -> dict[int, float]:
+        """Log-probabilities of the three likeliest tokens behind these; how: further fields of the request."""
+        asked = {"prompt": ids, "n_predict": 1, "n_probs": 3, "temperature": 0.0, "cache_prompt": True, **how}
+        found = self._ask("/completion", asked)["completion_probabilities"][0]["top_logprobs"]
+        return {int(one["id"]): float(one["logprob"]) for one in found}
+
     def _ask(self, where: str, what: dict[str, Any]) -> Any:
         head = {"Content-Type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(self.address + where, json.dumps(what).encode(), head)) as r:
@@ -46,14 +52,16 @@ class LlamaCpp:
 
 
 @contextmanager
-def llama_cpp(path: Path, context: int = 1024) -> Iterator[LlamaCpp]:
-    """Skips the test, loudly, where the package is not installed."""
+def llama_cpp(path: Path, context: int = 1024, lora: Path | None = None) -> Iterator[LlamaCpp]:
+    """Skips the test, loudly, where the package is not installed. lora: an adapter, on at scale 1."""
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip(MISSING)
     package = importlib.import_module("xllamacpp")
     settings = package.CommonParams()
     settings.model.path, settings.n_ctx, settings.warmup = str(path), context, False
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+    if lora is not None:
+        settings.lora_adapters, settings.n_parallel = [package.CommonAdapterLoraInfo(str(lora), 1.0)], 1
     server = package.Server(settings)
     try:
         yield LlamaCpp(server.listening_address)

@@ -220,7 +220,7 @@ def test_without_a_learning_rate_nothing_moves(tiny: LM, family: Any) -> None:
 
 
 @pytest.mark.parametrize("arch", ["qwen3", "gpt2"])
-@pytest.mark.parametrize("family", ["lora", "dora", "pissa", "delora"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_families_learn_and_load_in_plain_peft(arch: str, family: Any, tmp_path: Path) -> None:
     lm = tiny_lm(arch)
     config = dataclasses.replace(QUICK, adapter=family)

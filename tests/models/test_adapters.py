@@ -257,6 +257,17 @@ def test_round_trip_and_plain_peft(tiny: LM, family: str, tmp_path: Path) -> Non
         torch.testing.assert_close(model(input_ids=IDS, use_cache=False).logits, expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("family", ["lora", "dora"])
+def test_every_architectures_folder_loads_in_plain_peft(arch_lm: LM, family: str, tmp_path: Path) -> None:
+    adapter = made(arch_lm, family)
+    adapter.save(tmp_path / "a")
+    with attached(arch_lm, [adapter]):
+        expected = logits(arch_lm)
+    model: Any = PeftModel.from_pretrained(copy.deepcopy(arch_lm.model), str(tmp_path / "a"))
+    with torch.no_grad():
+        torch.testing.assert_close(model(input_ids=IDS, use_cache=False).logits, expected, rtol=0, atol=1e-4)
+
+
 def test_saving_twice_gives_the_same_bytes(tiny: LM, tmp_path: Path) -> None:
     adapter = made(tiny)
     adapter.save(tmp_path / "a")

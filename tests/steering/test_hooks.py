@@ -447,21 +447,6 @@ def test_a_random_control_has_the_norm_and_the_rule_of_what_it_controls(tiny: LM
         pass
 
 
-def test_a_control_vector_holds_each_layers_share(tiny: LM, tmp_path: Path) -> None:
-    from gguf import GGUFReader
-
-    v = direction(tiny, (1, 3))
-    reader = GGUFReader(v.save_gguf(tmp_path / "v.gguf", "qwen3"))
-    tensors = {t.name: torch.tensor(t.data) for t in reader.tensors}
-    assert set(tensors) == {"direction.1", "direction.3"}
-    assert torch.allclose(tensors["direction.3"], v.layers[3] / 2)
-    assert reader.fields["general.architecture"].contents() == "controlvector"
-    assert reader.fields["controlvector.model_hint"].contents() == "qwen3"
-    for bad in (direction(tiny, (0, 1)), direction(tiny, method="rotation")):
-        with pytest.raises(UserError, match="control vector"):
-            bad.save_gguf(tmp_path / "bad.gguf", "qwen3")
-
-
 def test_rotation_keeps_the_norm_and_turns_by_its_angle() -> None:
     torch.manual_seed(0)
     x, v = torch.randn(2, 5, 16), torch.randn(16) * 3

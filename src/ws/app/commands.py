@@ -98,14 +98,19 @@ def steer(args: options.SteerArgs) -> None:
     from ws.generation.completions import generate
     from ws.models.lm import check_length, load_model, one_thread
     from ws.models.recipe import recipe_of
-    from ws.steering.direction import Direction
+    from ws.steering.direction import UNTOLD, Direction
     from ws.steering.extraction import extract
 
     recipe = recipe_of(args.model)
     axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
-    lm, draws = one_thread(load_model(args.model)), args.sampling.draws(args.seed, args.max_new_tokens)
+    lm = one_thread(load_model(args.model, template=args.template))
+    draws = args.sampling.draws(args.seed, args.max_new_tokens)
     check_length(lm, lm.prompt_ids(args.prompt, system=args.persona), draws.max_new_tokens or 0)
     v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
+    if v.fingerprint == UNTOLD:
+        hint = v.meta["model_hint"]
+        print(f"{args.direction}: a control vector made for {hint!r}, from weights that it does not tell: its width and"
+              f" blocks are all that is compared with {lm.name}.", file=sys.stderr)  # fmt: skip
     options = {"n": args.n, "sampling": draws, "persona": args.persona}
     texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
     if args.json:
@@ -249,55 +254,39 @@ def judge(args: options.JudgeArgs) -> None:
         raise UserError("\n".join(failed))
 
 
-def _stack(found: Run, round: int | None) -> tuple[Any, list[Any], int]:
-    """The run's model and its adapters up to a round. UserError where a round was not healed."""
-    from ws.experiment.identity import load_configured
-
-    last = found.best if round is None else round
-    if not found.has("adapter", last):
-        raise UserError(f"Round {last} of {found.path} has no adapter: it was not healed.")
-    lm = load_configured(found.config)
-    return lm, [found.get("adapter", number) for number in range(last + 1)], last
-
-
 def bake(args: options.BakeArgs) -> None:
     """Merge into the run's own folder."""
+    from ws.app.exports import write_model
+
     found = _run_at(args.run, args.out)
-    _write_model(found, found.path / "student", args.round, args.json)
+    number, folder = found.best if args.round is None else args.round, found.path / "student"
+    said = {"run": str(found.path), "round": number, "what": "model", "path": str(folder)}
+    _said(args.json, said | write_model(found, folder, number))
 
 
 def export(args: options.ExportArgs) -> None:
-    """Write merged weights, the adapter or the direction elsewhere."""
+    """Write merged weights, an adapter or the direction elsewhere, and say what the tools that read it refuse."""
+    from ws.app.exports import write_adapter, write_direction, write_gguf_adapter, write_model
+
     found = _run_at(args.run)
-    if args.what == "model":
-        _write_model(found, args.to, args.round, args.json)
-        return
-    if args.to.exists():
-        raise UserError(f"{args.to} exists. Name a place that does not.")
     number = found.best if args.round is None else args.round
-    if args.what == "adapter":
-        _, adapters, _ = _stack(found, number)
-        adapters[-1].save(args.to)
+    if args.what != "model" and args.to.exists():
+        raise UserError(f"{args.to} exists. Name a place that does not.")
+    if args.what == "direction":
+        done = write_direction(found, args.to, number, args.drop_block_0)
     else:
-        lm, _, _ = _stack(found, number)
-        found.get("direction.safetensors", number).save_gguf(args.to, lm.model.config.model_type)
-    _said(args.json, {"run": str(found.path), "round": number, "what": args.what, "path": str(args.to)})
-
-
-def _write_model(found: Run, folder: Path, round: int | None, as_json: bool) -> None:
-    from ws.healing.baking import export as merge
-
-    lm, adapters, last = _stack(found, round)
-    error = merge(lm, adapters, folder)
-    said = {"run": str(found.path), "round": last, "what": "model", "path": str(folder), "max_logit_error": error}
-    _said(as_json, said)
+        write = {"model": write_model, "adapter": write_adapter, "gguf-lora": write_gguf_adapter}[args.what]
+        done = write(found, args.to, number)
+    said = {"run": str(found.path), "round": number, "what": args.what, "path": str(args.to)}
+    _said(args.json, said | done)
 
 
 def _said(as_json: bool, said: dict[str, Any]) -> None:
     if as_json:
         _json(said)
         return
-    sys.stdout.write("\n".join(f"{name}: {value}" for name, value in said.items()) + "\n")
+    lines = [f"{name}: {value}" for name, value in said.items() if name != "notes"]
+    sys.stdout.write("\n".join([*lines, *(f"note: {note}" for note in said.get("notes", ()))]) + "\n")
 
 
 def app(args: options.AppArgs) -> None:

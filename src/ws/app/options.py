@@ -50,9 +50,12 @@ class SteerArgs:
     axis: str | None = None
     """a shipped axis or a path; None takes the model's own"""
     direction: Path | None = None
-    """a stored direction (.safetensors); None reads it from the axis now"""
+    """a stored direction (.safetensors) or a GGUF control vector (of llama.cpp, repeng or ws export), whose scale is c;
+    None reads it from the axis now"""
     persona: str | None = None
     """a system prompt in place of the neutral one"""
+    template: Literal["question"] | None = None
+    """"question": a base model is asked as "Question: ... Answer:"; None: its own template, or plain text"""
     n: int = 1
     """samples per dose"""
     seed: int = 0
@@ -223,16 +226,23 @@ class BakeArgs:
 
 @dataclass(frozen=True)
 class ExportArgs:
-    """Write what a run found for other tools: merged weights, a PEFT adapter, or a llama.cpp control vector."""
+    """Write what a run found for other tools: merged weights, a PEFT adapter, or llama.cpp's files.
+
+    llama.cpp steers every position, ws from the assistant tag on. Its server: give a `lora` field with every request,
+    since one without it may be answered from the cache of another scale; an id it does not know switches all adapters
+    off. docs/export.md says which tool reads what."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """the run's folder"""
     to: Annotated[Positional[Path], arg(metavar="TO")]
     """a folder (model, adapter) or a file (.gguf) that does not exist yet"""
-    what: Literal["model", "adapter", "direction"] = "model"
-    """merged weights that plain transformers loads, the last round's PEFT folder, or the direction as GGUF"""
+    what: Literal["model", "adapter", "gguf-lora", "direction"] = "model"
+    """merged weights that plain transformers loads, the last round's PEFT folder, the same as a GGUF adapter, or the
+    direction as a GGUF control vector"""
     round: int | None = None
     """up to and with this round; None takes the best"""
+    drop_block_0: bool = False
+    """leave out what the direction does behind block 0, which llama.cpp cannot steer"""
     json: bool = False
     """print one JSON object"""
 

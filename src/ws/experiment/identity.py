@@ -21,7 +21,8 @@ __all__ = ["check_room", "identity_of", "load_configured", "sampling_said"]
 
 def load_configured(config: RunConfig) -> LM:
     """The model of a run's configuration, where and as it says; errors as in `load_model`."""
-    return load_model(config.model, device=config.device, dtype=config.dtype, quantize=config.quantize)
+    where = {"device": config.device, "dtype": config.dtype, "quantize": config.quantize}
+    return load_model(config.model, template=config.template, **where)
 
 
 def check_room(lm: LM, axis: Axis, *asked: int | None) -> None:

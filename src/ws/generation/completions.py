@@ -216,7 +216,6 @@ def _frame(lm: LM, cells: list[_Cell], seed: int, backtracked: bool) -> pl.DataF
     for cell in cells:
         row, prompt = cell.row, cell.asked.prompt
         assert row
-        ids = row.token_ids[:-1] if row.finished else row.token_ids
         records.append(
             {
                 "prompt_id": cell.asked.dice if prompt.id is None else prompt.id,
@@ -225,7 +224,7 @@ def _frame(lm: LM, cells: list[_Cell], seed: int, backtracked: bool) -> pl.DataF
                 "c": cell.c,
                 "sample": cell.sample,
                 "seed": seed,
-                "text": lm.tok.decode(ids),
+                "text": lm.text_of(row.token_ids, row.finished),
                 "token_ids": row.token_ids,
                 "logp_steered": row.logp,
                 "logp_base": None if cell.trace is None else cell.trace.logp_base.tolist(),

@@ -173,7 +173,8 @@ class Batch:
             row.watched += logps[len(self.slots) + i :][:1]
             if self.plan.keep_states:
                 row.states.append(self.hidden[i])
-            row.finished = token in self.lm.eos_ids and len(row.token_ids) >= max(self.plan.min_new, len(row.forced))
+            ended = token in self.lm.eos_ids or self.lm.is_stopped(row.token_ids)
+            row.finished = ended and len(row.token_ids) >= max(self.plan.min_new, len(row.forced))
         self.steps += 1
         return tokens
 

@@ -42,7 +42,7 @@ class Rollout:
     """A row and what became of it.
 
     ids, start: its prompt and the index of the assistant tag; prompt, sample: what its dice depend on; limit: most
-    new tokens; shares: c of each direction. token_ids: with the EOS that ended it (finished). logp: of each token,
+    new tokens; shares: c of each direction. token_ids: with the EOS or stop text that ended it. logp: of each token,
     untempered, full vocabulary, under the model that chose it. states: the final hidden states (d,) that chose them.
     watched: log-probabilities under the model unsteered, since the latest rollback. scale: what backtracking left of
     c; rollbacks: how often. suffix_states: (S + 1, d), the state in front of each suffix token and behind the last.

@@ -76,7 +76,10 @@ def _encoded(lm: LM, text: str | None) -> list[int]:
 
 
 def _ending(lm: LM) -> list[int]:
-    """The token that the model's template writes behind a reply, else the tokenizer's end of text."""
+    """What ends a reply: the form's stop text, the token that the model's template writes, the tokenizer's end of text.
+    """
+    if lm.chat.stop:
+        return lm.encode(lm.chat.stop)
     if lm.has_chat:
         turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         after = str(lm.tok.apply_chat_template(turns, tokenize=False)).rpartition("b")[2]

@@ -175,8 +175,9 @@ def heal(
     stack = checked(lm, history)
     if kept.height < settings.min_rows:
         raise UserError(
-            f"starvation: {kept.height} rows kept, a heal needs {settings.min_rows}. Loosen the filter (tail_ppl, rep),"
-            " generate more or at a lower dose, or lower min_rows."
+            f"starvation: {kept.height} rows kept, a heal needs {settings.min_rows}. Loosen the limit that drops most"
+            " (`dropped` of ws.reasons names it: tail_ppl, rep, or unfinished, as most texts of a base model are:"
+            " finished=False), generate more or at a lower dose, or lower min_rows."
         )
     if axis is not None:
         _check_disjoint(axis, kept)

@@ -15,13 +15,21 @@ from transformers import PreTrainedTokenizerBase
 
 from ws.errors import UserError
 
-__all__ = ["Chat", "chat_of"]
+__all__ = ["QUESTION", "Chat", "chat_of", "set_template"]
 
 Turns = list[dict[str, str]]
 CLOSED = "<think>\n\n</think>\n\n"
 OPEN = "<think>\n"
 # Endings of different kinds: what all these renderings share at their end is nothing of the user's.
 ENDINGS = ("a", "b.", "c?", "d1", "e)")
+QUESTION = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ m.content + '\\n\\n' }}"
+    "{% elif m.role == 'user' %}{{ 'Question: ' + m.content + '\\n' }}"
+    "{% else %}{{ 'Answer:\\n' + m.content + '\\n\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:\\n' }}{% endif %}"
+)
+"""A base model's prompt as an exam has it, the system text as the document's first line."""
+STOP = "\nQuestion:"
 # Some templates print today's date; a prompt's identity must not change overnight.
 DATE = "26 Jul 2024"
 
@@ -31,7 +39,8 @@ class Chat:
     """What a tokenizer's template does, found by rendering it.
 
     takes_system: the template knows the system role; header, header_ids: what stands in front of the form; forms: name
-    of a form -> its text; bos: ids that a plain text starts with; dummy: the tokenizer puts a space before a text.
+    of a form -> its text; bos: ids that a plain text starts with; dummy: the tokenizer puts a space before a text;
+    stop: a text that ends a completion, beside the model's own tokens for that; "" for none.
     """
 
     tok: PreTrainedTokenizerBase
@@ -42,6 +51,7 @@ class Chat:
     forms: dict[str, str] | None = None
     bos: tuple[int, ...] = ()
     dummy: bool = False
+    stop: str = ""
 
     @cached_property
     def _forms(self) -> dict[str, list[int]]:
@@ -96,7 +106,20 @@ def chat_of(tok: PreTrainedTokenizerBase) -> Chat:
     prompts = {flag: _generation_prompt(tok, flag) for flag in (True, False)}
     header = prompts[True].split("<think>")[0].split("</think>")[0]
     ids = tuple(_header_ids(tok, header))
-    return Chat(tok, True, _takes_system(tok), header, ids, _forms(tok, header, prompts), bos, dummy)
+    stop = STOP if str(tok.chat_template).endswith(QUESTION) else ""
+    return Chat(tok, True, _takes_system(tok), header, ids, _forms(tok, header, prompts), bos, dummy, stop)
+
+
+def set_template(tok: PreTrainedTokenizerBase, name: str | None) -> None:
+    """Give a base model's tokenizer a form by name; None leaves it as it is. UserError for another name, and for a
+    model that brings a template."""
+    if name is None:
+        return
+    if name != "question":
+        raise UserError(f"there is no prompt template {name!r}. Use 'question', or None for the model's own.")
+    if tok.chat_template:
+        raise UserError("template='question' is for base models, and this one brings a chat template. Leave it out.")
+    tok.chat_template = str(tok.decode(list(_bos(tok)))) + QUESTION
 
 
 def _refuse_mute(tok: PreTrainedTokenizerBase) -> None:

@@ -23,7 +23,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from ws.errors import UserError
 from ws.models.architecture import body_name, find_blocks, fingerprint_of, fused_experts, logits_of
-from ws.models.chat import Chat, chat_of
+from ws.models.chat import Chat, chat_of, set_template
 from ws.models.gguf.preparing import spoiled
 from ws.models.loading import Source, read_model, source_of
 from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
@@ -125,6 +125,17 @@ class LM:
         """False: no chat template, the system prompt is plain text in front of the prompt."""
         return self.chat.has_chat
 
+    def is_stopped(self, ids: Sequence[int]) -> bool:
+        """Whether a completion's last tokens hold the text that ends it (`chat.stop`)."""
+        stop = self.chat.stop
+        return bool(stop) and stop in self.tok.decode(list(ids[-len(stop) - 1 :]))
+
+    def text_of(self, ids: Sequence[int], finished: bool) -> str:
+        """A completion's text, without the token or the stop text that ended it."""
+        if finished and ids[-1] not in self.eos_ids:
+            return str(self.tok.decode(list(ids))).rpartition(self.chat.stop)[0].rstrip("\n")
+        return str(self.tok.decode(list(ids[:-1] if finished else ids)))
+
     @property
     def thinks(self) -> bool:
         """The template has think markers."""
@@ -201,34 +212,37 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     quantize: str | None = None,
     layers_path: str | None = None,
+    template: str | None = None,
 ) -> LM:
     """A model by name ("mini", "smollm2"), a GGUF file, a folder or a hub id; the same call gives the same instance.
 
     device: the first GPU, else the CPU; "auto", the default beyond one GPU, spreads the blocks over all of them.
     dtype: bf16 on a GPU and on a CPU that multiplies faster in it, else fp32; fp32 for the embedded model. quantize:
-    "4bit" (bitsandbytes). layers_path: the decoder blocks by hand, for example "model.layers". UserError: unknown
-    model, no network, no causal LM, pickled weights, weights missing, bitsandbytes missing, no or several candidates
-    for the blocks, a GGUF file that cannot be unpacked, no room for its copy.
+    "4bit" (bitsandbytes). layers_path: the decoder blocks by hand, for example "model.layers". template: "question"
+    gives a base model the form "Question: ... Answer:", which the next question ends; None is the model's own.
+    UserError: unknown model, no network, no causal LM, pickled weights, weights missing, bitsandbytes missing, no or
+    several candidates for the blocks, a GGUF file that cannot be unpacked, no room for its copy, another template.
     """
     name = str(name)
     source = source_of(name, device, dtype, quantize)
     with _LOADING:
-        if (source, layers_path) not in _LOADED:
-            lm = _load(name, source, layers_path)
+        if (source, layers_path, template) not in _LOADED:
+            lm = _load(name, source, layers_path, template)
             if _is_spoiled(source, lm):
                 source = source_of(name, device, dtype, quantize)  # makes the copy again
-                lm = _load(name, source, layers_path)
+                lm = _load(name, source, layers_path, template)
                 if _is_spoiled(source, lm):
                     raise UserError(
                         f"the copy of {name} in {source.place} reads otherwise than it was written, twice: look at the"
                         " disk, or set WS_MODELS to a folder on another one."
                     )
-            _LOADED[source, layers_path] = lm
-        return _LOADED[source, layers_path]
+            _LOADED[source, layers_path, template] = lm
+        return _LOADED[source, layers_path, template]
 
 
-def _load(name: str, source: Source, layers_path: str | None) -> LM:
+def _load(name: str, source: Source, layers_path: str | None, template: str | None) -> LM:
     model, tok = read_model(source)
+    set_template(tok, template)
     lm = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
     lm.why_dtype = source.why
     if not lm.eos_ids:

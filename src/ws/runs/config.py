@@ -243,6 +243,9 @@ class RunConfig:
     """CPU threads, part of what makes a number; None leaves the process as it is"""
     sampling: SamplingConfig = field(default=SamplingConfig(), metadata=LATER)
     """how every text is drawn; unset fields are the model's own"""
+    template: Literal["question"] | None = field(default=None, metadata=LATER)
+    """"question": a base model is asked as "Question: ... Answer:" and ends at the next question; None: the model's own
+    template, and where it has none the plain text, persona first"""
 
     def __post_init__(self) -> None:
         _check(

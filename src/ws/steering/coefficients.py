@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ws.errors import UserError
 from ws.steering.direction import Direction
+from ws.steering.methods import method
 
-__all__ = ["Coefficient", "Steered", "as_pairs", "as_row", "rows_of"]
+__all__ = ["Coefficient", "Steered", "as_pairs", "as_row", "combined", "rows_of"]
 
 Coefficient = float | Sequence[float] | Tensor
 Steered = Direction | Sequence[tuple[Direction, Coefficient]]
@@ -42,3 +43,26 @@ def as_row(c: Coefficient) -> Tensor:
     if not bool(row.isfinite().all()):
         raise UserError(f"c must be finite (got {next(x for x in row.reshape(-1).tolist() if not math.isfinite(x))}).")
     return row
+
+
+def combined(v: Steered) -> Direction:
+    """One direction that adds at c = 1 what several add together, each with its own number c_i; for `save_gguf`.
+
+    UserError: none at all, a c_i per row, a method that adds no constant, directions of different weights or widths.
+    """
+    pairs = [(direction, as_row(c)) for direction, c in as_pairs(v)]
+    if not pairs:
+        raise UserError("there is no direction to combine. Give pairs (direction, c).")
+    odd = [d.rule for d, _ in pairs if not method(d.rule).bakeable]
+    if odd or any(c.ndim for _, c in pairs):
+        why = f"{odd[0]!r} adds none" if odd else "one has a coefficient per row"
+        raise UserError(f"only constants add up to one direction, and {why}. Combine mean_diff with one number each.")
+    told = {(d.fingerprint, d.width) for d, _ in pairs}
+    if len(told) > 1:
+        raise UserError(f"directions of different weights do not add (fingerprint, width: {sorted(told)}).")
+    blocks = sorted({k for d, _ in pairs for k in d.layers})
+    added = {k: sum((c * d.layers[k] / len(d.layers) for d, c in pairs if k in d.layers), torch.tensor(0.0))
+             for k in blocks}  # fmt: skip
+    names = "+".join(dict.fromkeys(d.method for d, _ in pairs))
+    return Direction({k: x * len(blocks) for k, x in added.items()}, names, pairs[0][0].fingerprint,
+                     {"rule": pairs[0][0].rule, "sum": True})  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,15 @@ from torch import Tensor
 
 from ws.errors import UserError
 from ws.files import write_atomic
+from ws.steering.control_vector import MAGIC, read_control_vector, write_control_vector
 from ws.steering.methods import method
 
-__all__ = ["Direction"]
+__all__ = ["UNTOLD", "Direction"]
 
 PREFIX = "block."
+UNTOLD = ""  # the fingerprint of a direction whose file does not say which weights it was read from
+OWN = "controlvector.ws"  # key of our record of one in a GGUF file
+GIVEN, ADDED = "control_vector", "mean_diff"  # method and rule of one from elsewhere: a constant, added
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +131,16 @@ class Direction:
 
     @classmethod
     def load(cls, path: str | Path) -> Direction:
-        """Read what `save` wrote; UserError names a missing, damaged or foreign file."""
+        """Read what `save` wrote, or a GGUF control vector (llama.cpp's, repeng's, `save_gguf`'s), by its first bytes.
+
+        A control vector's scale becomes c: v_i = L times what the file adds behind block i, L the number of blocks that
+        it steers. One from elsewhere does not say its weights: fingerprint "", meta "model_hint". UserError names a
+        missing, damaged or foreign file.
+        """
         try:
+            with Path(path).open("rb") as file:
+                if file.read(len(MAGIC)) == MAGIC:
+                    return cls._load_gguf(Path(path))
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
                 layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
@@ -139,33 +150,47 @@ class Direction:
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise UserError(f"{path} is not a direction file or is damaged ({error}). Extract it again.") from error
 
-    def save_gguf(self, path: str | Path, architecture: str) -> Path:
-        """Write a GGUF control vector for llama.cpp; its scale is our c. architecture: llama.cpp's name ("qwen3").
+    @classmethod
+    def _load_gguf(cls, path: Path) -> Direction:
+        added, told = read_control_vector(path)
+        if not added:
+            raise UserError(f"{path} steers nothing: it holds no vector, or zeros alone. Export it again.")
+        layers = {block: vector * len(added) for block, vector in added.items()}
+        own = json.loads(told[OWN]) if OWN in told else None
+        if own is not None:
+            return cls(layers, own["method"], own["fingerprint"], own["meta"])
+        return cls(layers, GIVEN, UNTOLD, {"rule": ADDED, "model_hint": told.get("controlvector.model_hint")})
 
-        Tensor `direction.i` holds v_i / L and is added behind block i, as here; llama.cpp cannot steer block 0.
-        UserError for block 0 and for methods that are not a constant vector.
+    def save_gguf(self, path: str | Path, architecture: str, blocks: int, *, drop_block_0: bool = False) -> Path:
+        """Write a GGUF control vector; its scale in llama.cpp is our c, at every position as where="all" is.
+
+        architecture: llama.cpp's name of it ("qwen3"); blocks: how many the model has. Tensor `direction.i` holds
+        v_i / L for every block from 1 to the last, zeros where nothing is steered. UserError: a method that adds no
+        constant; block 0, which llama.cpp cannot steer, unless drop_block_0 leaves that part out; no such block.
         """
-        if not method(self.rule).bakeable or 0 in self.layers:
-            raise UserError(
-                f"a control vector adds a constant behind block 1 or later (got {self.rule!r}, {list(self.layers)}). "
-                "Extract by mean_diff with layers= that leave block 0 out."
-            )
-        write_atomic(Path(path), lambda temporary: self._write_gguf(temporary, architecture))
+        self._check_exports(blocks, drop_block_0)
+        nothing = torch.zeros(self.width)
+        added = {k: self.layers[k] / len(self.layers) if k in self.layers else nothing for k in range(1, blocks)}
+        told = json.dumps({"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta})
+        write_control_vector(Path(path), added, architecture, {OWN: told})
         return Path(path)
 
-    def _write_gguf(self, path: Path, architecture: str) -> None:
-        from gguf import GGUFWriter
+    def _check_exports(self, blocks: int, drop_block_0: bool) -> None:
+        if not method(self.rule).bakeable:
+            raise UserError(
+                f"a control vector adds a constant, and {self.rule!r} adds none. Extract by mean_diff."
+            )
+        if max(self.layers) >= blocks:
+            last = max(self.layers)
+            raise UserError(f"the direction steers block {last}, and the model has blocks 0 to {blocks - 1}.")
+        if list(self.layers) == [0]:
+            raise UserError("the direction steers block 0 alone, and a control vector begins at block 1. Use layers=.")
+        if 0 in self.layers and not drop_block_0:
+            raise UserError(
+                f"llama.cpp cannot steer block 0, which holds {self.share(0):.2%} of this direction (of its squared"
+                " norm). Export the rest with --drop-block-0 (drop_block_0=True), or extract with layers= without it."
+            )
 
-        writer = GGUFWriter(path, "controlvector")
-        writer.add_string("controlvector.model_hint", architecture)
-        writer.add_uint32("controlvector.layer_count", len(self.layers))
-        for layer, vector in self.layers.items():
-            writer.add_tensor(f"direction.{layer}", (vector / len(self.layers)).numpy())
-        steps: tuple[Callable[[], None], ...] = (
-            writer.write_header_to_file,
-            writer.write_kv_data_to_file,
-            writer.write_tensors_to_file,
-            writer.close,
-        )
-        for step in steps:
-            step()
+    def share(self, block: int) -> float:
+        """The part of the squared norm that a block holds, 0 to 1."""
+        return float(self.layers[block].square().sum() / self.flat().square().sum())

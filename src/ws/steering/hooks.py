@@ -23,7 +23,7 @@ from ws.errors import UserError
 from ws.models.attachments import _OPEN
 from ws.models.lm import LM
 from ws.steering.coefficients import Coefficient, Steered, as_pairs, as_row, rows_of
-from ws.steering.direction import Direction
+from ws.steering.direction import UNTOLD, Direction
 from ws.steering.methods import method
 from ws.steering.schedules import CosineGate, Schedule, check_where, parse_schedule
 
@@ -49,7 +49,8 @@ def steered(
     starts: column of the assistant tag per padded row; None finds it in the tokens of a forward without cache.
     schedule: a factor by offset from the tag (ws.steering.schedules) or its text. gate: a CosineGate.
     UserError: [B] that does not match, a coefficient that is not finite, a block out of range, a direction that was
-    read from other weights (allow_stale=True says that this is meant).
+    read from other weights (allow_stale=True says that this is meant; a control vector of another tool does not say
+    its weights, and width and blocks are all that can be compared).
     """
     pairs = as_pairs(v)
     for direction, _ in pairs:
@@ -218,7 +219,7 @@ def _check_fit(lm: LM, direction: Direction, allow_stale: bool) -> None:
         raise UserError(f"the direction steers block {outside[0]}, and {lm.name} has blocks 0 to {lm.n_layers - 1}.")
     if direction.width != lm.d_model:
         raise UserError(f"the direction has width {direction.width}, {lm.name} {lm.d_model}. Extract it again.")
-    if direction.fingerprint != lm.fingerprint and not allow_stale:
+    if direction.fingerprint not in (lm.fingerprint, UNTOLD) and not allow_stale:
         raise UserError(
             f"the direction was read from weights {direction.fingerprint}, and {lm.name} has {lm.fingerprint}. "
             "Extract it again, or pass allow_stale=True where that is meant."

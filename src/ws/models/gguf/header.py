@@ -35,7 +35,8 @@ WAY_OUT = "Use the model's safetensors folder or hub id."
 @dataclass(frozen=True)
 class Header:
     """architecture: as llama.cpp names it; tokenizer: "gpt2", "llama", ...; pre: name of its cut; parameters: how many;
-    quantization: type -> tensors; template: the chat template, None for a base model; eos: id of its end."""
+    quantization: type -> tensors; template: the chat template, None for a base model; eos: id of its end; blocks,
+    heads, kv_heads: how many, None where the file does not say it in one number."""
 
     architecture: str
     tokenizer: str
@@ -44,6 +45,9 @@ class Header:
     quantization: dict[str, int]
     template: str | None
     eos: int | None
+    blocks: int | None = None
+    heads: int | None = None
+    kv_heads: int | None = None
 
 
 class _Tensor(NamedTuple):
@@ -89,7 +93,10 @@ def _checked(path: Path, fields: dict[str, Any], tensors: list[_Tensor], kinds: 
     if model is None:
         raise UserError(f"{path} holds no tokenizer (tokenizer.ggml.model). {WAY_OUT}")
     size = sum(prod(tensor.shape) for tensor in tensors)
-    return Header(fields["general.architecture"], model, pre, size, kinds, template, eos)
+    name = fields["general.architecture"]
+    blocks, heads = fields.get(f"{name}.block_count"), fields.get(f"{name}.attention.head_count")
+    kv_heads = fields.get(f"{name}.attention.head_count_kv", heads)  # None where it holds one number per block
+    return Header(name, model, pre, size, kinds, template, eos, blocks, heads, kv_heads)
 
 
 # What is refused
