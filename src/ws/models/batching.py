@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from ws.models.kv_cache import RoomyLayer, fork, new_cache
+from ws.models.kv_cache import fork, new_cache, skips_gaps
 from ws.models.lm import LM, positions
 
 __all__ = ["Prefix", "by_length", "by_tokens", "pad", "share", "starts_of"]
@@ -97,11 +97,11 @@ def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = 
 def _ends(cache: DynamicCache, rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
     """How far each row is read by each of up to three forwards: what all share, what two share, all of it.
 
-    A step that spares less than an eighth of the tokens is left out; so are all where a window counts columns, since
-    padding then comes to stand between tokens.
+    A step that spares less than an eighth of the tokens is left out; so are all where padding between tokens would be
+    felt.
     """
     whole, order = [len(row) for row in rows], sorted(range(len(rows)), key=lambda i: rows[i])
-    if not all(isinstance(layer, RoomyLayer) for layer in cache.layers):
+    if not skips_gaps(cache):
         return [whole]
     near = [0] * len(rows)
     for i, j in pairwise(order):

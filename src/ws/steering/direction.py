@@ -128,16 +128,19 @@ class Direction:
 
     @classmethod
     def load(cls, path: str | Path) -> Direction:
-        """Read what `save` wrote; UserError names a missing, damaged or foreign file."""
+        """Read what `save` wrote; UserError names a missing, damaged or foreign file, or one whose norm is 0."""
         try:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
                 layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            return cls(layers, head["method"], head["fingerprint"], head["meta"])
+            found = cls(layers, head["method"], head["fingerprint"], head["meta"])
         except FileNotFoundError as error:
             raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise UserError(f"{path} is not a direction file or is damaged ({error}). Extract it again.") from error
+        if found.norm() == 0:
+            raise UserError(f"the direction in {path} has norm 0 and steers nothing. Extract it again.")
+        return found
 
     def save_gguf(self, path: str | Path, architecture: str) -> Path:
         """Write a GGUF control vector for llama.cpp; its scale is our c. architecture: llama.cpp's name ("qwen3").
