@@ -99,11 +99,13 @@ def logits_of(model: PreTrainedModel, body: str, hidden: Tensor) -> Tensor:
     return logits.reshape(*hidden.shape[:-1], logits.shape[-1])
 
 
-def fused_experts(blocks: nn.ModuleList) -> list[str]:
-    """Names of 3-D expert weights (Mixtral, Qwen3-MoE): no Linear holds them, so an adapter skips them silently."""
-    convs = {name for name, m in blocks.named_modules() if isinstance(m, nn.modules.conv._ConvNd)}
+def fused_experts(blocks: nn.ModuleList, width: int) -> list[str]:
+    """Names of expert weights that no Linear holds, so that an adapter skips them: 3-D (Mixtral, Qwen3-MoE), or all of
+    them under each other, at least as wide and high as the stream's `width` (DBRX)."""
+    held = {name for name, m in blocks.named_modules() if is_linear(m) or isinstance(m, nn.modules.conv._ConvNd)}
     stacks = {name for name, w in blocks.named_parameters() if w.ndim == 3 and min(w.shape) > 1}
-    return sorted(name for name in stacks if name.rpartition(".")[0] not in convs)
+    stacks |= {name for name, w in blocks.named_parameters() if w.ndim == 2 and min(w.shape) >= width}
+    return sorted(name for name in stacks if name.rpartition(".")[0] not in held)
 
 
 def fingerprint_of(model: PreTrainedModel) -> str:

@@ -27,7 +27,6 @@ from ws.models.architecture import (
     cache_name,
     find_blocks,
     fingerprint_of,
-    fused_experts,
     logits_of,
     run_body,
 )
@@ -37,9 +36,7 @@ from ws.models.loading import Source, read_model, source_of
 from ws.models.probing import TOKENS, is_proven, probe
 from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
 
-__all__ = [
-    "LM", "check_length", "load_model", "one_thread", "positions", "refuse_moe", "unload_models", "wrap_model",
-]  # fmt: skip
+__all__ = ["LM", "check_length", "load_model", "one_thread", "positions", "unload_models", "wrap_model"]
 
 if not torch.cuda.is_available():
     # attention on the key/value heads as they are: transformers would copy them for every query head, which on a CPU
@@ -324,14 +321,4 @@ def check_length(lm: LM, ids: Sequence[int], new: int = 0) -> None:
         raise UserError(
             f"a prompt of {len(ids)} tokens and {new} new ones exceed the context of {lm.name}, {lm.max_context}."
             " Shorten the prompt or lower max_new_tokens."
-        )
-
-
-def refuse_moe(lm: LM) -> None:
-    """UserError where experts are fused into 3-D weights: an adapter would skip them. Such a model can be steered."""
-    fused = fused_experts(lm.blocks)
-    if fused:
-        raise UserError(
-            f"{lm.name} holds its experts in fused weights ({fused[0]}, {len(fused)} in all), which an adapter would"
-            " skip. Steer it without healing, or heal a dense model."
         )
