@@ -16,6 +16,7 @@ from torch import Tensor
 from tests.builders.directions import hooks_left
 from tests.builders.families import DENSE, EXPERTS, REFUSED, STATES, family_lm, family_model
 from tests.builders.tiny_models import ARCHS, CHATML, tiny_lm
+from ws.axes.axis import load_axis
 from ws.errors import UserError
 from ws.evaluation.prompt_cache import Cached
 from ws.evaluation.readings.choices import _batch, _batches
@@ -25,10 +26,11 @@ from ws.healing.config import HealConfig
 from ws.healing.target_modules import sites, targeted
 from ws.healing.training import heal
 from ws.models import probing
-from ws.models.kv_cache import fork, new_cache
+from ws.models.kv_cache import fork, new_cache, skips_gaps
 from ws.models.lm import LM, positions, wrap_model
 from ws.models.probing import PROVEN, TOKENS, is_proven, probe
 from ws.steering.direction import Direction
+from ws.steering.extraction import extract
 
 ONE_BY_ONE = ("jamba", "zamba")
 REASONS = {
@@ -37,14 +39,15 @@ REASONS = {
     "gemma3n_text": r"block 0 gives out \(4, 1, 9, 32\) where .* is \(1, 9, 32\)",
     "mamba": r"cannot be read piece by piece through its cache",
     "minimax": r"cannot be read piece by piece through its cache .*not compatible with `past_key_values`",
-    "recurrent_gemma": r"padding changes a row",
+    "recurrent_gemma": r"what was read is forgotten",
     "rwkv": r"body takes no cache",
     "xlstm": r"cannot be read piece by piece through its cache",
 }
-ALWAYS = ("gemma4_text", "qwen3_5_text", "falcon_h1", "granitemoehybrid_experts", "jamba", "mamba2")
+ALWAYS = ("gpt_neo", "gemma4_text", "qwen3_5_text", "falcon_h1", "granitemoehybrid_experts", "jamba", "mamba2")
 QUICK = HealConfig(rank=2, alpha=4, lr=2e-2, epochs=1, batch=8, depth=(0.0, 1.0), min_rows=2, validation=0.0)
 # PEFT rewrites their names to those of fused experts
-RENAMED = ("deepseek_v2", "deepseek_v3", "ernie4_5_moe", "glm4_moe", "qwen2_moe", "qwen3_5_moe_text", "qwen3_next")
+RENAMED = ("deepseek_v2", "deepseek_v3", "ernie4_5_moe", "glm4_moe", "hunyuan_v1_moe", "qwen3_next", "solar_open")
+NO_GAPS = ("gpt_neo",)  # its window counts columns, which its cache does not say
 PROMPTS = ["Hi.", "May a nurse lie to her boss about the bill?"]
 
 
@@ -132,12 +135,17 @@ def check_heal(lm: LM, frame: pl.DataFrame, **settings: Any) -> Any:
 def test_a_family_that_works(name: str) -> None:
     lm = family_lm(name)
     assert lm.one_by_one == (name in ONE_BY_ONE)
+    assert lm.gaps == (name not in NO_GAPS) or not skips_gaps(new_cache(lm))
     frame = check_steering(lm)
     if not is_moe(lm):
         check_heal(lm, frame) if name != "qwen3_next_dense" else renamed(lm, frame, "all")
         return
     with pytest.raises(UserError, match=r"fused weights .* targets='attention'"):
         heal(lm, frame, QUICK)
+    if name == "deepseek_v32":  # its indexer chooses what is attended to, which has no gradient
+        with pytest.raises(UserError, match=r"12 of the 32 adapted weights get no gradient .*indexer"):
+            heal(lm, frame, dataclasses.replace(QUICK, targets="attention"))
+        return
     adapter = check_heal(lm, frame, targets="attention")
     assert not any("expert" in module for module in adapter.modules)
     if name in RENAMED:
@@ -261,6 +269,25 @@ def test_rows_are_repeated_chosen_and_read_in_blocks(name: str) -> None:
             ids = torch.tensor([[*prompts[i // 2], *blocks[i].tolist(), *blocks[i].flip(0).tolist()]])
             alone = lm.body(input_ids=ids, use_cache=False).last_hidden_state[0, -6:]
             assert float((row - alone).norm() / alone.norm()) < 2e-3
+
+
+@pytest.mark.parametrize("name", ["qwen3_5_text", "jamba"])
+def test_the_tag_is_read_behind_heads_that_forms_share(name: str) -> None:
+    lm, axis = family_lm(name), load_axis("care_over_authority")
+    positive, negative, context = axis.positive[0], axis.negative[0], axis.contexts[0]
+    few = dataclasses.replace(axis, contexts=(context,), positive=(positive,), negative=(negative,))
+    v = extract(lm, few, layers=(1, 3), pairs=1)
+    for k, vector in v.layers.items():
+        seen: list[Tensor] = []
+        handle = lm.blocks[k].register_forward_hook(lambda _, __, out, seen=seen: seen.append(out[0, -1]))
+        for system in (positive, negative):
+            for form in lm.forms:
+                ids = lm.prompt_ids(context.user, system=system, form=form, prefix=context.assistant_prefix)
+                with torch.inference_mode():
+                    lm.body(input_ids=torch.tensor([ids]), use_cache=False)
+        handle.remove()
+        wanted = (seen[0] + seen[1] - seen[2] - seen[3]) / 2
+        assert len(lm.forms) == 2 and float((vector - wanted).norm() / wanted.norm()) < 1e-3
 
 
 def test_choices_behind_stems_of_different_length() -> None:

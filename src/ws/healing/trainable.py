@@ -68,7 +68,7 @@ class TrainableAdapter:
         if dead:
             raise UserError(
                 f"{len(dead)} of the {len(self._new)} adapted weights get no gradient ({dead[0]}): {self.lm.name} reads"
-                " them past the adapter. Choose other targets, for example targets='mlp' or 'attention'."
+                " them past the adapter, or only to choose what is read. Choose targets that leave them out."
             )
 
     @property
@@ -153,7 +153,7 @@ def _add(live: PeftLayers, config: PeftConfig, asked: Sequence[str], lm: LM) -> 
     parts = live.parts(NEW)
     missing, more = sorted({*asked} - {*parts}), sorted({*parts} - {*asked})
     if missing or more:
-        what = [f"left out {missing[0]}"] * bool(missing) + [f"took {more[0]} in their place"] * bool(more)
+        what = [*(f"left out {name}" for name in missing[:1]), *(f"took {name} in their place" for name in more[:1])]
         raise UserError(
             f"{len(asked)} weights of {lm.name} were asked for, and PEFT adapted {len({*asked} & {*parts})} of them: it"
             f" {' and '.join(what)}, since it rewrites names of {lm.model.config.model_type}. Use targets='attention'."

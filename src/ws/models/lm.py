@@ -51,7 +51,8 @@ class LM:
     model: eval(), no parameter requires grad; blocks: decoder blocks, len == num_hidden_layers; fingerprint: 16 hex
     characters of the weights; chat: how prompts are rendered; recipe: in what this model differs from others; neutral:
     the neutral system prompt; why_dtype: where its number type comes from; one_by_one: tokens behind a cache are read
-    one by one, since a block of them would forget it; lock: re-entrant, held by whoever attaches anything.
+    one by one, since a block of them would forget it; gaps: padding may stand between tokens; lock: re-entrant, held by
+    whoever attaches anything.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LM:
     neutral: str = OTHER.neutral
     why_dtype: str = ""
     one_by_one: bool = False
+    gaps: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -292,14 +294,13 @@ def wrap_model(
     blocks = find_blocks(model, layers_path)
     said = recipe.neutral if neutral is None else neutral
     lm = LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), recipe, said)
-    lm.one_by_one = _one_by_one(lm, layers_path)
+    if layers_path is not None or not is_proven(lm.model):
+        _find_out(lm)
     return lm
 
 
-def _one_by_one(lm: LM, layers_path: str | None) -> bool:
-    """Whether it works only token by token. UserError where it does not work at all."""
-    if layers_path is None and is_proven(lm.model):
-        return False
+def _find_out(lm: LM) -> None:
+    """Whether it works, only token by token, only without gaps. UserError where it does not."""
     ids = [i % lm.vocab_size for i in lm.tok.encode(PROBE, add_special_tokens=False)]
     verdict = probe(lm.model, lm.blocks, (ids * TOKENS)[:TOKENS])
     if not verdict.works:
@@ -307,7 +308,7 @@ def _one_by_one(lm: LM, layers_path: str | None) -> bool:
             f"{lm.name} ({type(lm.model).__name__}) cannot be used here: {verdict.reason}. docs/models.md lists"
             " families that work."
         )
-    return verdict.one_by_one
+    lm.one_by_one, lm.gaps = verdict.one_by_one, verdict.gaps
 
 
 def positions(mask: Tensor) -> Tensor:

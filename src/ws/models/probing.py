@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ws.models.architecture import body_name, cache_name, entrance_of, logits_of, run_body
-from ws.models.kv_cache import fork, new_cache
+from ws.models.kv_cache import fork, new_cache, skips_gaps
 
 __all__ = ["PROVEN", "TOKENS", "Verdict", "is_proven", "probe"]
 
@@ -46,10 +46,12 @@ WRONG = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeEr
 
 @dataclass(frozen=True)
 class Verdict:
-    """works: everything; one_by_one: if tokens behind a cache are read one by one; reason: why it does not."""
+    """works: everything; one_by_one: if tokens behind a cache are read one by one; gaps: padding may stand between
+    tokens, too; reason: why it does not work."""
 
     works: bool
     one_by_one: bool = False
+    gaps: bool = True
     reason: str = ""
     error: float = 0.0
 
@@ -61,7 +63,7 @@ _LOCK = threading.Lock()
 def probe(model: PreTrainedModel, blocks: nn.ModuleList, ids: Sequence[int]) -> Verdict:
     """The verdict on a model, once per architecture and process. ids: TOKENS token ids of a text.
 
-    Ten forwards over at most twelve tokens; leaves neither hooks nor random state behind. OutOfMemoryError as it comes.
+    Eleven forwards over at most twelve tokens; leaves neither hooks nor random state behind. OutOfMemoryError passes.
     """
     path = next(name for name, m in model.named_modules() if m is blocks)
     config = json.dumps(model.config.to_diff_dict(), sort_keys=True, default=str)
@@ -90,9 +92,10 @@ def _verdict(probe: _Probe) -> Verdict:
     said = ""
     for one_by_one in (False, True):
         try:
-            apart = probe.error((0, 1), copied=True, one_by_one=one_by_one)
-            if apart < probe.most:
-                return Verdict(True, one_by_one, error=apart)
+            for gaps in (True, False) if probe.may_skip_gaps() else (False,):
+                apart = probe.error((0, 1), copied=True, one_by_one=one_by_one, gaps=gaps)
+                if apart < probe.most:
+                    return Verdict(True, one_by_one, gaps, error=apart)
             said = said or probe.why(one_by_one)
         except WRONG as error:
             said = said or f"a text cannot be read piece by piece through its cache ({_said(error)})"
@@ -161,10 +164,16 @@ class _Probe:
             return "padding changes a row: a batch of texts of different length would give wrong numbers"
         return "copies of its cache are not independent"
 
-    def error(self, rows: Sequence[int], copied: bool, one_by_one: bool) -> float:
+    def may_skip_gaps(self) -> bool:
+        """Whether neither the cache nor a window in the configuration, wider than these texts, speaks against it."""
+        config = self.model.config.get_text_config().to_dict()
+        windows = [key for key, size in config.items() if "window" in key and "layer" not in key and size]
+        return skips_gaps(new_cache(self)) and not windows
+
+    def error(self, rows: Sequence[int], copied: bool, one_by_one: bool, gaps: bool = False) -> float:
         """Largest relative difference of the final states behind the heads, pieces against whole rows."""
         whole = [self._alone(i, HEADS[i])[HEADS[i] :] for i in rows]
-        found = self._pieces(rows, copied, one_by_one)
+        found = self._pieces(rows, copied, one_by_one, gaps)
         parts = [(a[at], b[at]) for a, b in zip(found, whole, strict=True) for at in (slice(BLOCK), slice(BLOCK, None))]
         return max(self._apart(a, b) for a, b in parts)
 
@@ -189,16 +198,17 @@ class _Probe:
             self.known[row, start] = states[0]
         return self.known[row, start]
 
-    def _pieces(self, rows: Sequence[int], copied: bool, one_by_one: bool) -> list[Tensor]:
-        """Final states behind the heads, row by row, through a cache."""
-        width = max(HEADS[i] for i in rows)
-        gaps = [width - HEADS[i] for i in rows]
-        fill = self.rows[0][0]
-        heads = torch.tensor([[fill] * gap + self.rows[i][: HEADS[i]] for i, gap in zip(rows, gaps, strict=True)])
-        mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
+    def _pieces(self, rows: Sequence[int], copied: bool, one_by_one: bool, gaps: bool) -> list[Tensor]:
+        """Final states behind the heads, row by row, through a cache; gaps: heads in two halves, each padded."""
+        cache, mask, before = new_cache(self), torch.zeros(len(rows), 0, dtype=torch.long), [0] * len(rows)
+        for ends in ([HEADS[i] // 2 for i in rows],) * gaps + ([HEADS[i] for i in rows],):
+            parts = [self.rows[i][a:b] for i, a, b in zip(rows, before, ends, strict=True)]
+            width, before = max(map(len, parts)), ends
+            ids = torch.tensor([[self.rows[0][0]] * (width - len(part)) + part for part in parts])
+            kept = torch.tensor([[0] * (width - len(part)) + [1] * len(part) for part in parts])
+            mask = torch.cat([mask, kept], 1)
+            self._behind(cache, ids, mask, one_by_one)
         tails = torch.tensor([self.rows[i][HEADS[i] :] for i in rows])
-        cache = new_cache(self)
-        self._behind(cache, heads, mask, one_by_one)
         order = list(range(len(rows)))
         if copied:
             order.reverse()

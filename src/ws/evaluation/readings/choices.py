@@ -116,7 +116,7 @@ def _choose(request: Request, asked: Sequence[dict[str, Any]]) -> list[pl.DataFr
 
 def _batches(lm: LM, prompts: Sequence[list[int]], stems: Sequence[int], size: int) -> list[list[int]]:
     """Indices in batches; of one stem's length each where padding behind it would be felt by the answers."""
-    lengths = {0} if skips_gaps(new_cache(lm)) else set(stems)
+    lengths = {0} if lm.gaps and skips_gaps(new_cache(lm)) else set(stems)
     batches: list[list[int]] = []
     for length in sorted(lengths):
         alike = [i for i, stem in enumerate(stems) if length in (0, stem)]
