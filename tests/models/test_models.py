@@ -24,10 +24,11 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 from tests.builders.tiny_models import ARCHS, CHATML, GEMMA, VOCAB, tiny_lm, tiny_model
 from tests.builders.vision import TEXT, gemma3_with_vision
 from ws.errors import UserError
+from ws.healing.target_modules import targeted
 from ws.models import loading
 from ws.models.architecture import find_blocks, fingerprint_of, fused_experts
 from ws.models.chat import chat_of
-from ws.models.lm import LM, check_length, load_model, positions, refuse_moe, unload_models, wrap_model
+from ws.models.lm import LM, check_length, load_model, positions, unload_models, wrap_model
 from ws.models.recipe import MINI, OTHER, RECIPES
 
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
@@ -549,19 +550,24 @@ def test_fused_experts_are_refused_for_healing_only(arch: str) -> None:
     experts = {"num_local_experts": 4} if arch == "mixtral" else MOE
     lm = tiny_lm(arch, **{**TEXT, **experts})
     assert agrees(lm) < 1e-5
-    with pytest.raises(UserError, match=r"0.mlp.experts.down_proj, 8 in all.*Steer it"):
-        refuse_moe(lm)
+    with pytest.raises(UserError, match=r"0.mlp.experts.down_proj, 8 in all.*targets='all' would.*targets='attention'"):
+        targeted(lm)
+    names = targeted(lm, "attention")
+    assert len(names) == 16 and all(".self_attn." in name for name in names)
 
 
 def test_convolutions_and_broadcast_weights_are_no_experts() -> None:
     block = torch.nn.Module()
     block.conv = torch.nn.Conv1d(4, 4, 3)
     block.mix = torch.nn.Parameter(torch.zeros(1, 1, 4))
-    assert fused_experts(torch.nn.ModuleList([block])) == []
+    assert fused_experts(torch.nn.ModuleList([block]), 4) == []
+    block.stack = torch.nn.Parameter(torch.zeros(8, 4))
+    assert fused_experts(torch.nn.ModuleList([block]), 4) == ["0.stack"]
 
 
 def test_dense_models_are_not_refused(arch_lm: LM) -> None:
-    refuse_moe(arch_lm)
+    assert fused_experts(arch_lm.blocks, arch_lm.d_model) == []
+    assert targeted(arch_lm, "shared") == targeted(arch_lm)
 
 
 def test_a_template_without_an_assistant_turn_is_refused() -> None:

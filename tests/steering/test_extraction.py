@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ws.axes.axis_file import Context
 from ws.errors import UserError
 from ws.generation.completions import generate
 from ws.models.lm import LM
+from ws.steering.direction import Direction
 from ws.steering.extraction import default_layers, extract, pairs_of, tag_states
 
 CONTEXTS = (
@@ -57,15 +59,26 @@ def naive(lm: LM, pairs: list[tuple[Context, str | None, str | None]], layer: in
 
 
 def test_extract_equals_a_naive_loop(arch_lm: LM) -> None:
+    # the tiny Gemmas look back eight tokens and cannot see the persona: a longer window
+    lm = tiny_lm(arch_lm.name.removeprefix("tiny-"), sliding_window=64) if "gemma" in arch_lm.name else arch_lm
     made = axis()
-    v = extract(arch_lm, made, layers=(0, 2), pairs=7, batch_size=3)
+    v = extract(lm, made, layers=(0, 2), pairs=7, batch_size=3)
     for layer, vector in v.layers.items():
-        wanted = naive(arch_lm, pairs_of(made.contexts, made.positive, made.negative, 7), layer)
+        wanted = naive(lm, pairs_of(made.contexts, made.positive, made.negative, 7), layer)
         assert torch.allclose(vector, wanted, atol=1e-5)
-        # early blocks of Gemma look back eight tokens and cannot see the persona
-        assert float(vector.norm()) > 0.01 or "gemma" in arch_lm.name
-    assert (v.method, v.fingerprint, v.meta["pairs"]) == ("mean_diff", arch_lm.fingerprint, 7)
-    assert hooks_left(arch_lm) == 0
+        assert float(vector.norm()) > 0.01
+    assert (v.method, v.fingerprint, v.meta["pairs"]) == ("mean_diff", lm.fingerprint, 7)
+    assert hooks_left(lm) == 0
+
+
+def test_a_direction_of_norm_0_is_refused(tmp_path: Path) -> None:
+    """Early blocks of the tiny Gemma 3 look back eight tokens: no persona reaches the tag."""
+    lm = tiny_lm("gemma3")
+    with pytest.raises(UserError, match=r"the direction of kind has norm 0: both poles .* behind blocks 0, 1\."):
+        extract(lm, axis(), layers=(0, 1))
+    path = Direction({1: torch.zeros(32)}, "mean_diff", lm.fingerprint).save(tmp_path / "zero.safetensors")
+    with pytest.raises(UserError, match=r"zero.safetensors has norm 0"):
+        Direction.load(path)
 
 
 def test_without_a_template_the_persona_is_plain_text_and_the_last_token_is_read() -> None:

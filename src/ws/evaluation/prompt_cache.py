@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ws.files import digest
 from ws.models.batching import share
-from ws.models.kv_cache import fork
+from ws.models.kv_cache import bytes_of, fork
 from ws.models.lm import LM, check_length
 from ws.steering.hooks import steered
 
@@ -80,8 +80,7 @@ class Cached:
     @property
     def bytes(self) -> int:
         """What the cache takes in memory."""
-        tensors = [getattr(layer, name, None) for layer in self.cache.layers for name in ("keys", "values")]
-        return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
+        return bytes_of(self.cache)
 
 
 _PREFIXES: OrderedDict[str, Cached] = OrderedDict()

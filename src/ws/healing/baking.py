@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
 
 from ws.errors import UserError
 from ws.files import write_atomic
@@ -75,7 +74,8 @@ def export(lm: LM, adapters: Stack, folder: str | Path) -> float:
 
 def _error(lm: LM, adapters: Stack, folder: Path) -> float:
     ids = torch.tensor([lm.prompt_ids(PROBE)], device=lm.device)
-    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=lm.dtype)
+    # its own class: AutoModelForCausalLM does not know every one that can write text (Mistral 3 with its images)
+    loaded: Any = type(lm.model).from_pretrained(folder, dtype=lm.dtype)
     loaded.to(lm.device).eval()
     with torch.inference_mode(), attached(lm, adapters):
         expected: Tensor = lm.model(input_ids=ids, use_cache=False).logits.float()

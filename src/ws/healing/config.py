@@ -37,9 +37,9 @@ class HealConfig:
     """rank; recipe 8 (embedded), 32"""
     alpha: float | None = None
     """scale numerator, the update is alpha / rank * B A; recipe 16 (embedded), 64"""
-    targets: Literal["all", "writers", "readers", "attention", "mlp"] | None = None
-    """weights that it trains, found by shape: all, writing to the residual stream, reading from it, attention, mlp;
-    recipe attention (embedded), all"""
+    targets: Literal["all", "writers", "readers", "attention", "mlp", "shared"] | None = None
+    """weights that it trains, found by shape: all, writing to the residual stream, reading from it, attention, mlp,
+    shared (all beside experts and routers); recipe attention (embedded), all"""
     depth: tuple[float, float] | None = None
     """blocks that it trains, as shares of the depth; recipe all (embedded), 0.2 to 0.8"""
     barrier: Names[str, BARRIERS] = "kl_rev"

@@ -4,29 +4,30 @@
 
 A *writer* adds to the residual stream (its output is as wide as the stream), a *reader* takes from it. Where a weight
 is square both would fit: what it is fed decides, a reader gets the output of a norm (or the stream itself). Inside a
-block the token mixer runs first: the weights up to the first writer are *attention*, those after it *mlp*.
+block the token mixer runs first: the weights up to the first writer are *attention*, those after it *mlp*. Where there
+are experts, *routers* are told by their width, as many as there are experts, and no adapter trains one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ws.errors import UserError
-from ws.models.architecture import is_linear, shape_of
-from ws.models.lm import LM, refuse_moe
+from ws.models.architecture import fused_experts, is_linear, shape_of
+from ws.models.lm import LM
 
 __all__ = ["TARGETS", "Site", "sites", "targeted"]
 
 
 @dataclass(frozen=True)
 class Site:
-    """One weight matrix of a decoder block. role: "reads", "writes" or "inner"; part: "attention" or "mlp"."""
+    """One weight matrix of a decoder block. role: "reads", "writes" or "inner"; part: "attention", "mlp", "router"."""
 
     name: str
     block: int
@@ -40,20 +41,31 @@ TARGETS: dict[str, Callable[[Site], bool]] = {
     "readers": lambda site: site.role == "reads",
     "attention": lambda site: site.part == "attention",
     "mlp": lambda site: site.part == "mlp",
+    "shared": lambda site: True,
 }
+BESIDE_EXPERTS = ("attention", "shared")
+"""What can be trained where experts are fused into weights that an adapter cannot take."""
 
 
 def targeted(lm: LM, targets: str = "all", depth: tuple[float, float] = (0.0, 1.0)) -> list[str]:
     """Module names of the chosen weights in the blocks from depth lo to hi (shares of the depth, hi excluded).
 
-    UserError: unknown targets, a depth range without a block, fused experts.
+    Routers are never among them. UserError: unknown targets, a depth range without a block, fused experts where the
+    targets would hold them ("attention" and "shared", all but experts and routers, leave them out).
     """
     if targets not in TARGETS:
         raise UserError(f"unknown targets {targets!r}. Use one of: {', '.join(TARGETS)}.")
-    refuse_moe(lm)
+    fused = fused_experts(lm.blocks, lm.d_model)
+    if fused and targets not in BESIDE_EXPERTS:
+        raise UserError(
+            f"{lm.name} holds its experts in fused weights ({fused[0]}, {len(fused)} in all), which an adapter would"
+            f" skip: targets={targets!r} would train only the rest. If that is meant, say targets='attention', or"
+            " targets='shared' for all weights beside experts and routers."
+        )
     low, high = (round(share * lm.n_layers) for share in depth)
     found = sites(lm)
-    names = [site.name for site in found if low <= site.block < high and TARGETS[targets](site)]
+    inside = [site for site in found if low <= site.block < high and site.part != "router"]
+    names = [site.name for site in inside if TARGETS[targets](site)]
     if not names:
         raise UserError(
             f"targets={targets!r} in depth {depth[0]:g}-{depth[1]:g} (blocks {low} to {high - 1} of {lm.n_layers})"
@@ -69,7 +81,30 @@ def sites(lm: LM) -> list[Site]:
         calls = [_Calls(block, lm.d_model) for block in lm.blocks]
         with _recording(calls):
             lm.body(input_ids=torch.tensor([[0, 1]], device=lm.device), use_cache=False)
-    return [site for i, c in enumerate(calls) for site in c.sites(i, names)]
+    found = [site for i, c in enumerate(calls) for site in c.sites(i, names)]
+    stacks = fused_experts(lm.blocks, lm.d_model)
+    routers = {site.name for site in found if _routes(lm, site, stacks)} if stacks else set()
+    return [replace(site, part="router") if site.name in routers else site for site in found]
+
+
+def _routes(lm: LM, site: Site, stacks: Sequence[str]) -> bool:
+    """Whether it takes the stream to one number an expert, or to the gate of a shared one, beside these stacks."""
+    wide, narrow = shape_of(lm.model.get_submodule(site.name))
+    if wide != lm.d_model or narrow not in {1, *_expert_numbers(lm.model.config.get_text_config().to_dict())}:
+        return False
+    path = next(name for name, m in lm.model.named_modules() if m is lm.blocks)
+    parts = site.name.removeprefix(f"{path}.").split(".")
+    around = [".".join(parts[:k]) + "." for k in range(2, len(parts))]  # what it lies in, below the block
+    return site.part == "mlp" or any(stack.startswith(outer) for stack in stacks for outer in around)
+
+
+def _expert_numbers(config: dict[str, Any]) -> Iterator[int]:
+    """Every number that a configuration says of experts."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _expert_numbers(value)
+        elif "experts" in str(key) and isinstance(value, int):
+            yield value
 
 
 class _Calls:

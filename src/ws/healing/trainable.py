@@ -8,10 +8,12 @@ from contextlib import contextmanager
 
 import torch
 from peft import LoraConfig, PeftConfig
+from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from ws.errors import UserError
 from ws.healing.config import HealConfig
 from ws.models.adapters.families import FAMILIES, new_config, update_square
 from ws.models.adapters.families.pissa import principal_factors
@@ -32,6 +34,7 @@ class TrainableAdapter:
     def __init__(self, lm: LM, live: PeftLayers, config: HealConfig, names: Sequence[str]) -> None:
         self.lm, self.live = lm, live
         self.family = FAMILIES[config.adapter]
+        names, self.left_out = _taken_by_peft(lm, config.adapter, names)
         modules = {name: lm.model.get_submodule(name) for name in names}
         modules = {name: getattr(m, "base_layer", m) for name, m in modules.items()}
         self.peft = new_config(config.adapter, config.rank or 1, config.alpha or 1.0, modules)
@@ -39,7 +42,7 @@ class TrainableAdapter:
         with _seeded(config.seed, lm.device):
             if self.family.principal:
                 live.add(ANCHOR, self.peft)
-            live.add(NEW, self.peft)
+            _add(live, self.peft, names, lm)
             live.activate(trained=NEW)
             if self.family.principal:
                 self._anchor()
@@ -56,6 +59,17 @@ class TrainableAdapter:
                     for adapter, sign in ((NEW, 1), (ANCHOR, -1)):
                         layer.lora_A[adapter].weight.copy_(a)
                         layer.lora_B[adapter].weight.copy_(sign * b)
+
+    def check_reached(self) -> None:
+        """UserError behind a backward pass that left a weight of the adapter without a gradient: its module is not
+        called, but read by a kernel."""
+        parts = [(name, tensor) for name, own in self._new.items() for tensor in own.values()]
+        dead = list(dict.fromkeys(name for name, tensor in parts if tensor.requires_grad and tensor.grad is None))
+        if dead:
+            raise UserError(
+                f"{len(dead)} of the {len(self._new)} adapted weights get no gradient ({dead[0]}): {self.lm.name} reads"
+                " them past the adapter, or only to choose what is read. Choose targets that leave them out."
+            )
 
     @property
     def is_cheap(self) -> bool:
@@ -108,6 +122,42 @@ class TrainableAdapter:
         base = self.lm.model.get_submodule(name).get_base_layer()  # type: ignore[operator]
         weight: Tensor = dequantize_module_weight(base).float()
         return weight.T if isinstance(base, Conv1D) else weight
+
+
+def _taken_by_peft(lm: LM, family: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(names that PEFT adapts in this family, names that it refuses: where Mamba's kernels read the weight itself)."""
+    kind = new_config(family, 1, 1.0, {name: lm.model.get_submodule(name) for name in names})
+    taken, refused = list[str](), list[str]()
+    for name in names:
+        try:
+            _check_lora_target_modules_mamba(kind, lm.model, name.rpartition(".")[2])
+            taken.append(name)
+        except ValueError:
+            refused.append(name)
+    if not taken:
+        raise UserError(f"PEFT adapts none of the {len(names)} weights asked for ({names[0]}). Choose other targets.")
+    return taken, refused
+
+
+def _add(live: PeftLayers, config: PeftConfig, asked: Sequence[str], lm: LM) -> None:
+    """Put the new adapter in. UserError where PEFT takes other weights than it was asked for: for some model types it
+    rewrites their names to those of fused experts."""
+    try:
+        live.add(NEW, config)
+    except ValueError as error:
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"PEFT cannot adapt the {len(asked)} weights of {lm.name} that were asked for ({said}). Use"
+            " targets='attention'."
+        ) from error
+    parts = live.parts(NEW)
+    missing, more = sorted({*asked} - {*parts}), sorted({*parts} - {*asked})
+    if missing or more:
+        what = [*(f"left out {name}" for name in missing[:1]), *(f"took {name} in their place" for name in more[:1])]
+        raise UserError(
+            f"{len(asked)} weights of {lm.name} were asked for, and PEFT adapted {len({*asked} & {*parts})} of them: it"
+            f" {' and '.join(what)}, since it rewrites names of {lm.model.config.model_type}. Use targets='attention'."
+        )
 
 
 def _top(matrix: Tensor, rounds: int = 30) -> float:

@@ -96,6 +96,7 @@ def _figures(student: HealTrainer, plan: HealPlan, curve: pl.DataFrame, stopped:
         "active": curve["active"].mean(),
         "pressure": curve["pressure"].mean(),
         "seconds": curve["seconds"][-1],
+        **({"left_out": student.growing.left_out} if student.growing.left_out else {}),  # of the targets, by PEFT
     }
 
 

@@ -92,6 +92,8 @@ class HealTrainer:
         measured = (step + 1) % self.config.measure_every == 0
         barrier = self.slope * penalty(held, self.tau).mean() if pushes else None
         figures["pressure"] = self._backward(nll.mean(), barrier, measured)
+        if step == 0:
+            self.growing.check_reached()
         figures["lr"] = self._update(self.plan.rate(step))
         shown = self.growing.is_cheap or measured or step == self.plan.steps - 1
         return figures | {"update_norm": self.growing.norm() if shown else None}

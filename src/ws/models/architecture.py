@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,10 @@ from transformers.pytorch_utils import Conv1D
 
 from ws.errors import UserError
 
-__all__ = ["body_name", "find_blocks", "fingerprint_of", "fused_experts", "is_linear", "logits_of", "shape_of"]
+__all__ = [
+    "body_name", "cache_name", "entrance_of", "find_blocks", "fingerprint_of", "fused_experts", "is_linear",
+    "logits_of", "run_body", "shape_of",
+]  # fmt: skip
 
 # accelerate puts a forward that is bound to the original module here when a model is spread over devices
 _WRAPPERS = {"forward", "_hf_hook", "_old_forward"}
@@ -46,21 +50,62 @@ def body_name(model: PreTrainedModel, blocks: nn.ModuleList) -> str:
     return next(name for name, child in model.named_children() if any(m is blocks for m in child.modules()))
 
 
+def entrance_of(model: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
+    """The module that every forward enters with token ids and a 2-D mask: the blocks' parent; a multimodal body.
+
+    OPT's forward skips the body and calls its decoder; a multimodal body gives the parent embeddings and made masks.
+    """
+    whole = model.config.get_text_config() is not model.config
+    inside = nn.Module.modules if whole else nn.Module.children
+    return next(m for m in list(model.modules())[1:] if any(b is blocks for b in inside(m)))
+
+
+def run_body(body: nn.Module, cache: str, one_by_one: bool, kw: dict[str, Any]) -> BaseModelOutputWithPast:
+    """The body's forward, its cache under the name that it knows (`cache_name`).
+
+    one_by_one: several tokens behind a cache are read one after another, for bodies that would forget the cache.
+    """
+    if cache != "past_key_values" and "past_key_values" in kw:
+        kw[cache] = kw.pop("past_key_values")
+    output: BaseModelOutputWithPast
+    if not one_by_one or kw.get(cache) is None:
+        output = body(**kw)
+        return output
+    ids, mask, places = kw["input_ids"], kw["attention_mask"], kw["position_ids"]
+    past, states = mask.shape[1] - ids.shape[1], list[Any]()
+    step = 1 if past else ids.shape[1]
+    for low in range(0, ids.shape[1], step):
+        at = slice(low, low + step)
+        part = {"input_ids": ids[:, at], "attention_mask": mask[:, : past + at.stop], "position_ids": places[:, at]}
+        output = body(**{**kw, **part})
+        states.append(output.last_hidden_state)
+    output["last_hidden_state"] = torch.cat(states, 1)
+    return output
+
+
+def cache_name(body: nn.Module) -> str:
+    """What the body calls its cache: Mamba's say cache_params."""
+    known = inspect.signature(body.forward).parameters
+    return "cache_params" if "cache_params" in known and "past_key_values" not in known else "past_key_values"
+
+
 def logits_of(model: PreTrainedModel, body: str, hidden: Tensor) -> Tensor:
     """Logits (..., V) of final hidden states (..., d): the model's own forward, the state standing for the body."""
     flat = hidden.reshape(1, -1, hidden.shape[-1])  # (1, n, d)
     shell = object.__new__(type(model))
     shell.__dict__ = {k: v for k, v in model.__dict__.items() if k not in _WRAPPERS}
-    shell.__dict__["_modules"] = {**model._modules, body: _Given(flat)}
+    shell.__dict__["_modules"] = {**model._modules, body: _Given(flat, model._modules[body])}
     logits: Tensor = shell.forward(inputs_embeds=flat, use_cache=False).logits
     return logits.reshape(*hidden.shape[:-1], logits.shape[-1])
 
 
-def fused_experts(blocks: nn.ModuleList) -> list[str]:
-    """Names of 3-D expert weights (Mixtral, Qwen3-MoE): no Linear holds them, so an adapter skips them silently."""
-    convs = {name for name, m in blocks.named_modules() if isinstance(m, nn.modules.conv._ConvNd)}
+def fused_experts(blocks: nn.ModuleList, width: int) -> list[str]:
+    """Names of expert weights that no Linear holds, so that an adapter skips them: 3-D (Mixtral, Qwen3-MoE), or all of
+    them under each other, at least as wide and high as the stream's `width` (DBRX)."""
+    held = {name for name, m in blocks.named_modules() if is_linear(m) or isinstance(m, nn.modules.conv._ConvNd)}
     stacks = {name for name, w in blocks.named_parameters() if w.ndim == 3 and min(w.shape) > 1}
-    return sorted(name for name in stacks if name.rpartition(".")[0] not in convs)
+    stacks |= {name for name, w in blocks.named_parameters() if w.ndim == 2 and min(w.shape) >= width}
+    return sorted(name for name in stacks if name.rpartition(".")[0] not in held)
 
 
 def fingerprint_of(model: PreTrainedModel) -> str:
@@ -121,9 +166,14 @@ class _Output(BaseModelOutputWithPast):
 class _Given(nn.Module):
     """Stands where the body stands and returns a hidden state that is already there."""
 
-    def __init__(self, hidden: Tensor) -> None:
+    def __init__(self, hidden: Tensor, body: nn.Module | None) -> None:
         super().__init__()
         self.hidden = hidden
+        self.__dict__["body"] = body  # not a child: nothing of it runs
+
+    def __getattr__(self, name: str) -> Any:
+        # Falcon-H1's head reads a multiplier of its body
+        return getattr(self.__dict__["body"], name)
 
     @property
     def decoder(self) -> _Given:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from ws.models.kv_cache import RoomyLayer, fork, new_cache
+from ws.models.kv_cache import fork, new_cache, skips_gaps
 from ws.models.lm import LM, positions
 
 __all__ = ["Prefix", "by_length", "by_tokens", "pad", "share", "starts_of"]
@@ -76,13 +76,14 @@ class Prefix:
 def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = None) -> Prefix:
     """Run the different heads once, left-padded and unsteered, through `forward` (the body); no head may be empty.
 
-    What heads begin with alike (the system turn of them all, the text of two) runs once, too.
+    What heads begin with alike (the system turn of them all, the text of two) runs once, too, where padding between
+    tokens is not felt.
     """
     rows = list(dict.fromkeys(map(tuple, heads)))
     cache = new_cache(lm)
     mask, before = torch.zeros(1, 0, dtype=torch.long, device=lm.device), [0] * len(rows)
     known: dict[tuple[int, ...], int] = {(): 0}
-    for ends in _ends(cache, rows):
+    for ends in _ends(rows) if lm.gaps and skips_gaps(cache) else [[len(row) for row in rows]]:
         parts = {row[:end]: (row[:start], row[start:end]) for row, start, end in zip(rows, before, ends, strict=True)}
         parents = torch.tensor([known[parent] for parent, _ in parts.values()], device=lm.device)
         cache.batch_select_indices(parents)
@@ -94,15 +95,12 @@ def share(lm: LM, heads: Sequence[Ids], forward: Callable[..., object] | None = 
     return Prefix(cache, mask, torch.tensor([known[tuple(head)] for head in heads], device=lm.device))
 
 
-def _ends(cache: DynamicCache, rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
+def _ends(rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
     """How far each row is read by each of up to three forwards: what all share, what two share, all of it.
 
-    A step that spares less than an eighth of the tokens is left out; so are all where a window counts columns, since
-    padding then comes to stand between tokens.
+    A step that spares less than an eighth of the tokens is left out.
     """
     whole, order = [len(row) for row in rows], sorted(range(len(rows)), key=lambda i: rows[i])
-    if not all(isinstance(layer, RoomyLayer) for layer in cache.layers):
-        return [whole]
     near = [0] * len(rows)
     for i, j in pairwise(order):
         near[i], near[j] = max(near[i], alike := _alike(rows[i], rows[j])), alike

@@ -22,15 +22,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from ws.errors import UserError
-from ws.models.architecture import body_name, find_blocks, fingerprint_of, fused_experts, logits_of
+from ws.models.architecture import (
+    body_name,
+    cache_name,
+    find_blocks,
+    fingerprint_of,
+    logits_of,
+    run_body,
+)
 from ws.models.chat import Chat, chat_of, set_template
 from ws.models.gguf.preparing import spoiled
 from ws.models.loading import Source, read_model, source_of
+from ws.models.probing import TOKENS, is_proven, probe
 from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
 
-__all__ = [
-    "LM", "check_length", "load_model", "one_thread", "positions", "refuse_moe", "unload_models", "wrap_model",
-]  # fmt: skip
+__all__ = ["LM", "check_length", "load_model", "one_thread", "positions", "unload_models", "wrap_model"]
 
 if not torch.cuda.is_available():
     # attention on the key/value heads as they are: transformers would copy them for every query head, which on a CPU
@@ -44,8 +50,9 @@ class LM:
 
     model: eval(), no parameter requires grad; blocks: decoder blocks, len == num_hidden_layers; fingerprint: 16 hex
     characters of the weights; chat: how prompts are rendered; recipe: in what this model differs from others; neutral:
-    the neutral system prompt; why_dtype: where its number type comes from; lock: re-entrant, held by whoever attaches
-    anything.
+    the neutral system prompt; why_dtype: where its number type comes from; one_by_one: tokens behind a cache are read
+    one by one, since a block of them would forget it; gaps: padding may stand between tokens; lock: re-entrant, held by
+    whoever attaches anything.
     """
 
     name: str
@@ -57,6 +64,8 @@ class LM:
     recipe: ModelRecipe = OTHER
     neutral: str = OTHER.neutral
     why_dtype: str = ""
+    one_by_one: bool = False
+    gaps: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -171,8 +180,7 @@ class LM:
 
     def body(self, **kw: Any) -> BaseModelOutputWithPast:
         """The model without its LM head: last_hidden_state (B, T, d) after the final norm. Keeps the graph."""
-        output: BaseModelOutputWithPast = getattr(self.model, self._body)(**kw)
-        return output
+        return run_body(getattr(self.model, self._body), self._cache, self.one_by_one, kw)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Final hidden states (..., d), as the body returns them -> logits (..., V). Keeps the graph.
@@ -184,6 +192,10 @@ class LM:
     @cached_property
     def _body(self) -> str:
         return body_name(self.model, self.blocks)
+
+    @cached_property
+    def _cache(self) -> str:
+        return cache_name(getattr(self.model, self._body))
 
     @property
     def _text(self) -> Any:
@@ -201,6 +213,7 @@ class LM:
         return turns
 
 
+PROBE = "The quick brown fox jumps over the lazy dog, and then it goes on to the river to drink some cold water."
 _LOADED: dict[tuple[object, ...], LM] = {}
 _LOADING = threading.Lock()
 
@@ -283,7 +296,8 @@ def wrap_model(
 ) -> LM:
     """An LM around a model built in code. The model is set to eval(), frozen, and its cache is switched on.
 
-    neutral: None takes the recipe's.
+    neutral: None takes the recipe's. UserError for an architecture that would be steered or read wrongly, with the
+    reason (`ws.models.probing`).
     """
     model.eval().requires_grad_(False)
     # a training run leaves use_cache=False behind, also in generation_config.json: generation ten times slower
@@ -293,7 +307,22 @@ def wrap_model(
     model.generation_config.cache_implementation = None
     blocks = find_blocks(model, layers_path)
     said = recipe.neutral if neutral is None else neutral
-    return LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), recipe, said)
+    lm = LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), recipe, said)
+    if layers_path is not None or not is_proven(lm.model):
+        _find_out(lm)
+    return lm
+
+
+def _find_out(lm: LM) -> None:
+    """Whether it works, only token by token, only without gaps. UserError where it does not."""
+    ids = [i % lm.vocab_size for i in lm.tok.encode(PROBE, add_special_tokens=False)]
+    verdict = probe(lm.model, lm.blocks, (ids * TOKENS)[:TOKENS])
+    if not verdict.works:
+        raise UserError(
+            f"{lm.name} ({type(lm.model).__name__}) cannot be used here: {verdict.reason}. docs/models.md lists"
+            " families that work."
+        )
+    lm.one_by_one, lm.gaps = verdict.one_by_one, verdict.gaps
 
 
 def positions(mask: Tensor) -> Tensor:
@@ -307,14 +336,4 @@ def check_length(lm: LM, ids: Sequence[int], new: int = 0) -> None:
         raise UserError(
             f"a prompt of {len(ids)} tokens and {new} new ones exceed the context of {lm.name}, {lm.max_context}."
             " Shorten the prompt or lower max_new_tokens."
-        )
-
-
-def refuse_moe(lm: LM) -> None:
-    """UserError where experts are fused into 3-D weights: an adapter would skip them. Such a model can be steered."""
-    fused = fused_experts(lm.blocks)
-    if fused:
-        raise UserError(
-            f"{lm.name} holds its experts in fused weights ({fused[0]}, {len(fused)} in all), which an adapter would"
-            " skip. Steer it without healing, or heal a dense model."
         )

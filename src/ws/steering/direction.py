@@ -135,7 +135,7 @@ class Direction:
 
         A control vector's scale becomes c: v_i = L times what the file adds behind block i, L the number of blocks that
         it steers. One from elsewhere does not say its weights: fingerprint "", meta "model_hint". UserError names a
-        missing, damaged or foreign file.
+        missing, damaged or foreign file, or one whose norm is 0.
         """
         try:
             with Path(path).open("rb") as file:
@@ -144,11 +144,14 @@ class Direction:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
                 layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            return cls(layers, head["method"], head["fingerprint"], head["meta"])
+            found = cls(layers, head["method"], head["fingerprint"], head["meta"])
         except FileNotFoundError as error:
             raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise UserError(f"{path} is not a direction file or is damaged ({error}). Extract it again.") from error
+        if found.norm() == 0:
+            raise UserError(f"the direction in {path} has norm 0 and steers nothing. Extract it again.")
+        return found
 
     @classmethod
     def _load_gguf(cls, path: Path) -> Direction:

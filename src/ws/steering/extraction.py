@@ -30,6 +30,8 @@ from ws.steering.methods import method as method_named
 
 __all__ = ["check_blocks", "default_layers", "extract", "pairs_of", "stopped", "tag_states"]
 
+NOTHING = 1e-5  # of a state's length: what batches of another shape differ by
+
 
 def default_layers(lm: LM) -> tuple[int, ...]:
     """Blocks whose outputs are steered: the recipe's, else three in the middle 45-55 % of depth."""
@@ -71,9 +73,21 @@ def extract(
         pos = _pole(lm, [(context, plus) for context, plus, _ in drawn], chosen, batch_size)
         neg = _pole(lm, [(context, minus) for context, _, minus in drawn], chosen, batch_size)
     layers_of = {k: rule.extract(pos[k], neg[k]) for k in chosen}
+    _check_nonzero(lm, layers_of, pos, axis.name)
     meta = {"axis": axis.name, "contrast": contrast, "pairs": len(drawn), "adapters": len(adapters),
             "relative": _relative(layers_of, pos, neg)}  # fmt: skip
     return Direction(layers_of, method, lm.fingerprint, meta)
+
+
+def _check_nonzero(lm: LM, vectors: dict[int, Tensor], pos: dict[int, Tensor], name: str) -> None:
+    """UserError where the poles differ behind no block: such a direction would steer nothing, at any c."""
+    if any(float(v.norm()) > NOTHING * float(pos[k].norm(dim=-1).mean()) for k, v in vectors.items()):
+        return
+    raise UserError(
+        f"the direction of {name} has norm 0: both poles leave {lm.name} in the same state behind"
+        f" block{'s' * (len(vectors) > 1)} {', '.join(map(str, vectors))}. Give the poles different texts; where blocks"
+        " read a window only, pass layers= further up, or a shorter context."
+    )
 
 
 def _relative(vectors: dict[int, Tensor], pos: dict[int, Tensor], neg: dict[int, Tensor]) -> float:
@@ -177,7 +191,9 @@ def _pole(lm: LM, items: Sequence[tuple[Context, str | None]], layers: Sequence[
         # a form may begin another: its last token has to be left to read
         columns = zip(*(ids[:-1] for ids in forms), strict=False)
         heads += [sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))] * len(lm.forms)
-    states = tag_states(lm, rows, layers, size, heads if len(lm.forms) > 1 and all(heads) else None)
+    # a forward that stops behind a block cannot be one of several behind a cache
+    shared = len(lm.forms) > 1 and all(heads) and not lm.one_by_one
+    states = tag_states(lm, rows, layers, size, heads if shared else None)
     return {k: x.reshape(len(items), len(lm.forms), -1).mean(1) for k, x in states.items()}
 
 

@@ -20,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ws.errors import UserError
+from ws.models.architecture import entrance_of
 from ws.models.attachments import _OPEN
+from ws.models.kv_cache import columns_of
 from ws.models.lm import LM
 from ws.steering.coefficients import Coefficient, Steered, as_pairs, as_row, rows_of
 from ws.steering.direction import UNTOLD, Direction
@@ -112,7 +114,8 @@ class Steering:
 
     def attach(self, hooks: ExitStack) -> None:
         """Register the hooks and leave their removal to `hooks`."""
-        hooks.callback(_gate_of(self.lm).register_forward_pre_hook(self._before, with_kwargs=True).remove)
+        entrance = entrance_of(self.lm.model, self.lm.blocks)
+        hooks.callback(entrance.register_forward_pre_hook(self._before, with_kwargs=True).remove)
         for layer in self._buffers:
             hooks.callback(self.lm.blocks[layer].register_forward_hook(self._hook(layer)).remove)
 
@@ -152,13 +155,25 @@ class Steering:
         rows, length = embedded.shape[:2]
         if self.rows is not None and self.rows != rows:
             raise UserError(f"{self.rows} coefficients for a batch of {rows} rows. Give one per row, or one for all.")
-        cache = kwargs.get("past_key_values")
-        past = 0 if cache is None else int(cache.get_seq_length())
+        past = self._past(kwargs, length)
         mask = self._attended(kwargs.get("attention_mask"), past + length, embedded.device)
         weight = self._factor(ids, mask, past, rows, length)
         weight = weight if mask is None else weight * mask[:, past:]
         weight = weight.to(self.lm.dtype)[..., None]
         self._weights = {device: weight.to(device) for device in set(self._devices.values())}
+
+    @staticmethod
+    def _past(kwargs: dict[str, Any], length: int) -> int:
+        """Columns in the cache; where it holds states alone, what the mask has in front of the new tokens."""
+        cache, mask = kwargs.get("past_key_values", kwargs.get("cache_params")), kwargs.get("attention_mask")
+        if cache is None:
+            return 0
+        past = columns_of(cache)
+        if past is not None:
+            return past
+        if not isinstance(mask, Tensor):
+            raise UserError("this cache does not tell how long it is. Pass attention_mask (rows, past and new tokens).")
+        return int(mask.shape[1]) - length
 
     @staticmethod
     def _attended(mask: Any, columns: int, device: torch.device) -> Tensor | None:
@@ -200,16 +215,6 @@ class Steering:
             last = len(columns) - 1
             found.append(columns[self.lm.assistant_start([row[i] for i in columns]) if self.lm.has_chat else last])
         return torch.tensor(found, device=self.lm.device)
-
-
-def _gate_of(lm: LM) -> nn.Module:
-    """The module that every forward enters with token ids and a 2-D mask: the blocks' parent; a multimodal body.
-
-    OPT's forward skips the body and calls its decoder; a multimodal body gives the parent embeddings and made masks.
-    """
-    whole = lm.model.config.get_text_config() is not lm.model.config
-    inside = nn.Module.modules if whole else nn.Module.children
-    return next(m for m in list(lm.model.modules())[1:] if any(b is lm.blocks for b in inside(m)))
 
 
 def _check_fit(lm: LM, direction: Direction, allow_stale: bool) -> None:

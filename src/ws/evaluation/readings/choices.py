@@ -32,6 +32,7 @@ from ws.files import digest
 from ws.intervals import wilson, with_interval
 from ws.models.adapters.attaching import attached
 from ws.models.batching import by_length
+from ws.models.kv_cache import new_cache, skips_gaps
 from ws.models.lm import LM
 
 __all__ = ["CHANCE", "COLUMNS", "FLOORS", "asks", "figures", "read", "said"]
@@ -107,10 +108,20 @@ def _choose(request: Request, asked: Sequence[dict[str, Any]]) -> list[pl.DataFr
     replies = [_split([lm.encode(f"{item['stem']} {word}") for word in _answers(item)]) for item in asked]
     found = torch.full((len(asked), len(cs), 4), torch.nan)
     with lm.lock, attached(lm, request.adapters), torch.inference_mode():
-        for chosen in by_length([len(ids) for ids in prompts], max(1, request.batch_size // len(cs))):
+        for chosen in _batches(lm, prompts, [len(stem) for stem, _ in replies], max(1, request.batch_size // len(cs))):
             batch = [prompts[i] for i in chosen], [replies[i] for i in chosen]
             found[chosen] = _batch(lm, *batch, request.direction, cs, bool(request.adapters)).cpu()
     return [_frame(asked, found[:, k].double().numpy()) for k in range(len(cs))]
+
+
+def _batches(lm: LM, prompts: Sequence[list[int]], stems: Sequence[int], size: int) -> list[list[int]]:
+    """Indices in batches; of one stem's length each where padding behind it would be felt by the answers."""
+    lengths = {0} if lm.gaps and skips_gaps(new_cache(lm)) else set(stems)
+    batches: list[list[int]] = []
+    for length in sorted(lengths):
+        alike = [i for i, stem in enumerate(stems) if length in (0, stem)]
+        batches += [[alike[i] for i in group] for group in by_length([len(prompts[i]) for i in alike], size)]
+    return batches
 
 
 def _answers(item: dict[str, Any]) -> list[str]:
