@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -244,14 +245,16 @@ def judge(args: options.JudgeArgs) -> None:
     _said(args.json, {"run": str(found.path), "round": number, **said})
 
 
-def _stack(found: Run, round: int | None) -> tuple[Any, list[Any], int]:
-    """The run's model and its adapters up to a round. UserError where a round was not healed."""
+def _stack(found: Run, round: int | None, quantized: bool = True) -> tuple[Any, list[Any], int]:
+    """The run's model and its adapters up to a round; quantized: as the run had it. UserError where a round was not
+    healed."""
     from ws.experiment.identity import load_configured
 
     last = found.best if round is None else round
     if not found.has("adapter", last):
         raise UserError(f"Round {last} of {found.path} has no adapter: it was not healed.")
-    lm = load_configured(found.config)
+    config = found.config if quantized else dataclasses.replace(found.config, quantize=None)
+    lm = load_configured(config)
     return lm, [found.get("adapter", number) for number in range(last + 1)], last
 
 
@@ -282,7 +285,7 @@ def export(args: options.ExportArgs) -> None:
 def _write_model(found: Run, folder: Path, round: int | None, as_json: bool) -> None:
     from ws.healing.baking import export as merge
 
-    lm, adapters, last = _stack(found, round)
+    lm, adapters, last = _stack(found, round, quantized=False)
     error = merge(lm, adapters, folder)
     said = {"run": str(found.path), "round": last, "what": "model", "path": str(folder), "max_logit_error": error}
     _said(as_json, said)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ws.axes.words import text_key
 from ws.errors import UserError
 
 DATA = Path(__file__).parent / "data"
@@ -86,12 +85,6 @@ def halves_of(questions: Sequence[Question]) -> dict[str, tuple[int, ...]]:
     first, second = alike
     odd = len(first) % 2  # an odd one is the select half's: the second label begins in the other, so that sizes agree
     return {half: tuple(sorted(first[start::2] + second[(start + odd) % 2 :: 2])) for start, half in enumerate(HALVES)}
-
-
-def text_key(text: str) -> str:
-    """16 hex characters of sha256 over a text's words: case, punctuation and spacing make no other prompt of it."""
-    words = re.findall(r"\w+", text.casefold()) or [text.strip()]
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
 
 
 def shipped_pools() -> list[str]:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from ws.errors import UserError
+from ws.models.chat_template import TemplateRefusal, rendered
 
 __all__ = ["Chat", "chat_of"]
 
@@ -22,8 +22,8 @@ CLOSED = "<think>\n\n</think>\n\n"
 OPEN = "<think>\n"
 # Endings of different kinds: what all these renderings share at their end is nothing of the user's.
 ENDINGS = ("a", "b.", "c?", "d1", "e)")
-# Some templates print today's date; a prompt's identity must not change overnight.
-DATE = "26 Jul 2024"
+# stands for a text, to find what a template writes around it
+MARK = "zxq"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Chat:
     """What a tokenizer's template does, found by rendering it.
 
     takes_system: the template knows the system role; header, header_ids: what stands in front of the form; forms: name
-    of a form -> its text; bos: ids that a plain text starts with; dummy: the tokenizer puts a space before a text.
+    of a form -> its text; bos: ids that a plain text starts with; dummy: the tokenizer puts a space before a text; end:
+    the special token that the template writes behind a reply, None where it writes none; own_system: the system prompt
+    that the template puts in where none is given, empty where it puts in none.
     """
 
     tok: PreTrainedTokenizerBase
@@ -42,6 +44,8 @@ class Chat:
     forms: dict[str, str] | None = None
     bos: tuple[int, ...] = ()
     dummy: bool = False
+    end: int | None = None
+    own_system: str = ""
 
     @cached_property
     def _forms(self) -> dict[str, list[int]]:
@@ -69,11 +73,7 @@ class Chat:
         if not self.has_chat:
             return [*self.bos, *_ids(self.tok, "\n\n".join(t["content"] for t in turns) + "\n")]
         turns = turns if self.takes_system else _fold_system(turns)
-        try:
-            text = _template(self.tok, turns, thinking=(form or self.names[0]) != "closed")
-        except TemplateError as error:
-            roles = ", ".join(t["role"] for t in turns)
-            raise UserError(f"the chat template refuses these turns ({roles}): {error}. Change their order.") from error
+        text = _template(self.tok, turns, thinking=(form or self.names[0]) != "closed")
         return [*_ids(self.tok, text[: text.rfind(self.header) + len(self.header)]), *tail]
 
     def tag(self, ids: Sequence[int]) -> int:
@@ -95,18 +95,15 @@ def chat_of(tok: PreTrainedTokenizerBase) -> Chat:
     _refuse_mute(tok)
     prompts = {flag: _generation_prompt(tok, flag) for flag in (True, False)}
     header = prompts[True].split("<think>")[0].split("</think>")[0]
-    ids = tuple(_header_ids(tok, header))
-    return Chat(tok, True, _takes_system(tok), header, ids, _forms(tok, header, prompts), bos, dummy)
+    ids, forms = tuple(_header_ids(tok, header)), _forms(tok, header, prompts)
+    return Chat(tok, True, _takes_system(tok), header, ids, forms, bos, dummy, _end_of_reply(tok), _own_system(tok))
 
 
 def _refuse_mute(tok: PreTrainedTokenizerBase) -> None:
     """UserError for a template that leaves out what the assistant says: there is no turn to steer or to read."""
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "zxq"}]
-    try:
-        text = _template(tok, turns, thinking=True, generation=False)
-    except TemplateError as error:
-        text = str(error)
-    if "zxq" not in text:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": MARK}]
+    text = _template(tok, turns, thinking=True, generation=False)
+    if MARK not in text:
         raise UserError(
             f"the chat template writes no assistant turn (user and assistant become {text[:80]!r})."
             " Set tok.chat_template to one that does, or to None for plain text."
@@ -146,11 +143,32 @@ def _header_ids(tok: PreTrainedTokenizerBase, header: str) -> list[int]:
 
 def _takes_system(tok: PreTrainedTokenizerBase) -> bool:
     """Whether a system turn is rendered: some templates raise (Gemma 2), some drop it."""
-    turns = [{"role": "system", "content": "sys"}, {"role": "user", "content": "a"}]
+    turns = [{"role": "system", "content": MARK}, {"role": "user", "content": "a"}]
     try:
-        return "sys" in _template(tok, turns, thinking=True)
-    except TemplateError:
+        return MARK in _template(tok, turns, thinking=True)
+    except TemplateRefusal:
         return False
+
+
+def _own_system(tok: PreTrainedTokenizerBase) -> str:
+    """What stands where a system prompt would, in a prompt that brings none: the template's own prompt, or nothing."""
+    user = {"role": "user", "content": "a"}
+    try:
+        given = _template(tok, [{"role": "system", "content": MARK}, user], thinking=True)
+    except TemplateRefusal:
+        return ""
+    before, found, behind = given.partition(MARK)
+    bare = _template(tok, [user], thinking=True)
+    inside = found and bare.startswith(before) and bare.endswith(behind) and len(bare) > len(before) + len(behind)
+    return bare[len(before) : len(bare) - len(behind)].strip() if inside else ""
+
+
+def _end_of_reply(tok: PreTrainedTokenizerBase) -> int | None:
+    """The first special or added token that the template writes behind the last reply."""
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": MARK}]
+    behind = _template(tok, turns, thinking=True, generation=False).rpartition(MARK)[2]
+    marks = {*tok.all_special_ids, *tok.get_added_vocab().values()}
+    return next((i for i in _ids(tok, behind) if i in marks), None)
 
 
 def _fold_system(turns: Turns) -> Turns:
@@ -162,11 +180,7 @@ def _fold_system(turns: Turns) -> Turns:
 
 
 def _template(tok: PreTrainedTokenizerBase, turns: Turns, *, thinking: bool, generation: bool = True) -> str:
-    return str(
-        tok.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=generation, enable_thinking=thinking, date_string=DATE
-        )
-    )
+    return rendered(tok, turns, add_generation_prompt=generation, enable_thinking=thinking)
 
 
 def _ids(tok: PreTrainedTokenizerBase, text: str) -> list[int]:

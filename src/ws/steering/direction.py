@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ws.errors import UserError
 from ws.files import write_atomic
+from ws.models.origin import UNKNOWN, Origin
 from ws.steering.methods import method
 
 __all__ = ["Direction"]
@@ -31,7 +32,7 @@ PREFIX = "block."
 class Direction:
     """What is added to the residual stream: float32 CPU vectors (d,) by index of the block whose OUTPUT is steered.
 
-    method: how it was found; fingerprint: of the weights it was read from; meta: plain data (axis, contrast, rule ...).
+    method: how it was found; fingerprint, origin: of the weights it was read from; meta: plain data (axis, rule ...).
     UserError where there is no layer, lengths differ or a value is not finite.
     """
 
@@ -39,6 +40,7 @@ class Direction:
     method: str
     fingerprint: str
     meta: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = UNKNOWN
 
     def __post_init__(self) -> None:
         # clones made here are ordinary tensors, also of vectors that were computed under inference_mode
@@ -86,7 +88,7 @@ class Direction:
         drawn = {k: torch.randn(v.shape, generator=generator) for k, v in self.layers.items()}
         scaled = {k: r * (self.layers[k].norm() / r.norm()) for k, r in drawn.items()}
         meta = {"rule": self.rule, "seed": seed, "like": self.method}
-        return Direction(scaled, "random", self.fingerprint, meta)
+        return Direction(scaled, "random", self.fingerprint, meta, self.origin)
 
     def __mul__(self, factor: float) -> Direction:
         if not isinstance(factor, int | float):
@@ -104,12 +106,13 @@ class Direction:
         if not isinstance(other, Direction):
             return NotImplemented
         self._same_blocks(other)
-        if self.fingerprint != other.fingerprint or self.rule != other.rule:
+        one = self.fingerprint == other.fingerprint or self.origin.checkpoint == other.origin.checkpoint != ""
+        if not one or self.rule != other.rule:
             mine, theirs = (self.fingerprint, self.rule), (other.fingerprint, other.rule)
             raise UserError(f"directions of different weights or rules do not add ({mine}, {theirs}). Pass a list.")
         name = self.method if self.method == other.method else f"{self.method}+{other.method}"
         summed = {k: v + other.layers[k] for k, v in self.layers.items()}
-        return Direction(summed, name, self.fingerprint, {**self.meta, "rule": self.rule, "sum": True})
+        return Direction(summed, name, self.fingerprint, {**self.meta, "rule": self.rule, "sum": True}, self.origin)
 
     def __sub__(self, other: Direction) -> Direction:
         return self + -other
@@ -121,7 +124,8 @@ class Direction:
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file (temporary name, then rename); method, fingerprint and meta are its metadata."""
-        head = json.dumps({"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta})
+        told = {"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta}
+        head = json.dumps(told | {"origin": self.origin.to_dict()})
         tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in self.layers.items()}
         write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, {"direction": head}))
         return Path(path)
@@ -133,7 +137,7 @@ class Direction:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
                 layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            return cls(layers, head["method"], head["fingerprint"], head["meta"])
+            return cls(layers, head["method"], head["fingerprint"], head["meta"], Origin.read(head.get("origin")))
         except FileNotFoundError as error:
             raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
         except (SafetensorError, OSError, KeyError, ValueError) as error:

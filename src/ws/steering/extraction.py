@@ -73,7 +73,7 @@ def extract(
     layers_of = {k: rule.extract(pos[k], neg[k]) for k in chosen}
     meta = {"axis": axis.name, "contrast": contrast, "pairs": len(drawn), "adapters": len(adapters),
             "relative": _relative(layers_of, pos, neg)}  # fmt: skip
-    return Direction(layers_of, method, lm.fingerprint, meta)
+    return Direction(layers_of, method, lm.fingerprint, meta, lm.origin)
 
 
 def _relative(vectors: dict[int, Tensor], pos: dict[int, Tensor], neg: dict[int, Tensor]) -> float:

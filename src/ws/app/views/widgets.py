@@ -154,7 +154,11 @@ def layer_band(model: str, layers: tuple[int, ...] | None) -> tuple[Any, dict[st
 
 
 def seed_field(usual: int) -> Any:
-    return mo.ui.number(0, 9999, step=1, value=int(nearest(link().get("seed"), range(10000), usual)), label="seed")
+    """A field that takes the stored seed, whichever it is; the link's seed as near as the field goes."""
+    least, most = min(0, usual), max(9999, usual)
+    asked = link().get("seed", "")
+    value = min(max(int(asked), least), most) if asked.isdecimal() and len(asked) < 20 else usual
+    return mo.ui.number(least, most, step=1, value=value, label="seed")
 
 
 def sampling_fields(first: Run) -> Any:
