@@ -67,7 +67,8 @@ class Examined:
     def to_dict(self) -> dict[str, Any]:
         """As `ws doctor --json` prints it; `alive` only where it was read."""
         told = {"environment": environment(), "model": self.model, "axis": self.axis.name, "profile": self.profile,
-                "headroom": self.room, "said": self.said, "findings": findings(self.lm), "gate": self.gate.to_dict()}  # fmt: skip
+                "headroom": self.room, "said": self.said, "findings": findings(self.lm),
+                "gate": self.gate.to_dict()}  # fmt: skip
         return told | ({"alive": self.alive.row(0, named=True)} if self.alive.height else {})
 
 

@@ -42,4 +42,4 @@ def text_key(text: str) -> str:
     vowel signs, tone marks and the signs of a sum do."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     words = KEY.findall(regex.sub(r"\p{Cf}", "", folded)) or [text.strip()]
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+    return hashlib.sha256(" ".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
-from ws.errors import UserError
+from ws.errors import UserError, whole_text
 from ws.models.chat_template import TemplateRefusal, rendered
 
 __all__ = ["Chat", "chat_of"]
@@ -185,7 +185,7 @@ def _template(tok: PreTrainedTokenizerBase, turns: Turns, *, thinking: bool, gen
 
 def _ids(tok: PreTrainedTokenizerBase, text: str) -> list[int]:
     # A template writes its own BOS, so special tokens are never added here: Gemma and Llama would get two.
-    return list(tok.encode(text, add_special_tokens=False)) if text else []
+    return list(tok.encode(whole_text(text, "a prompt"), add_special_tokens=False)) if text else []
 
 
 def _bos(tok: PreTrainedTokenizerBase) -> tuple[int, ...]:
