@@ -110,7 +110,7 @@ class Adapter:
         UserError: a file is missing or damaged, the folder belongs to another base than `lm`.
         """
         folder = Path(folder)
-        own = _read_json(folder / OWN) if (folder / OWN).is_file() else None
+        own = _read_own(folder / OWN) if (folder / OWN).is_file() else None
         for name, known in (own["files"] if own else {}).items():
             if not (folder / name).is_file() or checksum(folder / name) != known:
                 raise _damaged(folder / name, "its checksum differs" if (folder / name).is_file() else "it is missing")
@@ -120,7 +120,7 @@ class Adapter:
         if own is None:
             assert lm is not None
             return _fitting(cls(config, state, lm.fingerprint, origin=lm.origin), lm)
-        curve, origin = pl.read_parquet(folder / CURVE), Origin.read(own.get("origin"))
+        curve, origin = _read_curve(folder / CURVE), Origin.read(own.get("origin"))
         adapter = cls(config, state, own["fingerprint"], curve, own["meta"], origin)
         return adapter if lm is None else _fitting(adapter, lm)
 
@@ -137,6 +137,23 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_own(path: Path) -> dict[str, Any]:
+    """What `save` wrote beside the plain folder."""
+    own, kinds = _read_json(path), {"fingerprint": str, "meta": dict, "files": dict}
+    if not isinstance(own, dict):
+        raise _damaged(path, "it holds no table")
+    if odd := [name for name, kind in kinds.items() if not isinstance(own.get(name), kind)]:
+        raise _damaged(path, f"it has no {odd[0]}")
+    return own
+
+
+def _read_curve(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(path, error) from error
 
 
