@@ -101,7 +101,7 @@ class LM:
     @property
     def rows(self) -> int:
         """Rows of the embedding: an id from here on cannot be read."""
-        return int(self.model.get_input_embeddings().weight.shape[0])
+        return int(next(self.model.get_input_embeddings().parameters()).shape[0])
 
     @property
     def max_context(self) -> int | None:
