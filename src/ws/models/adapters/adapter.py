@@ -32,6 +32,7 @@ from torch import Tensor
 from ws.errors import UserError
 from ws.files import checksum, write_atomic
 from ws.models.adapters.families import FAMILIES, HARMLESS, family_of, unknown_fields
+from ws.models.adapters.families.lora import rank_of
 from ws.models.adapters.family import Family, Parts
 from ws.models.adapters.peft_layers import PREFIX
 from ws.models.architecture import is_linear, shape_of
@@ -233,6 +234,8 @@ def _check_parts(adapter: Adapter, family: Family, name: str, shape: tuple[int, 
     parts = _Read({part: value.to("meta") for part, value in adapter.modules[name].items()})
     weight = torch.empty(shape, device="meta")
     try:
+        if "lora_A" in adapter.modules[name] and len(parts["lora_A"]) != (rank := rank_of(adapter.config, name)):
+            raise ValueError(f"rank {len(parts['lora_A'])}, but {rank} in the config")
         after = family.step(weight, weight, parts, adapter.config, name)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(

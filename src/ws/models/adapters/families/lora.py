@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ws.models.adapters.family import Family, Parts
 
-__all__ = ["FAMILY", "FIELDS", "configure", "scale", "square", "step"]
+__all__ = ["FAMILY", "FIELDS", "configure", "rank_of", "scale", "square", "step"]
 
 FIELDS = frozenset({
     "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "lora_dropout", "init_lora_weights", "eva_config",
@@ -34,14 +34,8 @@ def scale(config: PeftConfig, name: str) -> float:
 
 
 def step(acc: Tensor, weight: Tensor, parts: Parts, config: PeftConfig, name: str) -> Tensor:
-    """W + (alpha / r) B A. ValueError where the tensors have another rank than the config says."""
-    _check_rank(parts, config, name)
+    """W + (alpha / r) B A."""
     return acc + scale(config, name) * (parts["lora_B"] @ parts["lora_A"])
-
-
-def _check_rank(parts: Parts, config: PeftConfig, name: str) -> None:
-    if parts["lora_A"].shape[0] != (rank := rank_of(config, name)):
-        raise ValueError(f"rank {parts['lora_A'].shape[0]}, but {rank} in the config")
 
 
 def square(parts: Parts, config: PeftConfig, name: str) -> Tensor:
