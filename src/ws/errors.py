@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Cancelled", "UserError", "near"]
+__all__ = ["Cancelled", "UserError", "near", "whole_text"]
 
 
 class UserError(Exception):
@@ -14,6 +14,17 @@ class UserError(Exception):
 
 class Cancelled(Exception):
     """The user stopped a job between two steps: nothing is half done, the model is as it was."""
+
+
+def whole_text(text: str, where: str) -> str:
+    """The text. UserError where it holds half a character (a lone surrogate), which no file and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where} holds half a character ({text[error.start]!a}) at place {error.start}. Write the whole one."
+        ) from None
+    return text
 
 
 def near(name: str, known: Iterable[str]) -> str:

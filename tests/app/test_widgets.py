@@ -61,6 +61,13 @@ def test_a_number_is_one_of_the_stops(link: dict[str, str], page: views.Page, va
     assert widgets.seed_field(3).value == (99999999 if value == "99999999" else 3)
 
 
+@pytest.mark.parametrize("seed", [0, 9999, 10_000, 31_337, 2**50 - 1, -7])
+def test_every_stored_seed_has_a_place(link: dict[str, str], seed: int) -> None:
+    assert widgets.seed_field(seed).value == seed
+    link["seed"] = str(seed)
+    assert widgets.seed_field(seed).value == seed and 0 <= widgets.seed_field(3).value <= 9999
+
+
 @pytest.mark.parametrize(
     ("asked", "refused"),
     [

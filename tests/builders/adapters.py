@@ -41,4 +41,5 @@ def made(lm: LM, family: str = "lora", seed: int = 0, targets: str = "all", size
     for key, value in sorted(state.items()):
         if not key.endswith("w_norm"):
             state[key] = value + size * torch.randn(value.shape, generator=dice) / value.shape[-1] ** 0.5
-    return Adapter(config, state, lm.fingerprint, pl.DataFrame({"step": [0], "nll": [1.0]}), {"note": "made"})
+    curve = pl.DataFrame({"step": [0], "nll": [1.0]})
+    return Adapter(config, state, lm.fingerprint, curve, {"note": "made"}, lm.origin)

@@ -322,3 +322,32 @@ def test_labels_tell_which_score_separates() -> None:
     )
     with pytest.raises(UserError, match="12 labelled rows, 20 are needed"):
         separation(df, labels.with_columns(coherent=pl.when(pl.int_range(30) < 12).then("coherent")))
+
+
+# --- other scripts and languages
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["我不同意你的看法。", "不可以，这样做不对。", "당신말에동의하지않아요", "そうは思いません。", "ไม่เห็นด้วย",
+     "ខ្ញុំមិនយល់ព្រម", "No, I disagree."],
+)  # fmt: skip
+def test_a_whole_sentence_in_a_script_without_spaces_is_no_fragment(text: str) -> None:
+    assert repetition(text) < 0.3
+
+
+@pytest.mark.parametrize("text", ["好", "是的", "ใช่", "예", "Yes", ""])
+def test_a_single_word_is_too_short_in_every_script(text: str) -> None:
+    assert repetition(text) == 1.0
+
+
+def test_a_loop_is_seen_in_every_script() -> None:
+    assert repetition("我不知道我不知道我不知道我不知道") >= 0.2
+    assert repetition("好好好好好好好好") == 1.0
+    assert distinct_trigrams("我不知道" * 4) < 0.4 and distinct_trigrams("मेरा बेटा कहाँ है " * 4) < 0.4
+
+
+def test_an_axis_brings_refusals_of_its_language() -> None:
+    text = "Lo siento, pero no puedo ayudarte con eso."
+    assert not refuses(text) and refuses(text, [r"\bno puedo ayudar"])
+    assert refuses("抱歉，我无法帮助您完成这个请求。", ["我?无法(?:帮助|协助)"])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from tests.builders.adapters import IDS, logits, made, weights_hash
-from tests.builders.tiny_models import tiny_lm
+from tests.builders.tiny_models import VOCAB, tiny_lm, tiny_model, tiny_tokenizer
 from ws.errors import UserError
 from ws.healing.baking import bake, export
 from ws.models.adapters.attaching import attached
-from ws.models.lm import LM
+from ws.models.lm import LM, load_model, wrap_model
 
 
 def test_baked_is_attached(arch_lm: LM) -> None:
@@ -80,3 +82,72 @@ def test_export_overwrites_only_exports(tiny: LM, tmp_path: Path) -> None:
     export(tiny, [made(tiny)], tmp_path / "student")
     export(tiny, [made(tiny, seed=1)], tmp_path / "student")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "student"]
+
+
+# --- what was published stays as it was published
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"do_sample": False, "temperature": 0.9, "top_p": 0.6},  # Vicuna, Llama-2-chat
+        {"do_sample": False, "temperature": 0.9, "use_cache": False},
+        {"cache_implementation": "hybrid", "do_sample": True, "top_k": 64},  # Gemma
+        {"num_beams": 1, "early_stopping": True},
+    ],
+)
+def test_an_odd_generation_config_is_written_as_it_was(published: dict[str, Any], tmp_path: Path) -> None:
+    lm = tiny_lm("llama")
+    lm.model.save_pretrained(tmp_path / "m")
+    lm.tok.save_pretrained(tmp_path / "m")
+    stored = {"eos_token_id": lm.tok.eos_token_id, **published}
+    (tmp_path / "m" / "generation_config.json").write_text(json.dumps(stored))
+    lm = load_model(tmp_path / "m", device="cpu")
+    assert lm.model.generation_config.use_cache is not False and lm.model.config.use_cache is not False
+    assert export(lm, [made(lm)], tmp_path / "student") < 1e-4
+    written = json.loads((tmp_path / "student" / "generation_config.json").read_text())
+    assert {name: written.get(name) for name in stored} == stored
+    assert lm.model.generation_config.use_cache is not False
+
+
+def test_a_cache_that_was_off_is_off_in_what_is_written(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    model.config.use_cache = False
+    lm = wrap_model(model, tiny_tokenizer(), "trained")
+    assert lm.model.config.use_cache
+    export(lm, [made(lm)], tmp_path / "student")
+    assert json.loads((tmp_path / "student" / "config.json").read_text())["use_cache"] is False
+    assert lm.model.config.use_cache
+
+
+SHAPES = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 48, "max_position_embeddings": 512}
+SHAPES |= {"vocab_size": VOCAB, "hidden_size": 32, "num_hidden_layers": 4, "head_dim": 16}
+EYE = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48, "image_size": 28}
+EYE |= {"patch_size": 14}
+SEEING: dict[str, dict[str, Any]] = {
+    "mistral3": {"text_config": {**SHAPES, "model_type": "mistral"}, "vision_config": {**EYE, "model_type": "pixtral"},
+                 "image_token_index": 1},
+    "smolvlm": {"text_config": {**SHAPES, "model_type": "llama"}, "vision_config": EYE, "image_token_id": 1},
+    "llava": {"text_config": {**SHAPES, "model_type": "llama"}, "image_token_index": 1,
+              "vision_config": {**EYE, "model_type": "clip_vision_model"}},
+    "gemma3": {"text_config": {**SHAPES, "query_pre_attn_scalar": 16, "sliding_window": 8}, "vision_config": EYE,
+               "image_token_index": 1},
+}  # fmt: skip
+PROCESSOR = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+
+
+@pytest.mark.parametrize("kind", SEEING)
+def test_a_vision_language_model_is_exported_whole(kind: str, tmp_path: Path) -> None:
+    model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(kind, **SEEING[kind]))
+    tok = tiny_tokenizer()
+    model.generation_config.eos_token_id = tok.eos_token_id
+    model.save_pretrained(tmp_path / kind)
+    tok.save_pretrained(tmp_path / kind)
+    for name in PROCESSOR:
+        (tmp_path / kind / name).write_text(json.dumps({"image_processor_type": "CLIPImageProcessor"}))
+    lm = load_model(tmp_path / kind, device="cpu")
+    assert export(lm, [made(lm)], tmp_path / "student") < 1e-4
+    again = load_model(tmp_path / "student", device="cpu")
+    assert type(again.model) is type(lm.model)
+    for name in PROCESSOR:
+        assert (tmp_path / "student" / name).read_bytes() == (tmp_path / kind / name).read_bytes()

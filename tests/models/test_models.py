@@ -72,7 +72,7 @@ def test_blocks_are_found_on_every_architecture(arch_lm: LM) -> None:
 def test_model_is_pristine_and_ready(arch_lm: LM) -> None:
     assert not arch_lm.model.training and not any(p.requires_grad for p in arch_lm.model.parameters())
     assert arch_lm.dtype == torch.float32 and arch_lm.device.type == "cpu"
-    assert arch_lm.model.config.use_cache and arch_lm.model.generation_config.use_cache
+    assert arch_lm.model.config.use_cache and arch_lm.model.generation_config.use_cache is not False
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -469,6 +469,8 @@ def test_a_model_that_names_no_end_is_refused(folder: Path) -> None:
         if (folder / file).exists():
             stored = json.loads((folder / file).read_text())
             (folder / file).write_text(json.dumps(stored | {"eos_token_id": None, "eos_token": None}))
+    assert load_model(folder, device="cpu").eos_ids  # what its template writes behind a reply
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}")
     with pytest.raises(UserError, match=r"names no token that ends a text.*eos_token_id"):
         load_model(folder, device="cpu")
 

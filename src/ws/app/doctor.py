@@ -24,6 +24,7 @@ from ws.gating.alive import ADVICE
 from ws.gating.arm_table import BASE
 from ws.gating.instrument import headroom_text
 from ws.intervals import interval_of, with_interval
+from ws.models.consistency import findings
 from ws.models.lm import LM, load_model, one_thread
 from ws.models.recipe import recipe_of
 from ws.reporting.terminal import dose_table, print_gates
@@ -66,7 +67,8 @@ class Examined:
     def to_dict(self) -> dict[str, Any]:
         """As `ws doctor --json` prints it; `alive` only where it was read."""
         told = {"environment": environment(), "model": self.model, "axis": self.axis.name, "profile": self.profile,
-                "headroom": self.room, "said": self.said, "gate": self.gate.to_dict()}  # fmt: skip
+                "headroom": self.room, "said": self.said, "findings": findings(self.lm),
+                "gate": self.gate.to_dict()}  # fmt: skip
         return told | ({"alive": self.alive.row(0, named=True)} if self.alive.height else {})
 
 
@@ -114,6 +116,8 @@ def print_examined(found: Examined, console: Console) -> None:
         parts = [f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]
         console.print(Text(f"{title}: " + (", ".join(parts) or "not measured")))
     console.print(Text(f"{found.room}.", style="bold"))
+    for line in findings(found.lm):
+        console.print(Text(f"model: {line}."))
     if not found.lm.has_chat:
         console.print(Text("This model has no chat template: personas are written as plain text before the prompt."))
     dose_table(found.arms, f"Base on {found.axis.name}", console, found.unit)

@@ -5,6 +5,7 @@ A model is loaded for merged weights alone; an adapter and a direction are files
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def write_model(found: Run, folder: Path, number: int) -> dict[str, Any]:
     from ws.healing.baking import export
 
     _check_healed(found, number)
-    lm = load_configured(found.config)
+    # merged into full precision: quantized weights cannot take a sum
+    lm = load_configured(replace(found.config, quantize=None))
     return {"max_logit_error": export(lm, [found.get("adapter", i) for i in range(number + 1)], folder)}
 
 

@@ -4,9 +4,9 @@
     axis.on(lm).positive[0]                     # the words written for this model
 
 File keys: name, title, models, target, intended, positive, negative, contexts, narration, train, select, probes,
-questions, neutral, engineered. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a list that
-mixes both. An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target is
-then a free name, its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
+questions, neutral, engineered, refusal. A prompt list is a list of texts, `"pool:NAME"` (a list in data/pools), or a
+list that mixes both. An axis outside the seven foundations (honesty, warmth) says so with `intended = {}`: its target
+is then a free name, its sign is +1 (towards the positive pole), and it is judged by its questions, which it must have.
 A question is { text, positive, negative }, two answer sentences; on foundation axes also `plain`, which takes no side.
 """
 
@@ -37,8 +37,8 @@ from ws.axes.axis_file import (
     item_keys,
     read,
     shipped_pools,
-    text_key,
 )
+from ws.axes.words import text_key
 from ws.errors import UserError, near
 from ws.gating.foundations import FOUNDATIONS
 
@@ -52,7 +52,7 @@ __all__ = [
 ]  # fmt: skip
 
 REQUIRED = ("name", "target", "intended", "positive", "negative", "contexts", "train", "select", "probes")
-OPTIONAL = ("title", "models", "narration", "questions", "neutral", "engineered")
+OPTIONAL = ("title", "models", "narration", "questions", "neutral", "engineered", "refusal")
 MODEL_KINDS = ("any", "mini")  # written for every model, or in the embedded model's words
 
 
@@ -79,6 +79,8 @@ class Axis:
     engineered: str = ""
     """The best system prompt you can write for the positive pole, a control; empty =
     ws.experiment.controls.ENGINEERED."""
+    refusal: tuple[str, ...] = ()
+    """As `narration`, of a text that refuses; the general ones are always on, and English."""
 
     def __post_init__(self) -> None:
         if not self.models or any(kind not in MODEL_KINDS for kind in self.models):
@@ -89,7 +91,7 @@ class Axis:
         _check_intended(self)
         _check_target(self)
         _check_poles(self)
-        _check_narration(self)
+        _check_patterns(self)
         _check_plain(self)
 
     @property
@@ -138,6 +140,8 @@ class Axis:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; written as JSON, `load_axis` reads it back into an equal axis."""
         table = dataclasses.asdict(self) | {"questions": [question.to_dict() for question in self.questions]}
+        if not self.refusal:  # so that runs stored before it was known keep their keys
+            table.pop("refusal")
         return dict(json.loads(json.dumps(table)))
 
 
@@ -209,6 +213,7 @@ def _build(raw: Mapping[str, Any]) -> Axis:
         narration=as_texts(raw.get("narration", []), "narration", may_be_empty=True),
         questions=tuple(as_question(entry) for entry in as_list(raw.get("questions", []), "questions")),
         neutral=as_texts(raw.get("neutral", []), "neutral", may_be_empty=True),
+        refusal=as_texts(raw.get("refusal", []), "refusal", may_be_empty=True),
         engineered=as_text(raw["engineered"], "engineered") if raw.get("engineered") else "",
         **prompts,
     )
@@ -282,13 +287,13 @@ def _check_plain(axis: Axis) -> None:
         )
 
 
-def _check_narration(axis: Axis) -> None:
-    for pattern in axis.narration:
+def _check_patterns(axis: Axis) -> None:
+    for kind, pattern in [*(("narration", p) for p in axis.narration), *(("refusal", p) for p in axis.refusal)]:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise UserError(
-                f"narration pattern {pattern!r} is no regular expression ({error}). Escape its special characters."
+                f"{kind} pattern {pattern!r} is no regular expression ({error}). Escape its special characters."
             ) from None
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ws.errors import UserError
+from ws.axes.words import text_key
+from ws.errors import UserError, whole_text
 
 DATA = Path(__file__).parent / "data"
 
@@ -88,12 +87,6 @@ def halves_of(questions: Sequence[Question]) -> dict[str, tuple[int, ...]]:
     return {half: tuple(sorted(first[start::2] + second[(start + odd) % 2 :: 2])) for start, half in enumerate(HALVES)}
 
 
-def text_key(text: str) -> str:
-    """16 hex characters of sha256 over a text's words: case, punctuation and spacing make no other prompt of it."""
-    words = re.findall(r"\w+", text.casefold()) or [text.strip()]
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
-
-
 def shipped_pools() -> list[str]:
     """Names of the prompt lists that an axis file can take in as "pool:NAME", sorted."""
     return sorted(path.stem for path in (DATA / "pools").glob("*.toml"))
@@ -119,9 +112,9 @@ def read(path: Path) -> dict[str, Any]:
     if path.suffix not in (".toml", ".json"):
         raise UserError(f"an axis file ends in .toml or .json (got {path.suffix!r}). Rename it, or convert it.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         raw = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         kind = path.suffix[1:].upper()
         raise UserError(f"the file cannot be read as {kind} ({error}). Mend it at that place.") from None
     if not isinstance(raw, dict):
@@ -150,7 +143,7 @@ def as_text(value: object, key: str) -> str:
     """A text that is not empty, stripped."""
     if not isinstance(value, str) or not value.strip():
         raise UserError(f'{key} must hold texts that are not empty (got {value!r}). Write "..." there.')
-    return value.strip()
+    return whole_text(value.strip(), key)
 
 
 def as_list(value: object, key: str) -> list[Any]:
@@ -196,7 +189,7 @@ def as_context(entry: object) -> Context:
         raise UserError(
             f'assistant_prefix must be a text (got {prefix!r}). Write assistant_prefix = "...", or leave it out.'
         )
-    return Context(as_text(entry["user"], "contexts"), prefix)
+    return Context(as_text(entry["user"], "contexts"), whole_text(prefix, "assistant_prefix"))
 
 
 def as_question(entry: object) -> Question:

@@ -23,6 +23,7 @@ from ws.evaluation.answer_slot import Reading
 from ws.evaluation.items import ItemSet
 from ws.evaluation.vignettes import ROWS, read_vignettes
 from ws.gating.foundations import FOUNDATIONS
+from ws.models.chat_template import frozen_template
 from ws.models.lm import LM
 from ws.steering.hooks import steered
 
@@ -121,7 +122,7 @@ class External:
             "return_per_row": True,
         }
         frames = []
-        with lm.lock, torch.inference_mode(), _padding_of(lm.tok):
+        with lm.lock, torch.inference_mode(), _lent(lm.tok):
             for c in cs:
                 with nullcontext() if direction is None else steered(lm, direction, c, allow_stale=stale):
                     frames.append(_frame(module.evaluate(lm.model, tok, **settings), reading))
@@ -129,13 +130,16 @@ class External:
 
 
 @contextmanager
-def _padding_of(tok: Any) -> Iterator[None]:
-    """Puts the padding settings back, which tinymfv changes for good."""
-    side, token = tok.padding_side, tok.pad_token
+def _lent(tok: Any) -> Iterator[None]:
+    """A tokenizer whose template knows one day; its padding settings, which tinymfv changes for good, are put back."""
+    kept = {name: getattr(tok, name) for name in ("padding_side", "pad_token", "chat_template")}
     try:
+        if tok.chat_template:
+            tok.chat_template = frozen_template(tok)
         yield
     finally:
-        tok.padding_side, tok.pad_token = side, token
+        for name, value in kept.items():
+            setattr(tok, name, value)
 
 
 class _WithPersona:

@@ -348,6 +348,7 @@ def _base_text(lm: LM, plan: _Plan) -> tuple[TextLimits, pl.DataFrame]:
 
     # in full: two models of the same weights may differ in what is their own
     settings = ["text", plan.text_settings, asdict(drawn.on(lm)), plan.batch_size, plan.axis.narration]
+    settings += [plan.axis.refusal] if plan.axis.refusal else []
     return remembered(lm, settings, of_base)
 
 

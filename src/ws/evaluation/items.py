@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ws.axes.axis_file import DATA
-from ws.errors import UserError, near
+from ws.errors import UserError, near, whole_text
 from ws.gating.foundations import FOUNDATIONS
 from ws.models.recipe import OTHER, ModelRecipe
 
@@ -157,13 +157,21 @@ def _read(path: Path, name: str) -> ItemSet:
     if not path.is_file():
         raise UserError(f"no such item file ({path}). Give an existing .jsonl file, or the name of a shipped set.")
     rows = []
-    for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for n, line in enumerate(_lines(path), 1):
         if line.strip():
             try:
                 rows.append((f"{path.name}, line {n}", json.loads(line)))
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise UserError(f"{path.name}, line {n} is no JSON ({error}). Write one object per line.") from None
     return _build(rows, name)
+
+
+def _lines(path: Path) -> list[str]:
+    """Of a UTF-8 file; a text may hold line separators of its own, which JSON lets stand."""
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name} is no UTF-8 text ({error}). Save it as UTF-8.") from None
 
 
 def _build(rows: Sequence[tuple[str, Any]], name: str) -> ItemSet:
@@ -187,7 +195,7 @@ def _item(row: object, where: str) -> Item:
         if not isinstance(row.get(key), str) or not row[key].strip():
             raise UserError(f"{where}: {key} must be a text (got {row.get(key)!r}).")
     cues = row.get("cues", [row["foundation"]])
-    if not isinstance(cues, list) or not cues:
+    if not isinstance(cues, list) or not cues or not all(isinstance(cue, str) for cue in cues):
         raise UserError(f"{where}: cues must be a list of foundations (got {cues!r}).")
     for foundation in (row["foundation"], *cues):
         if foundation not in FOUNDATIONS:
@@ -199,4 +207,6 @@ def _item(row: object, where: str) -> Item:
             f"{where}: {(bad or ['other_violate'])[0]} must be a text that is not empty"
             f" (got {texts.get(bad[0]) if bad else None!r})."
         )
+    for text in (row["id"], *texts.values()):
+        whole_text(text, where)
     return Item(row["id"], row["foundation"], texts, tuple(cues))

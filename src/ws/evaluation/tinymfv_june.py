@@ -8,6 +8,7 @@ asks for the answer at once (`Wording.nudge`), and an assistant turn that the pr
 from __future__ import annotations
 
 from ws.errors import UserError
+from ws.models.chat_template import rendered
 from ws.models.lm import LM
 
 __all__ = ["june_close", "june_prompt"]
@@ -20,7 +21,7 @@ def june_prompt(lm: LM, user: str, persona: str | None = None) -> list[int]:
     """Token ids up to the opened think."""
     system = [] if persona is None else [{"role": "system", "content": persona}]
     turns = [*system, {"role": "user", "content": user}]
-    text = lm.tok.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    text = rendered(lm.tok, turns, add_generation_prompt=True)
     return list(lm.tok(f"{text}<think>\n")["input_ids"])
 
 
@@ -38,6 +39,6 @@ def june_close(lm: LM, nudge: str) -> list[int]:
 def _around(lm: LM, turns: Turns, unfinished: bool = False) -> tuple[str, str]:
     """What the template writes before and behind a reply to these turns."""
     reply = {"role": "assistant", "content": MARK}
-    text = str(lm.tok.apply_chat_template([*turns, reply], tokenize=False, continue_final_message=unfinished))
+    text = rendered(lm.tok, [*turns, reply], continue_final_message=unfinished)
     before, _, behind = text.partition(MARK)
     return before, behind

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ws.axes.words import phrases_of, syllables, words_of
 from ws.errors import UserError
 from ws.filtering.phrases import NARRATION, REFUSAL
 
@@ -31,20 +32,16 @@ STRETCH = 24
 SPAN = 48  # tokens of the stretch that `looping` is read over
 
 
-def words_of(text: str) -> list[str]:
-    """Words in lower case, punctuation left out; an apostrophe stays inside its word."""
-    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.casefold())
-
-
 def repetition(text: str) -> float:
     """`rep`: max over n = 2, 3, 4 of the share of the most frequent n-gram, over words and characters; 1.0: too
     short.
 
     Only an n-gram that repeats counts (twice; three times where there are fewer than 10 n-grams): six distinct
-    words would score 0.33 otherwise, four 1.0. Too short: one word of fewer than 12 characters, or nothing.
+    words would score 0.33 otherwise, four 1.0. Too short: one word of fewer than 12 characters, or nothing; one of a
+    script that writes a syllable as a letter counts as three.
     """
     words, letters = words_of(text), " ".join(text.casefold().split())
-    if len(words) < 2 and len(letters) < 12:
+    if len(phrases_of(text)) < 2 and len(letters) + 2 * syllables(text) < 12:
         return 1.0
     return max(_top_share(units, n) for units in (words, list(letters)) for n in (2, 3, 4))
 
@@ -94,15 +91,16 @@ def narrates(text: str, patterns: Sequence[str] = ()) -> bool:
     return _any((*NARRATION, *patterns)).search(_plain(text)) is not None
 
 
-def refuses(text: str) -> bool:
-    """Refusal or assistant-identity boilerplate: specific phrases ("I cannot assist"), not a bare "I cannot"."""
-    return _any(REFUSAL).search(_plain(text)) is not None
+def refuses(text: str, patterns: Sequence[str] = ()) -> bool:
+    """Refusal or assistant-identity boilerplate: specific phrases ("I cannot assist"), not a bare "I cannot"; and the
+    given patterns. The general ones, as those of narration, are English."""
+    return _any((*REFUSAL, *patterns)).search(_plain(text)) is not None
 
 
 def _plain(text: str) -> str:
     """One line, straight apostrophes; what stands in double quotes is somebody else's, unless nothing else is there."""
     line = " ".join(text.replace("’", "'").split())
-    own = re.sub(r'"[^"]*"|“[^”]*”', " ", line)
+    own = re.sub(r'"[^"]*"|“[^”]*”|«[^»]*»|「[^」]*」', " ", line)
     return own if re.search(r"\w", own) else line
 
 
@@ -157,8 +155,8 @@ def score(lm: LM | None, df: pl.DataFrame, axis: Axis | None = None) -> pl.DataF
 
 
 def _textual(texts: pl.Series, axis: Axis | None) -> pl.DataFrame:
-    own = axis.narration if axis is not None else ()
-    rows = [(repetition(t), distinct_trigrams(t), narrates(t, own), refuses(t)) for t in texts.fill_null("")]
+    own, no = (axis.narration, axis.refusal) if axis is not None else ((), ())
+    rows = [(repetition(t), distinct_trigrams(t), narrates(t, own), refuses(t, no)) for t in texts.fill_null("")]
     return pl.DataFrame(rows, schema=TEXTUAL, orient="row")
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedModel
 
 from ws.errors import UserError
 from ws.files import write_atomic
@@ -20,7 +22,8 @@ from ws.models.adapters.adapter import Adapter, Stack, as_stack, checked
 from ws.models.adapters.attaching import attached, stacked_weights
 from ws.models.architecture import fingerprint_of
 from ws.models.attachments import private_copy
-from ws.models.lm import LM
+from ws.models.lm import LM, as_published
+from ws.models.loading import processor_files
 
 __all__ = ["bake", "export"]
 
@@ -47,7 +50,9 @@ def _merged(lm: LM, adapters: Stack, own_weights: bool) -> LM:
         for module, weight in stacked_weights(baked, stack):
             module.weight = nn.Parameter(weight, requires_grad=False)
     digests = "+".join(f"{adapter.digest[:4]}" for adapter, _ in stack)
-    return dataclasses.replace(baked, name=f"{lm.name}+{digests}", fingerprint=fingerprint_of(baked.model))
+    merged = (*lm.merged, *(f"{adapter.digest} {c:g}" for adapter, c in stack))
+    name, own = f"{lm.name}+{digests}", fingerprint_of(baked.model)
+    return dataclasses.replace(baked, name=name, fingerprint=own, merged=merged)
 
 
 def export(lm: LM, adapters: Stack, folder: str | Path) -> float:
@@ -63,13 +68,28 @@ def export(lm: LM, adapters: Stack, folder: str | Path) -> float:
     record: dict[str, Any] = {"base": lm.fingerprint, "adapters": [[a.digest, c] for a, c in as_stack(adapters)]}
 
     def write(place: Path) -> None:
-        baked.model.save_pretrained(place)
+        with as_published(baked.model, lm.published):
+            _save(baked.model, place)
         baked.tok.save_pretrained(place)
+        for file in processor_files(lm.files):
+            shutil.copyfile(file, place / file.name)
         record["error"] = _error(lm, adapters, place)
         (place / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     write_atomic(folder, write)
     return float(record["error"])
+
+
+def _save(model: PreTrainedModel, place: Path) -> None:
+    """Weights and configurations. The generation config is written as it is: transformers refuses to save many that are
+    published (do_sample=false beside a temperature)."""
+    generation = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        model.save_pretrained(place)
+    finally:
+        model.generation_config = generation
+    generation.to_json_file(place / "generation_config.json")
 
 
 def _error(lm: LM, adapters: Stack, folder: Path) -> float:
@@ -91,5 +111,6 @@ def _check_floats(lm: LM, stack: list[tuple[Adapter, float]]) -> None:
         weight = lm.model.get_submodule(name).weight
         if not isinstance(weight, Tensor) or not weight.is_floating_point():
             raise UserError(
-                f"{lm.name} holds {name} quantized ({weight.dtype}). Load it without quantize= and bake that."
+                f"{lm.name} holds {name} quantized ({weight.dtype}). Load the same checkpoint without quantize= and"
+                " bake that: the adapter fits it."
             )

@@ -76,17 +76,11 @@ def _encoded(lm: LM, text: str | None) -> list[int]:
 
 
 def _ending(lm: LM) -> list[int]:
-    """What ends a reply: the form's stop text, the token that the model's template writes, the tokenizer's end of text.
-    """
+    """What ends a reply: the form's stop text, the token that the template writes, the tokenizer's end of text."""
     if lm.chat.stop:
         return lm.encode(lm.chat.stop)
-    if lm.has_chat:
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        after = str(lm.tok.apply_chat_template(turns, tokenize=False)).rpartition("b")[2]
-        ends = [i for i in lm.encode(after) if i in lm.eos_ids]
-        if ends:
-            return ends[:1]
-    return [] if lm.tok.eos_token_id is None else [int(lm.tok.eos_token_id)]
+    end = lm.tok.eos_token_id if lm.chat.end is None else lm.chat.end
+    return [] if end is None else [int(end)]
 
 
 def split(rows: Sequence[TrainingRow], share: float, seed: int) -> tuple[list[TrainingRow], list[TrainingRow]]:

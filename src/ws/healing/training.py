@@ -78,7 +78,7 @@ def _train(
     best.restore(student.trained)
     frame = pl.DataFrame(curve, schema=CURVE)
     figures = _figures(student, plan, frame, stopped)
-    return Adapter(*student.growing.result(), lm.fingerprint, frame, meta | figures)
+    return Adapter(*student.growing.result(), lm.fingerprint, frame, meta | figures, lm.origin)
 
 
 def _figures(student: HealTrainer, plan: HealPlan, curve: pl.DataFrame, stopped: str) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from ws.errors import UserError
 
 __all__ = [
-    "body_name", "cache_name", "entrance_of", "find_blocks", "fingerprint_of", "fused_experts", "is_linear",
+    "body_name", "cache_name", "entrance_of", "find_blocks", "fingerprint_of", "fused_experts", "hash_of", "is_linear",
     "logits_of", "run_body", "shape_of",
 ]  # fmt: skip
 
@@ -117,10 +119,20 @@ def fingerprint_of(model: PreTrainedModel) -> str:
     for name, value in sorted(model.state_dict().items()):
         if isinstance(value, Tensor):
             shared.setdefault(value.data_ptr() if value.numel() else id(value), (name, value))
+    return hash_of({name: partial(_itself, value) for name, value in shared.values()})
+
+
+def hash_of(tensors: Mapping[str, Callable[[], Tensor]]) -> str:
+    """16 hex characters of sha256 over tensors by name, each read when its turn comes. UserError for an offloaded one.
+    """
     # hashlib lets go of the interpreter lock: threads hash several tensors at once
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(_digest, shared.values()))
+        digests = list(pool.map(lambda name: _digest((name, tensors[name]())), sorted(tensors)))
     return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
+
+def _itself(value: Tensor) -> Tensor:
+    return value
 
 
 def _digest(named: tuple[str, Tensor]) -> bytes:

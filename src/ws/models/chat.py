@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from ws.errors import UserError
+from ws.errors import UserError, whole_text
+from ws.models.chat_template import TemplateRefusal, rendered
 
 __all__ = ["QUESTION", "Chat", "chat_of", "set_template"]
 
@@ -30,8 +30,8 @@ QUESTION = (
 )
 """A base model's prompt as an exam has it, the system text as the document's first line."""
 STOP = "\nQuestion:"
-# Some templates print today's date; a prompt's identity must not change overnight.
-DATE = "26 Jul 2024"
+# stands for a text, to find what a template writes around it
+MARK = "zxq"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class Chat:
     """What a tokenizer's template does, found by rendering it.
 
     takes_system: the template knows the system role; header, header_ids: what stands in front of the form; forms: name
-    of a form -> its text; bos: ids that a plain text starts with; dummy: the tokenizer puts a space before a text;
-    stop: a text that ends a completion, beside the model's own tokens for that; "" for none.
+    of a form -> its text; bos: ids that a plain text starts with; dummy: the tokenizer puts a space before a text; end:
+    the special token that the template writes behind a reply, None where it writes none; own_system: the system prompt
+    that the template puts in where none is given, empty where it puts in none; stop: a text that ends a completion,
+    beside the model's own tokens for that; "" for none.
     """
 
     tok: PreTrainedTokenizerBase
@@ -51,6 +53,8 @@ class Chat:
     forms: dict[str, str] | None = None
     bos: tuple[int, ...] = ()
     dummy: bool = False
+    end: int | None = None
+    own_system: str = ""
     stop: str = ""
 
     @cached_property
@@ -79,11 +83,7 @@ class Chat:
         if not self.has_chat:
             return [*self.bos, *_ids(self.tok, "\n\n".join(t["content"] for t in turns) + "\n")]
         turns = turns if self.takes_system else _fold_system(turns)
-        try:
-            text = _template(self.tok, turns, thinking=(form or self.names[0]) != "closed")
-        except TemplateError as error:
-            roles = ", ".join(t["role"] for t in turns)
-            raise UserError(f"the chat template refuses these turns ({roles}): {error}. Change their order.") from error
+        text = _template(self.tok, turns, thinking=(form or self.names[0]) != "closed")
         return [*_ids(self.tok, text[: text.rfind(self.header) + len(self.header)]), *tail]
 
     def tag(self, ids: Sequence[int]) -> int:
@@ -105,9 +105,9 @@ def chat_of(tok: PreTrainedTokenizerBase) -> Chat:
     _refuse_mute(tok)
     prompts = {flag: _generation_prompt(tok, flag) for flag in (True, False)}
     header = prompts[True].split("<think>")[0].split("</think>")[0]
-    ids = tuple(_header_ids(tok, header))
-    stop = STOP if str(tok.chat_template).endswith(QUESTION) else ""
-    return Chat(tok, True, _takes_system(tok), header, ids, _forms(tok, header, prompts), bos, dummy, stop)
+    ids, forms = tuple(_header_ids(tok, header)), _forms(tok, header, prompts)
+    end, stop = _end_of_reply(tok), STOP if str(tok.chat_template).endswith(QUESTION) else ""
+    return Chat(tok, True, _takes_system(tok), header, ids, forms, bos, dummy, end, _own_system(tok), stop)
 
 
 def set_template(tok: PreTrainedTokenizerBase, name: str | None) -> None:
@@ -124,12 +124,9 @@ def set_template(tok: PreTrainedTokenizerBase, name: str | None) -> None:
 
 def _refuse_mute(tok: PreTrainedTokenizerBase) -> None:
     """UserError for a template that leaves out what the assistant says: there is no turn to steer or to read."""
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "zxq"}]
-    try:
-        text = _template(tok, turns, thinking=True, generation=False)
-    except TemplateError as error:
-        text = str(error)
-    if "zxq" not in text:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": MARK}]
+    text = _template(tok, turns, thinking=True, generation=False)
+    if MARK not in text:
         raise UserError(
             f"the chat template writes no assistant turn (user and assistant become {text[:80]!r})."
             " Set tok.chat_template to one that does, or to None for plain text."
@@ -169,11 +166,32 @@ def _header_ids(tok: PreTrainedTokenizerBase, header: str) -> list[int]:
 
 def _takes_system(tok: PreTrainedTokenizerBase) -> bool:
     """Whether a system turn is rendered: some templates raise (Gemma 2), some drop it."""
-    turns = [{"role": "system", "content": "sys"}, {"role": "user", "content": "a"}]
+    turns = [{"role": "system", "content": MARK}, {"role": "user", "content": "a"}]
     try:
-        return "sys" in _template(tok, turns, thinking=True)
-    except TemplateError:
+        return MARK in _template(tok, turns, thinking=True)
+    except TemplateRefusal:
         return False
+
+
+def _own_system(tok: PreTrainedTokenizerBase) -> str:
+    """What stands where a system prompt would, in a prompt that brings none: the template's own prompt, or nothing."""
+    user = {"role": "user", "content": "a"}
+    try:
+        given = _template(tok, [{"role": "system", "content": MARK}, user], thinking=True)
+    except TemplateRefusal:
+        return ""
+    before, found, behind = given.partition(MARK)
+    bare = _template(tok, [user], thinking=True)
+    inside = found and bare.startswith(before) and bare.endswith(behind) and len(bare) > len(before) + len(behind)
+    return bare[len(before) : len(bare) - len(behind)].strip() if inside else ""
+
+
+def _end_of_reply(tok: PreTrainedTokenizerBase) -> int | None:
+    """The first special or added token that the template writes behind the last reply."""
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": MARK}]
+    behind = _template(tok, turns, thinking=True, generation=False).rpartition(MARK)[2]
+    marks = {*tok.all_special_ids, *tok.get_added_vocab().values()}
+    return next((i for i in _ids(tok, behind) if i in marks), None)
 
 
 def _fold_system(turns: Turns) -> Turns:
@@ -185,16 +203,12 @@ def _fold_system(turns: Turns) -> Turns:
 
 
 def _template(tok: PreTrainedTokenizerBase, turns: Turns, *, thinking: bool, generation: bool = True) -> str:
-    return str(
-        tok.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=generation, enable_thinking=thinking, date_string=DATE
-        )
-    )
+    return rendered(tok, turns, add_generation_prompt=generation, enable_thinking=thinking)
 
 
 def _ids(tok: PreTrainedTokenizerBase, text: str) -> list[int]:
     # A template writes its own BOS, so special tokens are never added here: Gemma and Llama would get two.
-    return list(tok.encode(text, add_special_tokens=False)) if text else []
+    return list(tok.encode(whole_text(text, "a prompt"), add_special_tokens=False)) if text else []
 
 
 def _bos(tok: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from ws.errors import UserError
+from ws.files import digest
 from ws.models.architecture import (
     body_name,
     cache_name,
@@ -32,11 +35,14 @@ from ws.models.architecture import (
 )
 from ws.models.chat import Chat, chat_of, set_template
 from ws.models.gguf.preparing import spoiled
-from ws.models.loading import Source, read_model, source_of
+from ws.models.loading import Source, folder_of, foreign_errors, quantization_of, read_model, source_of
+from ws.models.origin import Origin, Stamp, checkpoint_of, stamps_of
 from ws.models.probing import TOKENS, is_proven, probe
 from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
 
-__all__ = ["LM", "check_length", "load_model", "one_thread", "positions", "unload_models", "wrap_model"]
+__all__ = [
+    "LM", "as_published", "check_length", "load_model", "one_thread", "positions", "unload_models", "wrap_model",
+]  # fmt: skip
 
 if not torch.cuda.is_available():
     # attention on the key/value heads as they are: transformers would copy them for every query head, which on a CPU
@@ -52,7 +58,8 @@ class LM:
     characters of the weights; chat: how prompts are rendered; recipe: in what this model differs from others; neutral:
     the neutral system prompt; why_dtype: where its number type comes from; one_by_one: tokens behind a cache are read
     one by one, since a block of them would forget it; gaps: padding may stand between tokens; lock: re-entrant, held by
-    whoever attaches anything.
+    whoever attaches anything; files: of its weights, none where it was built in code; merged: adapters baked in, in
+    order; published: settings that `wrap_model` changed, as they were.
     """
 
     name: str
@@ -67,6 +74,9 @@ class LM:
     one_by_one: bool = False
     gaps: bool = True
     lock: threading.RLock = field(default_factory=threading.RLock)
+    files: tuple[Stamp, ...] = ()
+    merged: tuple[str, ...] = ()
+    published: Published = ()
 
     @property
     def device(self) -> torch.device:
@@ -76,6 +86,13 @@ class LM:
     @property
     def dtype(self) -> torch.dtype:
         return self.model.dtype
+
+    @cached_property
+    def origin(self) -> Origin:
+        """The checkpoint, the same in every dtype and quantization, and how it was loaded. Reads the files once."""
+        files = checkpoint_of(self.files)
+        checkpoint = digest([files, *self.merged]) if files and self.merged else files
+        return Origin(checkpoint, str(self.dtype).removeprefix("torch."), quantization_of(self.model))
 
     @property
     def n_layers(self) -> int:
@@ -92,13 +109,24 @@ class LM:
         return int(self._text.vocab_size)
 
     @property
+    def rows(self) -> int:
+        """Rows of the embedding: an id from here on cannot be read."""
+        return int(next(self.model.get_input_embeddings().parameters()).shape[0])
+
+    @property
     def max_context(self) -> int | None:
         """Longest sequence the model was made for, in tokens; None where the config sets no limit."""
         return getattr(self._text, "max_position_embeddings", None)
 
     @cached_property
     def eos_ids(self) -> frozenset[int]:
-        """Ids that end a completion: the generation config's and the tokenizer's."""
+        """Ids that end a completion: the generation config's, the tokenizer's, and what the template writes behind a
+        reply."""
+        return self.named_ends | ({self.chat.end} if self.chat.end is not None else set())
+
+    @cached_property
+    def named_ends(self) -> frozenset[int]:
+        """Those that the generation config and the tokenizer name."""
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         return frozenset(int(i) for i in [*ends, self.tok.eos_token_id] if i is not None)
@@ -107,7 +135,7 @@ class LM:
     def pad_id(self) -> int:
         """Id for padding; any will do, since padding is masked."""
         pad = self.tok.pad_token_id
-        return int(pad) if pad is not None else min(self.eos_ids, default=0)
+        return int(pad) if pad is not None and 0 <= pad < self.rows else min(self.eos_ids, default=0)
 
     @property
     def sampling(self) -> SamplingDefaults:
@@ -121,13 +149,18 @@ class LM:
         """Where `sampling` comes from, in words."""
         if self.recipe.sampling is not None:
             return "the model's recipe"
-        return "the model's generation config" if self._brought else "the model brings no settings of it"
+        said = "the model's generation config" if self._brought else "the model brings no settings of it"
+        return f"{said}, which asks for greedy decoding: do_sample=false; T 0 is that" if self._greedy else said
 
     @property
     def _brought(self) -> dict[str, Any]:
         """What the model's own generation config says of sampling."""
         config, names = self.model.generation_config, dataclasses.asdict(SamplingDefaults())
         return {name: value for name in names if (value := getattr(config, name, None)) is not None}
+
+    @property
+    def _greedy(self) -> bool:
+        return self.model.generation_config.do_sample is False
 
     @property
     def has_chat(self) -> bool:
@@ -166,7 +199,8 @@ class LM:
         """Token ids of the prompt up to the assistant tag, and of `prefix`, the reply's first words, behind it.
 
         user: one user text, or turns [{"role", "content"}] that end with the user's. system: None is the neutral prompt
-        (turns may bring their own), "" no system turn. UserError for a form that the template lacks.
+        (turns may bring their own), "" no system turn of ours: a template that puts in a prompt of its own does so
+        (`chat.own_system`), and a warning says it. UserError for a form that the template lacks.
         """
         return [*self.chat.render(self._turns(user, system), form), *self.encode(prefix)]
 
@@ -207,6 +241,12 @@ class LM:
             raise UserError("a prompt's last turn must be the user's. Pass the reply's first words as prefix=.")
         if turns[0]["role"] != "system":
             text = self.neutral if system is None else system
+            if not text and self.chat.own_system:
+                warnings.warn(
+                    f"no system prompt was given, and the chat template of {self.name} puts in its own:"
+                    f" {self.chat.own_system[:80]!r}. Pass system= to replace it.",
+                    stacklevel=3,
+                )
             return [{"role": "system", "content": text}, *turns] if text else turns
         if system is not None:
             raise UserError("the turns bring a system prompt and system= gives another. Leave one of them out.")
@@ -214,6 +254,13 @@ class LM:
 
 
 PROBE = "The quick brown fox jumps over the lazy dog, and then it goes on to the river to drink some cold water."
+Published = tuple[tuple[str, str, Any], ...]  # (which of CONFIGS, name, value)
+CONFIGS: dict[str, Callable[[PreTrainedModel], Any]] = {
+    "config": lambda model: model.config,
+    "text_config": lambda model: model.config.get_text_config(),
+    "generation_config": lambda model: model.generation_config,
+}
+
 _LOADED: dict[tuple[object, ...], LM] = {}
 _LOADING = threading.Lock()
 
@@ -254,16 +301,24 @@ def load_model(
 
 
 def _load(name: str, source: Source, layers_path: str | None, template: str | None) -> LM:
-    model, tok = read_model(source)
-    set_template(tok, template)
-    lm = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
-    lm.why_dtype = source.why
-    if not lm.eos_ids:
-        raise UserError(
-            f"{name} names no token that ends a text: every completion would run to its limit. Set eos_token_id in its"
-            " generation_config.json, or eos_token in its tokenizer_config.json."
-        )
+    with foreign_errors(source):
+        model, tok = read_model(source)
+        set_template(tok, template)
+        lm = wrap_model(model, tok, name, layers_path=layers_path, recipe=source.recipe)
+        lm.why_dtype, lm.files = source.why, stamps_of(folder_of(source))
+        _refuse_unfit(lm)
     return lm
+
+
+def _refuse_unfit(lm: LM) -> None:
+    """UserError where tokenizer, template or generation config name tokens that the model does not have, or no end."""
+    mend = "Set eos_token_id in its generation_config.json, or eos_token in its tokenizer_config.json."
+    if not lm.eos_ids:
+        raise UserError(f"{lm.name} names no token that ends a text: every completion would run to its limit. {mend}")
+    if beyond := [i for i in sorted(lm.eos_ids) if not 0 <= i < lm.vocab_size]:
+        last = lm.vocab_size - 1
+        raise UserError(f"{lm.name} names the token {beyond[0]} as an end, and has tokens 0 to {last}. {mend}")
+    check_length(lm, lm.prompt_ids("a"))
 
 
 def _is_spoiled(source: Source, lm: LM) -> bool:
@@ -300,14 +355,10 @@ def wrap_model(
     reason (`ws.models.probing`).
     """
     model.eval().requires_grad_(False)
-    # a training run leaves use_cache=False behind, also in generation_config.json: generation ten times slower
-    for config in (model.config, model.config.get_text_config(), model.generation_config):
-        config.use_cache = True
-    # Gemma's asks for a static cache, which compiles on a GPU and cannot be cropped
-    model.generation_config.cache_implementation = None
-    blocks = find_blocks(model, layers_path)
+    blocks, chat = find_blocks(model, layers_path), chat_of(tok)
     said = recipe.neutral if neutral is None else neutral
-    lm = LM(name, model, tok, blocks, fingerprint_of(model), chat_of(tok), recipe, said)
+    published = _set_cache(model)
+    lm = LM(name, model, tok, blocks, fingerprint_of(model), chat, recipe, said, published=published)
     if layers_path is not None or not is_proven(lm.model):
         _find_out(lm)
     return lm
@@ -325,13 +376,49 @@ def _find_out(lm: LM) -> None:
     lm.one_by_one, lm.gaps = verdict.one_by_one, verdict.gaps
 
 
+def _set_cache(model: PreTrainedModel) -> Published:
+    """Switch the cache on where it is off; what was changed, for who writes the model out (`as_published`).
+
+    A training run leaves use_cache=False behind, also in generation_config.json: generation ten times slower. Gemma's
+    asks for a static cache, which compiles on a GPU and cannot be cropped.
+    """
+    wanted = [(place, "use_cache", True) for place in CONFIGS] + [("generation_config", "cache_implementation", None)]
+    before = []
+    for place, name, value in wanted:
+        config = CONFIGS[place](model)
+        found = getattr(config, name, None)
+        if found not in (value, None):
+            before.append((place, name, found))
+            setattr(config, name, value)
+    return tuple(before)
+
+
+@contextmanager
+def as_published(model: PreTrainedModel, published: Published) -> Iterator[None]:
+    """The model's settings as they were before `wrap_model`, to write it out; afterwards as they are."""
+    now = [(place, name, getattr(CONFIGS[place](model), name, None)) for place, name, _ in published]
+    try:
+        for place, name, value in published:
+            setattr(CONFIGS[place](model), name, value)
+        yield
+    finally:
+        for place, name, value in now:
+            setattr(CONFIGS[place](model), name, value)
+
+
 def positions(mask: Tensor) -> Tensor:
     """Position ids (B, T) from an attention mask (B, T): the first attended token is 0, whatever the padding."""
     return (mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def check_length(lm: LM, ids: Sequence[int], new: int = 0) -> None:
-    """UserError where a prompt and `new` tokens behind it are longer than the model's context."""
+    """UserError where a prompt and `new` tokens behind it are longer than the model's context, or a token has no row
+    in its embedding."""
+    if ids and max(ids) >= lm.rows:
+        raise UserError(
+            f"the token {lm.tok.convert_ids_to_tokens(max(ids))!r} ({max(ids)}) has no row in the embedding of"
+            f" {lm.name}, which has {lm.rows}: model and tokenizer do not belong together. Use its own tokenizer."
+        )
     if lm.max_context is not None and len(ids) + new > lm.max_context:
         raise UserError(
             f"a prompt of {len(ids)} tokens and {new} new ones exceed the context of {lm.name}, {lm.max_context}."

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,16 +24,27 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
+from transformers.utils import (
+    AUDIO_TOKENIZER_NAME,
+    FEATURE_EXTRACTOR_NAME,
+    IMAGE_PROCESSOR_NAME,
+    PROCESSOR_NAME,
+    VIDEO_PROCESSOR_NAME,
+)
+from transformers.utils.hub import cached_file
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from ws.errors import UserError
 from ws.models.cpu_dtype import cpu_dtype
 from ws.models.gguf.preparing import file_of, prepared
+from ws.models.origin import Stamp
 from ws.models.recipe import DTYPES, WAY_OUT, ModelRecipe, check_path, recipe_of, weights_of
 
-__all__ = ["Source", "read_model", "source_of"]
+__all__ = ["Source", "folder_of", "foreign_errors", "processor_files", "quantization_of", "read_model", "source_of"]
 
-T = TypeVar("T")
+PROCESSORS = sorted(
+    {PROCESSOR_NAME, IMAGE_PROCESSOR_NAME, VIDEO_PROCESSOR_NAME, FEATURE_EXTRACTOR_NAME, AUDIO_TOKENIZER_NAME}
+)
 ASKED = "asked for"
 
 
@@ -77,27 +88,33 @@ def source_of(
 
 
 def read_model(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Weights and tokenizer of a source. UserErrors as load_model lists them."""
+    """Weights and tokenizer of a source. UserErrors as load_model lists them; call it inside `foreign_errors`."""
     if source.local:
         _check_folder(Path(source.place), source.recipe)
-    config = _asked(source, lambda: AutoConfig.from_pretrained(source.place, trust_remote_code=False))
+    config = AutoConfig.from_pretrained(source.place, trust_remote_code=False)
     _check_causal(config, source.place)
     options = _options(source)
     text_only = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     auto: Any = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
     with _quiet(source.recipe.quiet or source.copy):
-        model, info = _asked(source, lambda: auto.from_pretrained(source.place, **options))
+        model, info = auto.from_pretrained(source.place, **options)
     lost = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if lost:
         raise UserError(
             f"{source.place} lacks {len(lost)} weights of {type(model).__name__} or has them in another shape (first:"
             f" {lost[0]}): they would be random numbers. Use a folder that holds the whole causal LM."
         )
+    if not text_only and not source.local:
+        for name in PROCESSORS:  # into the cache, beside the weights, for who exports them
+            cached_file(
+                source.place, name,
+                _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+            )  # fmt: skip
     return model, _tokenizer(source)
 
 
 def _tokenizer(source: Source) -> PreTrainedTokenizerBase:
-    tok: Any = _asked(source, lambda: AutoTokenizer.from_pretrained(source.place, trust_remote_code=False))
+    tok: Any = AutoTokenizer.from_pretrained(source.place, trust_remote_code=False)
     # without its files transformers builds a tokenizer of one word and says nothing
     if not tok.encode("a", add_special_tokens=False):
         raise UserError(
@@ -167,23 +184,61 @@ def _check_causal(config: Any, place: str) -> None:
         raise UserError(f"{place} is a {what}, not a decoder-only causal LM. Use one, or load_model('mini').")
 
 
-def _asked(source: Source, ask: Callable[[], T]) -> T:
-    """What transformers answers; its complaints about files, network or memory become a UserError."""
+def folder_of(source: Source) -> Path:
+    """Where the files of a source that has been loaded lie: its folder, or its snapshot in the cache."""
+    if source.local:
+        return Path(source.place)
+    return Path(str(cached_file(source.place, "config.json", local_files_only=True))).parent
+
+
+def processor_files(stamps: tuple[Stamp, ...]) -> list[Path]:
+    """The files beside these weights that say how images and sounds are read: transformers writes none of them."""
+    folders = {Path(path).parent for path, *_ in stamps}
+    return [folder / name for folder in folders for name in PROCESSORS if (folder / name).is_file()]
+
+
+def quantization_of(model: PreTrainedModel) -> str:
+    """How its weights are quantized ("4bit", "gptq"), empty where they are not."""
+    config = getattr(model.config, "quantization_config", None)
+    if config is None:
+        return ""
+    if getattr(model, "is_loaded_in_4bit", False):
+        return "4bit"
+    method = getattr(config, "quant_method", config)
+    return str(getattr(method, "value", method))
+
+
+@contextmanager
+def foreign_errors(source: Source) -> Iterator[None]:
+    """Whatever a library raises while it reads a user's files, as one UserError: what it said, and the way out.
+
+    A model's files are no code of ours: what is odd in them is the user's to mend, whichever exception shows it.
+    """
     try:
-        return ask()
+        yield
+    except UserError:
+        raise
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"{source.place} does not fit on {source.device}. Pass quantize='4bit' or a smaller model."
         ) from error
-    except (OSError, ValueError, SafetensorError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if source.local:
-            raise UserError(
-                f"could not load {source.place}: {said} Use a folder that save_pretrained wrote."
-            ) from error
-        if "safetensors" in said:
-            raise UserError(f"{source.place} has no safetensors weights, only pickled ones. {WAY_OUT}") from error
-        raise UserError(f"could not load {source.place!r}: {said} Check name and network. {WAY_OUT}") from error
+    except Exception as error:
+        raise UserError(_told(source, error)) from error
+
+
+def _told(source: Source, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    said = f"{said[:297]}..." if len(said) > 300 else said or "no reason given."
+    if not isinstance(error, OSError | ValueError | ImportError | SafetensorError):
+        said = f"{type(error).__name__}: {said}"
+    if isinstance(error, ImportError):
+        way = "Install what it names, or name a checkpoint that asks for no such library (its config.json may say"
+        return f"could not load {source.place}: {said} {way} quantization_config or attn_implementation)."
+    if source.local:
+        return f"could not load {source.place}: {said} Use a folder that save_pretrained wrote."
+    if "safetensors" in said:
+        return f"{source.place} has no safetensors weights, only pickled ones. {WAY_OUT}"
+    return f"could not load {source.place!r}: {said} Check name and network. {WAY_OUT}"
 
 
 def _device(device: str | torch.device | None, recipe: ModelRecipe) -> str:

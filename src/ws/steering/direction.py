@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ws.errors import UserError
 from ws.files import write_atomic
+from ws.models.origin import UNKNOWN, Origin
 from ws.steering.control_vector import MAGIC, read_control_vector, write_control_vector
 from ws.steering.methods import method
 
@@ -34,7 +35,7 @@ GIVEN, ADDED = "control_vector", "mean_diff"  # method and rule of one from else
 class Direction:
     """What is added to the residual stream: float32 CPU vectors (d,) by index of the block whose OUTPUT is steered.
 
-    method: how it was found; fingerprint: of the weights it was read from; meta: plain data (axis, contrast, rule ...).
+    method: how it was found; fingerprint, origin: of the weights it was read from; meta: plain data (axis, rule ...).
     UserError where there is no layer, lengths differ or a value is not finite.
     """
 
@@ -42,6 +43,7 @@ class Direction:
     method: str
     fingerprint: str
     meta: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = UNKNOWN
 
     def __post_init__(self) -> None:
         # clones made here are ordinary tensors, also of vectors that were computed under inference_mode
@@ -89,7 +91,7 @@ class Direction:
         drawn = {k: torch.randn(v.shape, generator=generator) for k, v in self.layers.items()}
         scaled = {k: r * (self.layers[k].norm() / r.norm()) for k, r in drawn.items()}
         meta = {"rule": self.rule, "seed": seed, "like": self.method}
-        return Direction(scaled, "random", self.fingerprint, meta)
+        return Direction(scaled, "random", self.fingerprint, meta, self.origin)
 
     def __mul__(self, factor: float) -> Direction:
         if not isinstance(factor, int | float):
@@ -107,12 +109,13 @@ class Direction:
         if not isinstance(other, Direction):
             return NotImplemented
         self._same_blocks(other)
-        if self.fingerprint != other.fingerprint or self.rule != other.rule:
+        one = self.fingerprint == other.fingerprint or self.origin.checkpoint == other.origin.checkpoint != ""
+        if not one or self.rule != other.rule:
             mine, theirs = (self.fingerprint, self.rule), (other.fingerprint, other.rule)
             raise UserError(f"directions of different weights or rules do not add ({mine}, {theirs}). Pass a list.")
         name = self.method if self.method == other.method else f"{self.method}+{other.method}"
         summed = {k: v + other.layers[k] for k, v in self.layers.items()}
-        return Direction(summed, name, self.fingerprint, {**self.meta, "rule": self.rule, "sum": True})
+        return Direction(summed, name, self.fingerprint, {**self.meta, "rule": self.rule, "sum": True}, self.origin)
 
     def __sub__(self, other: Direction) -> Direction:
         return self + -other
@@ -124,10 +127,15 @@ class Direction:
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file (temporary name, then rename); method, fingerprint and meta are its metadata."""
-        head = json.dumps({"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta})
+        head = json.dumps(self._told())
         tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in self.layers.items()}
         write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, {"direction": head}))
         return Path(path)
+
+    def _told(self) -> dict[str, Any]:
+        """What a file says beside the vectors."""
+        told = {"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta}
+        return told | {"origin": self.origin.to_dict()}
 
     @classmethod
     def load(cls, path: str | Path) -> Direction:
@@ -144,7 +152,7 @@ class Direction:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
                 layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            found = cls(layers, head["method"], head["fingerprint"], head["meta"])
+            found = cls(layers, head["method"], head["fingerprint"], head["meta"], Origin.read(head.get("origin")))
         except FileNotFoundError as error:
             raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
         except (SafetensorError, OSError, KeyError, ValueError) as error:
@@ -161,7 +169,7 @@ class Direction:
         layers = {block: vector * len(added) for block, vector in added.items()}
         own = json.loads(told[OWN]) if OWN in told else None
         if own is not None:
-            return cls(layers, own["method"], own["fingerprint"], own["meta"])
+            return cls(layers, own["method"], own["fingerprint"], own["meta"], Origin.read(own.get("origin")))
         return cls(layers, GIVEN, UNTOLD, {"rule": ADDED, "model_hint": told.get("controlvector.model_hint")})
 
     def save_gguf(self, path: str | Path, architecture: str, blocks: int, *, drop_block_0: bool = False) -> Path:
@@ -174,8 +182,7 @@ class Direction:
         self._check_exports(blocks, drop_block_0)
         nothing = torch.zeros(self.width)
         added = {k: self.layers[k] / len(self.layers) if k in self.layers else nothing for k in range(1, blocks)}
-        told = json.dumps({"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta})
-        write_control_vector(Path(path), added, architecture, {OWN: told})
+        write_control_vector(Path(path), added, architecture, {OWN: json.dumps(self._told())})
         return Path(path)
 
     def _check_exports(self, blocks: int, drop_block_0: bool) -> None:

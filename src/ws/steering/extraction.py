@@ -76,7 +76,7 @@ def extract(
     _check_nonzero(lm, layers_of, pos, axis.name)
     meta = {"axis": axis.name, "contrast": contrast, "pairs": len(drawn), "adapters": len(adapters),
             "relative": _relative(layers_of, pos, neg)}  # fmt: skip
-    return Direction(layers_of, method, lm.fingerprint, meta)
+    return Direction(layers_of, method, lm.fingerprint, meta, lm.origin)
 
 
 def _check_nonzero(lm: LM, vectors: dict[int, Tensor], pos: dict[int, Tensor], name: str) -> None:

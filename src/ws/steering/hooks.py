@@ -24,6 +24,7 @@ from ws.models.architecture import entrance_of
 from ws.models.attachments import _OPEN
 from ws.models.kv_cache import columns_of
 from ws.models.lm import LM
+from ws.models.origin import differs, fits
 from ws.steering.coefficients import Coefficient, Steered, as_pairs, as_row, rows_of
 from ws.steering.direction import UNTOLD, Direction
 from ws.steering.methods import method
@@ -224,8 +225,9 @@ def _check_fit(lm: LM, direction: Direction, allow_stale: bool) -> None:
         raise UserError(f"the direction steers block {outside[0]}, and {lm.name} has blocks 0 to {lm.n_layers - 1}.")
     if direction.width != lm.d_model:
         raise UserError(f"the direction has width {direction.width}, {lm.name} {lm.d_model}. Extract it again.")
-    if direction.fingerprint not in (lm.fingerprint, UNTOLD) and not allow_stale:
+    told = direction.fingerprint != UNTOLD
+    if told and not allow_stale and not fits(direction.fingerprint, direction.origin, lm):
         raise UserError(
-            f"the direction was read from weights {direction.fingerprint}, and {lm.name} has {lm.fingerprint}. "
+            f"the direction was read from {differs(direction.fingerprint, direction.origin, lm)}. "
             "Extract it again, or pass allow_stale=True where that is meant."
         )

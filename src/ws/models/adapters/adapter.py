@@ -12,6 +12,7 @@ base weight.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -21,19 +22,22 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from peft import PeftConfig, PeftType
-from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ws.errors import UserError
 from ws.files import checksum, write_atomic
-from ws.models.adapters.families import family_of
-from ws.models.adapters.family import Parts
+from ws.models.adapters.families import FAMILIES, HARMLESS, family_of, unknown_fields
+from ws.models.adapters.families.lora import rank_of
+from ws.models.adapters.family import Family, Parts
 from ws.models.adapters.peft_layers import PREFIX
 from ws.models.architecture import is_linear, shape_of
 from ws.models.lm import LM
+from ws.models.origin import UNKNOWN, Origin, differs, fits
 
 __all__ = [
     "Adapter",
@@ -52,7 +56,7 @@ class Adapter:
     """A trained adapter, on the CPU, float32.
 
     config: PEFT config; state: tensors by their names in a PEFT file; fingerprint: the base's; curve: one row per
-    optimiser step (see ws.healing.config); meta: plain values (settings, figures of the heal).
+    optimiser step (see ws.healing.config); meta: plain values (settings, figures of the heal); origin: the base's.
     """
 
     config: PeftConfig
@@ -60,6 +64,7 @@ class Adapter:
     fingerprint: str
     curve: pl.DataFrame = field(default_factory=pl.DataFrame)
     meta: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = UNKNOWN
 
     @cached_property
     def digest(self) -> str:
@@ -80,6 +85,11 @@ class Adapter:
             parts.setdefault(module, {})[(mark[1:] + part).removesuffix(".weight")] = value
         return parts
 
+    @cached_property
+    def fitted(self) -> set[str]:
+        """Fingerprints of the models that it was found to fit."""
+        return set()
+
     def save(self, folder: str | Path) -> None:
         """Write a plain PEFT folder, with the curve and ws.json beside it, in one step."""
         write_atomic(Path(folder), self._write)
@@ -91,7 +101,8 @@ class Adapter:
         save_file({k: v.contiguous() for k, v in self.state.items()}, folder / WEIGHTS, metadata={"format": "pt"})
         self.curve.write_parquet(folder / CURVE)
         files = {name: checksum(folder / name) for name in (CONFIG, WEIGHTS, CURVE)}
-        _write_json(folder / OWN, {"fingerprint": self.fingerprint, "meta": self.meta, "files": files})
+        base = {"fingerprint": self.fingerprint, "origin": self.origin.to_dict()}
+        _write_json(folder / OWN, {**base, "meta": self.meta, "files": files})
 
     @classmethod
     def load(cls, folder: str | Path, lm: LM | None = None) -> Adapter:
@@ -100,18 +111,18 @@ class Adapter:
         UserError: a file is missing or damaged, the folder belongs to another base than `lm`.
         """
         folder = Path(folder)
-        own = _read_json(folder / OWN) if (folder / OWN).is_file() else None
+        own = _read_own(folder / OWN) if (folder / OWN).is_file() else None
         for name, known in (own["files"] if own else {}).items():
             if not (folder / name).is_file() or checksum(folder / name) != known:
                 raise _damaged(folder / name, "its checksum differs" if (folder / name).is_file() else "it is missing")
         if own is None and lm is None:
             raise UserError(f"{folder} has no {OWN}: its base model is unknown. Use Adapter.load(folder, lm=lm).")
         config, state = _read_config(folder), _read_state(folder / WEIGHTS)
-        family_of(config)
         if own is None:
             assert lm is not None
-            return _fitting(cls(config, state, lm.fingerprint), lm)
-        adapter = cls(config, state, own["fingerprint"], pl.read_parquet(folder / CURVE), own["meta"])
+            return _fitting(cls(config, state, lm.fingerprint, origin=lm.origin), lm)
+        curve, origin = _read_curve(folder / CURVE), Origin.read(own.get("origin"))
+        adapter = cls(config, state, own["fingerprint"], curve, own["meta"], origin)
         return adapter if lm is None else _fitting(adapter, lm)
 
 
@@ -130,18 +141,54 @@ def _read_json(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
+def _read_own(path: Path) -> dict[str, Any]:
+    """What `save` wrote beside the plain folder."""
+    own, kinds = _read_json(path), {"fingerprint": str, "meta": dict, "files": dict}
+    if not isinstance(own, dict):
+        raise _damaged(path, "it holds no table")
+    if odd := [name for name, kind in kinds.items() if not isinstance(own.get(name), kind)]:
+        raise _damaged(path, f"it has no {odd[0]}")
+    return own
+
+
+def _read_curve(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
 def _read_config(folder: Path) -> PeftConfig:
+    """The config. UserError for a damaged one, an unknown type, and keys of a newer PEFT that are set."""
     plain = _read_json(folder / CONFIG)
     if not isinstance(plain, dict) or "peft_type" not in plain:
         raise _damaged(folder / CONFIG, "it names no peft_type")
-    return PeftConfig.from_pretrained(str(folder))
+    kind = plain["peft_type"]
+    known = {str(PeftType(k).value): v for k, v in PEFT_TYPE_TO_CONFIG_MAPPING.items()}.get(str(kind))
+    if known is None:
+        named = ", ".join(FAMILIES)
+        raise UserError(f"{folder / CONFIG}: PEFT knows no adapters of type {kind!r}. Supported: {named}.")
+    names = HARMLESS | {field.name for field in dataclasses.fields(known)}
+    if newer := [f"{key}={value!r:.60}" for key, value in plain.items() if value and key not in names]:
+        raise unknown_fields(str(kind), newer)
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        family_of(config)
+    except UserError:
+        raise
+    except Exception as error:  # whatever PEFT makes of a value that a user wrote there
+        raise _damaged(folder / CONFIG, f"{type(error).__name__}: {error}") from error
+    return config
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     try:
-        return {key: value.float() for key, value in load_file(path).items()}
+        state = {key: value.float() for key, value in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
+    if not state or not all(value.isfinite().all() for value in state.values()):
+        raise _damaged(path, "it holds no tensor" if not state else "not all of its numbers are finite")
+    return state
 
 
 def as_stack(adapters: Stack) -> list[tuple[Adapter, float]]:
@@ -157,12 +204,14 @@ def checked(lm: LM, adapters: Stack) -> list[tuple[Adapter, float]]:
 
 
 def _fitting(adapter: Adapter, lm: LM) -> Adapter:
-    if adapter.fingerprint != lm.fingerprint:
+    if lm.fingerprint in adapter.fitted:
+        return adapter
+    if not fits(adapter.fingerprint, adapter.origin, lm):
         raise UserError(
-            f"the adapter was made on the model {adapter.fingerprint}, {lm.name} is {lm.fingerprint}. Load the model"
-            " that it was made on; after ws.bake, adapters of the unbaked model no longer fit."
+            f"the adapter was made on the model with {differs(adapter.fingerprint, adapter.origin, lm)}; after ws.bake,"
+            " adapters of the unbaked model no longer fit."
         )
-    modules = dict(lm.model.named_modules())
+    modules, family = dict(lm.model.named_modules()), family_of(adapter.config)
     for name, parts in adapter.modules.items():
         if name not in modules or not is_linear(modules[name]):
             raise UserError(
@@ -174,4 +223,38 @@ def _fitting(adapter: Adapter, lm: LM) -> Adapter:
             raise UserError(
                 f"the adapter's {name} is {b.shape[0]}x{a.shape[-1]}, the model's {height}x{width}. Wrong model?"
             )
+        _check_parts(adapter, family, name, (height, width))
+    adapter.fitted.add(lm.fingerprint)
     return adapter
+
+
+def _check_parts(adapter: Adapter, family: Family, name: str, shape: tuple[int, int]) -> None:
+    """UserError where the family's step fails on a module's tensors, or leaves one of them unread; no number is made.
+    """
+    parts = _Read({part: value.to("meta") for part, value in adapter.modules[name].items()})
+    weight = torch.empty(shape, device="meta")
+    try:
+        if "lora_A" in adapter.modules[name] and len(parts["lora_A"]) != (rank := rank_of(adapter.config, name)):
+            raise ValueError(f"rank {len(parts['lora_A'])}, but {rank} in the config")
+        after = family.step(weight, weight, parts, adapter.config, name)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the adapter's tensors for {name!r} do not make a weight ({type(error).__name__}: {error}). Copy the"
+            " folder again, or heal again."
+        ) from error
+    unread = sorted(set(parts) - parts.read)
+    if unread or after.shape != weight.shape:
+        what = f"tensors that ws does not read ({', '.join(unread)})" if unread else "another shape"
+        raise UserError(f"the adapter has {what} for {name!r} and cannot be attached. Convert it to plain LoRA.")
+
+
+class _Read(dict[str, Tensor]):
+    """Parts that remember which of them were asked for."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        self.read: set[str] = set()
+
+    def __getitem__(self, part: str) -> Tensor:
+        self.read.add(part)
+        return super().__getitem__(part)

@@ -21,7 +21,8 @@ class Family:
     parts, config, name) -> the weight (out, in) after this adapter, see ws.models.adapters.families.
 
     scales: a live layer takes a coefficient c (its output is linear in `scaling`); square: squared Frobenius norm of
-    the update without building it, where there is a short cut; principal: starts from the weight's singular vectors.
+    the update without building it, where there is a short cut; principal: starts from the weight's singular vectors;
+    fields: of the config that may be set, because `step` reads them or they matter in training only.
     """
 
     configure: Callable[[int, float, Sequence[str]], PeftConfig]
@@ -30,3 +31,4 @@ class Family:
     scales: bool = False
     square: Callable[[Parts, PeftConfig, str], Tensor] | None = None
     principal: bool = False
+    fields: frozenset[str] = frozenset()

@@ -6,7 +6,8 @@
 
 `step` is what PEFT's layer computes, written on weights: `acc` is the weight with the earlier adapters of a stack on,
 `weight` the pristine one. Attaching, merging and measuring all read it, and the tests hold it against PEFT's forward. A
-family whose layer is no linear map of its input, or that writes into the base weight, does not belong here.
+family whose layer is no linear map of its input, or that writes into the base weight, does not belong here. What a
+stored config sets beside `Family.fields`, or a file holds beside what `step` reads, is refused: PEFT grows.
 
 A new family is a new file here. Listing the names imports none of them: the configuration reads them where there is no
 torch.
@@ -14,10 +15,12 @@ torch.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from ws.errors import UserError
 
@@ -27,9 +30,14 @@ if TYPE_CHECKING:
 
     from ws.models.adapters.family import Family, Parts
 
-__all__ = ["FAMILIES", "family_of", "new_config", "update_square"]
+__all__ = ["FAMILIES", "HARMLESS", "family_of", "new_config", "set_fields", "unknown_fields", "update_square"]
 
 FIRST = ("lora", "dora", "pissa", "delora")  # offered, and asked whose a stored config is, in this order
+HARMLESS = frozenset({
+    "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
+    "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "runtime_config", "fan_in_fan_out",
+})  # fmt: skip
+"""Fields of a PEFT config that leave alone what a layer computes; which modules it is on, its file's tensors say."""
 
 
 class _Found(Mapping[str, "Family"]):
@@ -71,29 +79,46 @@ def new_config(family: str, rank: int, alpha: float, modules: Mapping[str, nn.Mo
 
 
 def family_of(config: PeftConfig) -> Family:
-    """The family of a stored config. UserError where there is none or it changes more than weight matrices."""
+    """The family of a stored config. UserError where there is none, or a field is set that its `step` does not know."""
     kind = f"{getattr(config.peft_type, 'value', config.peft_type)}"
+    family = next((family for family in FAMILIES.values() if family.mine(config)), None)
+    if family is None:
+        raise UserError(f"adapters of type {kind} are not supported. Supported: {', '.join(FAMILIES)}.")
+    known = HARMLESS | family.fields
+    used = [f"{name}={value!r}" for name, value in set_fields(config).items() if name not in known]
     start = getattr(config, "init_lora_weights", True)
-    extras = {
-        "modules_to_save": getattr(config, "modules_to_save", None),
-        "lora_bias": getattr(config, "lora_bias", False),
-        "bias": None if getattr(config, "bias", "none") == "none" else config.bias,  # type: ignore[attr-defined]
-        "layer_replication": getattr(config, "layer_replication", None),
-        "target_parameters": getattr(config, "target_parameters", None),
-        # pissa, olora, corda, loftq write into the base weight: with them, adapter off is no longer the base
-        "init_lora_weights": start
-        if isinstance(start, str) and start not in ("gaussian", "eva", "orthogonal")
-        else None,
-    }
-    used = [f"{key}={value!r}" for key, value in extras.items() if value]
+    # pissa, olora, corda, loftq write into the base weight: with them, adapter off is no longer the base
+    if isinstance(start, str) and start not in ("gaussian", "eva", "orthogonal"):
+        used.append(f"init_lora_weights={start!r}")
     if used:
-        raise UserError(
-            f"this {kind} adapter uses {', '.join(used)}, which ws cannot attach. Convert it to plain LoRA."
-        )
-    for family in FAMILIES.values():
-        if family.mine(config):
-            return family
-    raise UserError(f"adapters of type {kind} are not supported. Supported: {', '.join(FAMILIES)}.")
+        raise unknown_fields(kind, used)
+    return family
+
+
+def unknown_fields(kind: str, used: Iterable[str]) -> UserError:
+    """The refusal of an adapter whose config says ("name=value") what nothing here computes."""
+    return UserError(
+        f"this {kind} adapter uses {', '.join(used)}, which ws cannot attach. Convert it to plain LoRA; a key that"
+        " changes nothing can be taken out of its adapter_config.json."
+    )
+
+
+def set_fields(config: PeftConfig) -> dict[str, Any]:
+    """Fields of a config that are not as their class leaves them; what is empty both ways is not set."""
+    kind: Any = type(config)
+    usual = _usual(kind)
+    now = {name: getattr(config, name) for name in usual}
+    return {name: value for name, value in now.items() if value != usual[name] and (value or usual[name])}
+
+
+@lru_cache(maxsize=64)
+def _usual(kind: Any) -> dict[str, Any]:
+    """Field -> its default."""
+    found = {}
+    for field in dataclasses.fields(kind):
+        made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        found[field.name] = None if made is dataclasses.MISSING else made
+    return found
 
 
 def update_square(weight: Tensor | None, parts: Parts, config: PeftConfig, name: str) -> Tensor:

@@ -23,4 +23,5 @@ FAMILY = Family(
     lambda rank, alpha, names: lora.configure(rank, alpha, names, dora=True),
     lambda config: isinstance(config, LoraConfig) and config.use_dora,
     _step,
+    fields=lora.FIELDS | {"use_dora"},
 )

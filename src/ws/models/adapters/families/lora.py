@@ -10,14 +10,25 @@ from torch import Tensor
 
 from ws.models.adapters.family import Family, Parts
 
-__all__ = ["FAMILY", "configure", "scale", "square", "step"]
+__all__ = ["FAMILY", "FIELDS", "configure", "rank_of", "scale", "square", "step"]
+
+FIELDS = frozenset({
+    "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "lora_dropout", "init_lora_weights", "eva_config",
+    "megatron_core",
+})  # fmt: skip
+
+
+def rank_of(config: PeftConfig, name: str) -> int:
+    """The rank of this module's adapter."""
+    assert isinstance(config, LoraConfig)
+    ranks = config.rank_pattern or {}
+    return int(ranks.get(get_pattern_key(list(ranks), name), config.r))
 
 
 def scale(config: PeftConfig, name: str) -> float:
     """What B A is multiplied by in this module: alpha / r, or alpha / sqrt(r) for rsLoRA."""
     assert isinstance(config, LoraConfig)
-    ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
-    rank = ranks.get(get_pattern_key(list(ranks), name), config.r)
+    rank, alphas = rank_of(config, name), config.alpha_pattern or {}
     alpha = alphas.get(get_pattern_key(list(alphas), name), config.lora_alpha)
     return float(alpha / (rank**0.5 if config.use_rslora else rank))
 
@@ -49,4 +60,4 @@ def _is_lora(config: PeftConfig) -> bool:
     return isinstance(config, LoraConfig) and not config.use_dora
 
 
-FAMILY = Family(configure, _is_lora, step, scales=True, square=square)
+FAMILY = Family(configure, _is_lora, step, scales=True, square=square, fields=FIELDS)
