@@ -80,6 +80,7 @@ def steer(args: options.SteerArgs) -> None:
     from ws.generation.completions import generate
     from ws.models.lm import check_length, load_model, one_thread
     from ws.models.recipe import recipe_of
+    from ws.runs.whole import check_in_run
     from ws.steering.direction import Direction
     from ws.steering.extraction import extract
 
@@ -87,7 +88,7 @@ def steer(args: options.SteerArgs) -> None:
     axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
     lm, draws = one_thread(load_model(args.model)), args.sampling.draws(args.seed, args.max_new_tokens)
     check_length(lm, lm.prompt_ids(args.prompt, system=args.persona), draws.max_new_tokens or 0)
-    v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
+    v = extract(lm, axis) if args.direction is None else Direction.load(check_in_run(args.direction))
     options = {"n": args.n, "sampling": draws, "persona": args.persona}
     texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
     if args.json:

@@ -108,6 +108,7 @@ def make_example(model: str = "mini", target: Path | None = None, out: Path | No
     make_variants(Run(target), betas_of(model))
     for stored in (target / "rounds").rglob("stops/*/adapter") if not recipe_of(model).instant else ():
         shutil.rmtree(stored)
+    record_again(target)
     (target / ".lock").unlink(missing_ok=True)
     return target
 

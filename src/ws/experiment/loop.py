@@ -27,14 +27,13 @@ from ws.experiment.instruments import instrument_of, instrument_text
 from ws.experiment.progress import Listener, say
 from ws.experiment.rounds import Round
 from ws.experiment.workers import WorkerPool
-from ws.files import write_json
 from ws.models.adapters.adapter import Adapter
 from ws.models.lm import LM
 from ws.runs.config import RunConfig
 from ws.runs.ledger import append_result
 from ws.runs.reader import Run
 from ws.runs.summary import best_round, ledger_row, summarise
-from ws.runs.writer import RunFolder, open_for_writing
+from ws.runs.writer import Outdated, RunFolder, finished_folder, open_for_writing
 from ws.steering.extraction import check_blocks
 
 __all__ = ["run"]
@@ -68,11 +67,16 @@ def run(
             check_blocks(lm, config.layers)
         check_room(lm, axis, config.sampling.max_new_tokens, config.max_new_tokens)
         identity = identity_of(lm, axis, config, instrument_of(lm, axis, config, out))
+        if not new and (stored := finished_folder(out, config, identity)) is not None:
+            if _as_it_would_be(RunContext(lm, axis, config, identity, stored, on_progress, cancel)):
+                return Run(stored.path)
         facts = {"sampling_said": sampling_said(lm, config), "why_dtype": lm.why_dtype}
-        with open_for_writing(
-            out, config, identity, facts, new=new, say=lambda message: say(on_progress, message)
-        ) as folder, _closing(folder), _worker_pool(1 if folder.finished else workers, config) as pool:  # fmt: skip
-            write_axis(folder, axis)
+        with (
+            open_for_writing(out, config, identity, facts, new=new, say=lambda told: say(on_progress, told)) as folder,
+            _closing(folder),
+            _worker_pool(1 if folder.finished else workers, config, folder) as pool,
+        ):
+            folder.keep("axis.json", axis.to_dict())  # so that the run can be read when its file has changed
             if not folder.finished and (told := first_estimate(config, workers)):
                 say(on_progress, told)
             _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), pool, out)
@@ -84,9 +88,20 @@ def _check_workers(workers: int) -> None:
         raise UserError(f"workers must be 1 or more (got {workers}).")
 
 
-def _worker_pool(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[WorkerPool | None]:
+def _as_it_would_be(context: RunContext) -> bool:
+    """Whether every stage of a finished run is there as its settings would leave it now; nothing is written."""
+    try:
+        _play_rounds(context, None)
+    except Outdated:
+        return False
+    return True
+
+
+def _worker_pool(
+    workers: int, config: RunConfig, folder: RunFolder
+) -> contextlib.AbstractContextManager[WorkerPool | None]:
     """The workers of a run; nobody for one, who is this process."""
-    return contextlib.nullcontext() if workers == 1 else WorkerPool(workers, config)
+    return contextlib.nullcontext() if workers == 1 else WorkerPool(workers, config, folder.path)
 
 
 def _fill(context: RunContext, pool: WorkerPool | None, out: Path) -> None:
@@ -99,7 +114,7 @@ def _fill(context: RunContext, pool: WorkerPool | None, out: Path) -> None:
     _play_rounds(context, pool)
     done = Run(context.folder.path)
     summary = summarise(done)
-    write_json(done.path / "summary.json", summary)
+    context.folder.keep("summary.json", summary)
     append_result(out, ledger_row(done, summary))
     context.folder.close("finished", best_round=best_round(summary))
 
@@ -139,12 +154,6 @@ def _play_stages(round: Round, pool: WorkerPool | None) -> None:
         return
     for method, *arguments in round.calls().values():
         getattr(round, method)(*arguments)
-
-
-def write_axis(folder: RunFolder, axis: Axis) -> None:
-    """A copy of the axis, so that the run can be read when its file has changed."""
-    if not (folder.path / "axis.json").exists():
-        write_json(folder.path / "axis.json", axis.to_dict())
 
 
 @contextlib.contextmanager

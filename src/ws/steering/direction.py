@@ -6,6 +6,7 @@ v = ws.extract(lm, axis);  v.save("direction.safetensors");  v = ws.Direction.lo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -19,12 +20,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ws.errors import UserError
-from ws.files import write_atomic
+from ws.files import SEAL, digest, write_atomic
 from ws.steering.methods import method
 
 __all__ = ["Direction"]
 
 PREFIX = "block."
+
+
+def _seal(head: dict[str, Any], layers: dict[int, Tensor]) -> str:
+    """A checksum of what a direction's file says, however its bytes lie."""
+    vectors = {str(k): [str(v.dtype), hashlib.sha256(v.contiguous().numpy().tobytes()).hexdigest()]
+               for k, v in layers.items()}  # fmt: skip
+    return digest([head, vectors])
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +128,10 @@ class Direction:
             raise UserError(f"the directions steer different blocks: {mine} and {theirs}. Extract both with layers=.")
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file (temporary name, then rename); method, fingerprint and meta are its metadata."""
-        head = json.dumps({"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta})
+        """Write a safetensors file (temporary name, then rename); method, fingerprint, meta and a checksum of all are
+        its metadata."""
+        plain = json.loads(json.dumps({"method": self.method, "fingerprint": self.fingerprint, "meta": self.meta}))
+        head = json.dumps(plain | {SEAL: _seal(plain, self.layers)})
         tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in self.layers.items()}
         write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, {"direction": head}))
         return Path(path)
@@ -133,10 +143,13 @@ class Direction:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
                 layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            seal = head.pop(SEAL, None)
+            if seal not in (None, _seal(head, layers)):  # None: written by an earlier version
+                raise ValueError("its vectors are not those that were written")
             return cls(layers, head["method"], head["fingerprint"], head["meta"])
         except FileNotFoundError as error:
             raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, UserError) as error:
             raise UserError(f"{path} is not a direction file or is damaged ({error}). Extract it again.") from error
 
     def save_gguf(self, path: str | Path, architecture: str) -> Path:

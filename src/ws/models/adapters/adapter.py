@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ws.errors import UserError
-from ws.files import checksum, write_atomic
+from ws.files import checksum, read_frame, sealed, unsealed, write_atomic
 from ws.models.adapters.families import family_of
 from ws.models.adapters.family import Parts
 from ws.models.adapters.peft_layers import PREFIX
@@ -45,6 +45,7 @@ __all__ = [
 Stack = Sequence["Adapter | tuple[Adapter, float]"]
 
 CONFIG, WEIGHTS, CURVE, OWN = "adapter_config.json", "adapter_model.safetensors", "curve.parquet", "ws.json"
+OWN_KEYS = {"fingerprint": str, "meta": dict, "files": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,8 @@ class Adapter:
         save_file({k: v.contiguous() for k, v in self.state.items()}, folder / WEIGHTS, metadata={"format": "pt"})
         self.curve.write_parquet(folder / CURVE)
         files = {name: checksum(folder / name) for name in (CONFIG, WEIGHTS, CURVE)}
-        _write_json(folder / OWN, {"fingerprint": self.fingerprint, "meta": self.meta, "files": files})
+        plain = {"fingerprint": self.fingerprint, "meta": self.meta, "files": files}
+        _write_json(folder / OWN, sealed(json.loads(json.dumps(plain, default=str))))
 
     @classmethod
     def load(cls, folder: str | Path, lm: LM | None = None) -> Adapter:
@@ -100,7 +102,7 @@ class Adapter:
         UserError: a file is missing or damaged, the folder belongs to another base than `lm`.
         """
         folder = Path(folder)
-        own = _read_json(folder / OWN) if (folder / OWN).is_file() else None
+        own = _read_own(folder / OWN) if (folder / OWN).is_file() else None
         for name, known in (own["files"] if own else {}).items():
             if not (folder / name).is_file() or checksum(folder / name) != known:
                 raise _damaged(folder / name, "its checksum differs" if (folder / name).is_file() else "it is missing")
@@ -111,7 +113,7 @@ class Adapter:
         if own is None:
             assert lm is not None
             return _fitting(cls(config, state, lm.fingerprint), lm)
-        adapter = cls(config, state, own["fingerprint"], pl.read_parquet(folder / CURVE), own["meta"])
+        adapter = cls(config, state, own["fingerprint"], read_frame(folder / CURVE), own["meta"])
         return adapter if lm is None else _fitting(adapter, lm)
 
 
@@ -128,6 +130,14 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise _damaged(path, error) from error
+
+
+def _read_own(path: Path) -> dict[str, Any]:
+    """What `Adapter.save` said of the folder, whole."""
+    own = unsealed(_read_json(path))
+    if own is None or not all(isinstance(own.get(name), kind) for name, kind in OWN_KEYS.items()):
+        raise _damaged(path, "it is not what was written")
+    return own
 
 
 def _read_config(folder: Path) -> PeftConfig:
