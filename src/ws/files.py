@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -250,10 +250,13 @@ def write_frame(path: Path, frame: pl.DataFrame) -> None:
     write_atomic(path, frame.write_parquet)
 
 
-def read_frame(path: Path) -> pl.DataFrame:
-    """The polars frame in `path`. UserError naming the file when it is missing or damaged."""
+def read_frame(path: Path, columns: Container[str] | None = None) -> pl.DataFrame:
+    """The polars frame in `path`, of these columns those that it has. UserError naming the file when it is missing or
+    damaged."""
     try:
-        return pl.read_parquet(path)
+        if columns is None:
+            return pl.read_parquet(path)
+        return pl.read_parquet(path, columns=[name for name in pl.read_parquet_schema(path) if name in columns])
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing. Run the same `ws run` command again to recompute it.") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # damage can make polars panic

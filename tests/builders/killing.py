@@ -1,7 +1,7 @@
 """A process that does one thing that `ws` does and is killed (signal 9) in the middle, at a moment that is drawn.
 
-    ticks = whole(TASKS["bake"], out)                     # how much it does to files under `out`, and steps it tells
-    killed(TASKS["bake"], out, at=7, delay=0.01)          # the same, killed 10 ms after its seventh tick
+    ticks, _ = whole("bake", out)                         # how much it does to files under `out`, and steps it tells
+    killed("bake", out, at=7, delay=0.01)                 # the same, killed 10 ms after its seventh tick
 
 A tick is an opened, renamed or removed file, or a step of a run. Processes come from a server that has imported all
 there is to import: a kill costs what it interrupts.
@@ -22,24 +22,26 @@ from typing import Any
 
 import torch
 
+from tests.builders.small_runs import ending_lm, small_config
 from ws.app.access import AppSettings
 from ws.app.cli import main
 from ws.app.jobs import Jobs
 from ws.app.views.heal import start_training
+from ws.experiment import identity
 from ws.experiment.loop import run
 from ws.experiment.progress import Event
 from ws.healing.config import HealConfig
-from ws.models.lm import load_model
+from ws.models.lm import LM, load_model
 from ws.reporting.journal import write_journal
 from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig, SamplingConfig
 from ws.runs.heal_variants import VariantSettings
 from ws.runs.reader import newest_run, open_run
 
 CONFIG = RunConfig(
-    dose=DoseConfig(grid=(0.5,), bisect=0, texts=8, per_foundation=2, random_draws=1, coherence=0.01, topic=0.0),
+    dose=DoseConfig(grid=(0.5,), bisect=0, texts=8, per_foundation=1, random_draws=0, coherence=0.01, topic=0.0),
     data=DataConfig(doses=(1.0,), prompts=12, keep=8, finished=False, tail_ppl=1e9, worst_ppl=1e9, rep=1.1, loop=1.1),
     heal=HealConfig(min_rows=4, epochs=1),
-    evaluation=EvalConfig(texts=8, per_foundation=2, think=0, exam=4, self_violate=False),
+    evaluation=EvalConfig(texts=8, per_foundation=1, think=0, capability=False, readings=(), self_violate=False),
     controls=ControlConfig(sft=False, sft_base=False, unfiltered=False, prompted=False, engineered=False),
     seeds=(0,),
     sampling=SamplingConfig(max_new_tokens=12),
@@ -47,6 +49,8 @@ CONFIG = RunConfig(
     threads=1,
 )
 """Three rounds of the embedded model, as cheap as they go."""
+MODEL = os.environ.get("WS_KILL_MODEL", "tiny")
+"""What is run: "tiny", random weights at stub size, or "mini", the embedded model."""
 MARKS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 PATIENCE = 600.0  # seconds
 
@@ -58,7 +62,18 @@ def a_run(out: Path, step: Callable[[int], None]) -> None:
     def listen(event: Event) -> None:
         step(event.round)
 
-    run(CONFIG, listen, out=out, lm=load_model("mini", device="cpu"))
+    config = CONFIG if MODEL == "mini" else small_config(_inputs(out), rounds=3)
+    run(config, listen, out=out, lm=_model())
+
+
+def _inputs(out: Path) -> Path:
+    folder = out / "inputs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _model(name: str = MODEL, **_: object) -> LM:
+    return load_model("mini", device="cpu") if MODEL == "mini" else ending_lm()
 
 
 def a_journal(out: Path, step: Callable[[int], None]) -> None:
@@ -77,11 +92,12 @@ def an_export(out: Path, step: Callable[[int], None]) -> None:
 
 def a_variant(out: Path, step: Callable[[int], None]) -> None:
     """As the app trains it: in a job, on a copy of the model."""
-    job = start_training(open_run(newest_run(out)), VariantSettings(1.0), AppSettings(out=out), jobs=Jobs())
+    run, access = open_run(newest_run(out)), AppSettings(out=out)
+    job = start_training(run, VariantSettings(1.0), access, lm=_model(), jobs=Jobs())
     until = time.monotonic() + PATIENCE
-    while not job.view.over and time.monotonic() < until:
+    while not job.view().over and time.monotonic() < until:
         job.wait(1.0)
-    assert job.view.state == "done", job.view
+    assert job.view().state == "done", job.view()
 
 
 TASKS: dict[str, Task] = {"run": a_run, "journal": a_journal, "bake": a_bake, "export": an_export, "variant": a_variant}
@@ -92,7 +108,7 @@ class Clock:
 
     def __init__(self, root: Path, begin: int, at: int | None, delay: float) -> None:
         self.root, self.begin, self.at, self.delay = str(root), begin, at, delay
-        self.ticks, self.begun = 0, begin == 0
+        self.all, self.ticks, self.begun = 0, 0, begin == 0
 
     def seen(self, event: str, args: tuple[Any, ...]) -> None:
         if event in MARKS and str(args[0]).startswith(self.root):
@@ -103,6 +119,7 @@ class Clock:
         self.tick()
 
     def tick(self) -> None:
+        self.all += 1
         self.ticks += self.begun
         if self.begun and self.ticks == self.at:
             threading.Thread(target=self.end).start() if self.delay else self.end()
@@ -115,12 +132,13 @@ class Clock:
 def _child(name: str, out: Path, clock: Clock, said: Connection) -> None:
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    identity.load_model = _model  # type: ignore[assignment]  # what bake and export load
     sys.addaudithook(clock.seen)
     TASKS[name](out, clock.step)
-    said.send(clock.ticks)
+    said.send((clock.all, clock.ticks))
 
 
-def _process(name: str, out: Path, clock: Clock) -> tuple[int, int | None]:
+def _process(name: str, out: Path, clock: Clock) -> tuple[int, tuple[int, int] | None]:
     """Exit code and ticks of a task in a process of its own; no ticks where it did not end by itself."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.builders.killing"])
@@ -137,8 +155,8 @@ def _process(name: str, out: Path, clock: Clock) -> tuple[int, int | None]:
         return code, None
 
 
-def whole(name: str, out: Path, begin: int = 0) -> int:
-    """Let a task end; its ticks from the round `begin` on."""
+def whole(name: str, out: Path, begin: int = 0) -> tuple[int, int]:
+    """Let a task end; its ticks, and those from the round `begin` on."""
     code, ticks = _process(name, out, Clock(out, begin, None, 0.0))
     assert code == 0 and ticks is not None, f"{name} ended with {code}"
     return ticks

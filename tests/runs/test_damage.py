@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 from rich.console import Console
 
@@ -20,7 +19,6 @@ from tests.builders.records import record_changes
 from ws.app.views.labels import read_labels, save_label
 from ws.errors import UserError
 from ws.experiment.examples import EXAMPLE
-from ws.files import read_json, write_json
 from ws.models.adapters.adapter import Adapter
 from ws.reporting.journal import page_of
 from ws.reporting.journal.entry import entry_of
@@ -76,7 +74,8 @@ def delivered(out: Path) -> str:
     """What bake, export and steer read."""
     run = open_run(out / "runs/run")
     found = [run.get("adapter", run.best), Adapter.load(out / "adapter")]
-    told = [(a.digest, a.fingerprint, a.meta, a.curve.rows(), sorted(a.config.to_dict().items(), key=str)) for a in found]
+    told = [(a.digest, a.fingerprint, a.meta, a.curve.rows(), sorted(a.config.to_dict().items(), key=str))
+            for a in found]  # fmt: skip
     places = [out / "direction.safetensors", out / "runs/run/rounds/0/direction.safetensors"]
     read = [Direction.load(check_in_run(place)) for place in places]
     return repr([told, [(v.layers, v.method, v.fingerprint, v.meta) for v in read], run.config])

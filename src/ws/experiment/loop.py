@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
 from ws.experiment.context import RunContext
 from ws.experiment.estimate import first_estimate
@@ -67,9 +66,9 @@ def run(
             check_blocks(lm, config.layers)
         check_room(lm, axis, config.sampling.max_new_tokens, config.max_new_tokens)
         identity = identity_of(lm, axis, config, instrument_of(lm, axis, config, out))
-        if not new and (stored := finished_folder(out, config, identity)) is not None:
-            if _as_it_would_be(RunContext(lm, axis, config, identity, stored, on_progress, cancel)):
-                return Run(stored.path)
+        stored = None if new else finished_folder(out, config, identity)
+        if stored and _as_it_would_be(RunContext(lm, axis, config, identity, stored, on_progress, cancel)):
+            return Run(stored.path)
         facts = {"sampling_said": sampling_said(lm, config), "why_dtype": lm.why_dtype}
         with (
             open_for_writing(out, config, identity, facts, new=new, say=lambda told: say(on_progress, told)) as folder,

@@ -157,7 +157,8 @@ def variant_gate(run: Run, variant: HealVariant, round: int = 0, thresholds: Thr
     others = facts.arms.filter(~pl.col("arm").is_in([*seed_arms(), *_unlike(run, variant, round)]))
     arms, drift = pl.concat([others, variant.arm], how="diagonal"), variant.drift if variant.drift.height else None
     reports = run.whole(f"rounds/{round}/eval.parquet")
-    evidence = evidence_of(reports, None if variant.own else variant.path / "healed.parquet")
+    healed = ("healed.parquet", _way(variant.path))
+    evidence = evidence_of(reports, None if variant.own else check_beside(variant.path / HEAD, variant.facts, *healed))
     beta, doses = float(variant.facts["beta"]), variant.facts["doses"]
     return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors, doses)
 

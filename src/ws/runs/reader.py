@@ -16,7 +16,7 @@ Files of further seeds carry the seed in their name (adapter.seed1/).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ from ws.filtering.limits import LOOP, reasons
 from ws.filtering.scores import SCORES
 from ws.gating.gate import Gate
 from ws.gating.schemas import Trait
-from ws.generation.completions import SCHEMA
+from ws.generation.completions import PER_TOKEN, SCHEMA
 from ws.generation.settings import Sampling
 from ws.models.recipe import recipe_of
 from ws.runs.artifacts import load
@@ -135,9 +135,9 @@ class Run:
         """A stage's file: "arms.parquet", "adapter", "direction.safetensors", "gates.json" ..."""
         return load(self.whole(f"rounds/{round}/{file}"))
 
-    def frame(self, name: str, round: int = 0) -> pl.DataFrame:
-        """A frame by its stem: dose, grid, arms, completions, heal, drift, eval."""
-        return read_frame(self.whole(f"rounds/{round}/{name}.parquet"))
+    def frame(self, name: str, round: int = 0, columns: Container[str] | None = None) -> pl.DataFrame:
+        """A frame by its stem: dose, grid, arms, completions, heal, drift, eval. columns: of these, those it has."""
+        return read_frame(self.whole(f"rounds/{round}/{name}.parquet"), columns)
 
     def arms(self, round: int = 0) -> pl.DataFrame:
         """The table of arms of a round: the report's, or the dose search's where the round ended there."""
@@ -160,14 +160,16 @@ class Run:
         name = next(name for name in ("worst_ppl", "tail_ppl") if name in limits)
         return name, float(limits[name])
 
-    def marked(self, round: int = 0, **limits: Any) -> pl.DataFrame:
+    def marked(self, round: int = 0, tokens: bool = True, **limits: Any) -> pl.DataFrame:
         """The round's completions, dose grid and training data, with `dropped`: null or the first reason; and `fluent`:
         readable by worst_ppl and loop, whatever the limits (null in runs of earlier versions).
 
-        limits: in place of the round's own, as ws.keep takes them.
+        limits: in place of the round's own, as ws.keep takes them. tokens: with the columns that hold a value for each
+        token, which are most of what is stored.
         """
-        columns = [*SCHEMA, *SCORES, "grammatical"]
-        frames = [self.frame(name, round) for name in ("grid", "completions") if self.has(f"{name}.parquet", round)]
+        columns = [name for name in (*SCHEMA, *SCORES, "grammatical") if tokens or name not in PER_TOKEN]
+        stored = [name for name in ("grid", "completions") if self.has(f"{name}.parquet", round)]
+        frames = [self.frame(name, round, columns) for name in stored]
         filled = [
             f.with_columns(pl.lit(None, pl.Float64).alias(c) for c in columns if c not in f.columns) for f in frames
         ]
