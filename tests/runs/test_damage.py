@@ -134,12 +134,12 @@ def check(out: Path, draws: int, seed: int) -> int:
 
 
 def test_one_flipped_bit_is_named_or_without_effect(out: Path) -> None:
-    assert check(out, FEW, 0) > 0.75 * FEW  # the curves of the controls are read by nobody
+    assert check(out, FEW, 0) > FEW / 2  # not every reader meets every file
 
 
 @pytest.mark.slow
 def test_many_flipped_bits(out: Path) -> None:
-    assert check(out, MANY, 1) > 0.75 * MANY
+    assert check(out, MANY, 1) > MANY / 2
 
 
 @pytest.mark.slow
