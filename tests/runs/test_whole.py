@@ -7,15 +7,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+import ws
 from tests.builders.records import record_changes
 from ws.app.cli import main
+from ws.app.views.labels import read_labels, save_label
 from ws.errors import UserError
-from ws.experiment.examples import EXAMPLE_ROUNDS
-from ws.files import folder_lock, read_json, write_json
-from ws.runs.reader import Run, open_run
-from ws.runs.whole import read_status, recorded
+from ws.experiment.examples import EXAMPLE, EXAMPLE_ROUNDS
+from ws.files import folder_lock, read_json, write_frame, write_json
+from ws.runs import heal_variants
+from ws.runs.heal_variants import variants_of
+from ws.runs.reader import Run, newest_run, open_run
+from ws.runs.whole import check_in_run, read_status, recorded, write_status
+from ws.steering.direction import Direction
 
 
 @pytest.fixture
@@ -118,3 +124,99 @@ def test_a_reader_that_was_there_before_takes_the_new_record(copy: Path) -> None
     write_json(copy / "rounds/1/gates.json", [])
     record_changes(copy)
     assert run.gates(1) == []
+
+
+# What no record of the run names
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """The example of one round with a variant, each of which holds its checksums."""
+    shutil.copytree(EXAMPLE, tmp_path / "example")
+    for folder in sorted((tmp_path / "example/rounds/0/stops").iterdir())[1:]:
+        shutil.rmtree(folder)
+    record_changes(tmp_path / "example", records={})
+    return tmp_path / "example"
+
+
+@pytest.mark.parametrize("name", ["adapter/adapter_model.safetensors", "healed.parquet", "arms.parquet", "heal.json"])
+def test_a_damaged_variant_is_named_and_may_be_removed(example: Path, name: str) -> None:
+    folder = next((example / "rounds/0/stops").iterdir())
+    assert len(variants_of(open_run(example))) == 2
+    raw = bytearray((folder / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (folder / name).write_bytes(bytes(raw))
+    heal_variants._read.cache_clear()  # as another process
+    with pytest.raises(UserError, match=r"Remove the folder .*/stops/") as caught:
+        assert [variant.adapter.digest for variant in variants_of(open_run(example))]
+    assert name.split("/")[0] in str(caught.value)
+    shutil.rmtree(folder)
+    assert len(variants_of(open_run(example))) == 1
+
+
+def test_damaged_notes_are_named_and_may_be_moved_aside(example: Path) -> None:
+    run = open_run(example)
+    run.note(1, "as I would say")
+    assert run.notes() == {"1": "as I would say"}
+    notes = example / "rounds/0/notes.json"
+    notes.write_text(notes.read_text().replace("would", "could"))
+    with pytest.raises(UserError, match=r"notes\.json is damaged.* Move it aside"):
+        open_run(example).gates()
+    notes.rename(notes.with_suffix(".aside"))
+    assert open_run(example).gates()[1].note == ""
+
+
+def test_labels_with_another_row_are_named(example: Path) -> None:
+    run, path = open_run(example), example / "labels.parquet"
+    rows = run.marked()
+    save_label(run, rows.row(0, named=True), coherent=True)
+    seal, before = pl.read_parquet_metadata(path)["seal"], read_labels(run)
+    before.with_columns(coherent=~pl.col("coherent")).write_parquet(path, metadata={"seal": seal})
+    with pytest.raises(UserError, match=r"labels\.parquet is damaged.* Move it aside"):
+        read_labels(run)
+    path.unlink()
+    assert save_label(run, rows.row(0, named=True), coherent=True).height == 1
+    write_frame(path, before)  # of an earlier version
+    assert read_labels(run).height == 1
+
+
+@pytest.mark.parametrize("old", ['"rounds"', '"seeds"', '"texts"'])
+def test_a_damaged_key_of_the_settings_names_the_file(copy: Path, old: str) -> None:
+    """Also where no record holds it, as in runs of an earlier version."""
+    status = read_status(copy)
+    del status["records"]
+    write_status(copy, status | {"version": ws.__version__})
+    config = copy / "config.json"
+    config.write_text(config.read_text().replace(old, old.replace("s", "r")))
+    with pytest.raises(UserError, match=r"config\.json is damaged"):
+        _ = open_run(copy).config
+    write_status(copy, status | {"version": "0.0.1"})
+    with pytest.raises(UserError, match=r"config\.json is of another version"):
+        _ = open_run(copy).config
+
+
+def test_without_its_settings_a_run_is_a_damaged_one(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copy / "config.json").unlink()
+    assert main(["show", str(copy)]) == 2
+    assert "config.json is missing" in capsys.readouterr().err
+
+
+def test_the_newest_run_is_not_passed_over_for_an_older_one(copy: Path, tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        shutil.copytree(copy, tmp_path / "out/runs" / name)
+    assert newest_run(tmp_path / "out").name == "2"
+    (tmp_path / "out/runs/2/status.json").write_text("{")
+    with pytest.raises(UserError, match=r"runs/2/status\.json is damaged"):
+        newest_run(tmp_path / "out")
+
+
+def test_a_direction_taken_out_of_a_run_is_compared(copy: Path, tmp_path: Path) -> None:
+    place = copy / "rounds/0/direction.safetensors"
+    v = Direction.load(check_in_run(place))
+    v.save(tmp_path / "v.safetensors")
+    for path, told in ((place, "is damaged"), (tmp_path / "v.safetensors", "not those that were written")):
+        raw = bytearray(path.read_bytes())
+        raw[-3] ^= 1
+        path.write_bytes(bytes(raw))
+        with pytest.raises(UserError, match=told):
+            Direction.load(check_in_run(path))

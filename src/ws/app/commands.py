@@ -98,6 +98,7 @@ def steer(args: options.SteerArgs) -> None:
     from ws.generation.completions import generate
     from ws.models.lm import check_length, load_model, one_thread
     from ws.models.recipe import recipe_of
+    from ws.runs.whole import check_in_run
     from ws.steering.direction import UNTOLD, Direction
     from ws.steering.extraction import extract
 
@@ -106,7 +107,7 @@ def steer(args: options.SteerArgs) -> None:
     lm = one_thread(load_model(args.model, template=args.template))
     draws = args.sampling.draws(args.seed, args.max_new_tokens)
     check_length(lm, lm.prompt_ids(args.prompt, system=args.persona), draws.max_new_tokens or 0)
-    v = extract(lm, axis) if args.direction is None else Direction.load(args.direction)
+    v = extract(lm, axis) if args.direction is None else Direction.load(check_in_run(args.direction))
     if v.fingerprint == UNTOLD:
         hint = v.meta["model_hint"]
         print(f"{args.direction}: a control vector made for {hint!r}, from weights that it does not tell: its width and"

@@ -353,7 +353,7 @@ class Report:
             }
         )
         names = dict.fromkeys([*STANDING, *self.parts])
-        frames = {"per_row": self.per_row, "text": self.text, **{_cell(name): self.frame(name) for name in names}}
+        frames = {"per_row": self.per_row, "text": self.text, **{cell_of(name): self.frame(name) for name in names}}
         nested = [frame.select(pl.struct(pl.all()).implode().alias(name)) for name, frame in frames.items()]
         return pl.concat([plain, *nested], how="horizontal")
 
@@ -368,8 +368,8 @@ class Report:
                 f"a report is one row with identity and subject (got {frame.height} rows,"
                 f" columns {frame.columns[:6]}). Filter the frame to one report."
             )
-        kept = [name for name in READINGS if _holds(frame, _cell(name))]
-        parts = {name: _nested(frame, _cell(name), reading(name).COLUMNS) for name in kept}
+        kept = [name for name in READINGS if _holds(frame, cell_of(name))]
+        parts = {name: _nested(frame, cell_of(name), reading(name).COLUMNS) for name in kept}
         identity, subject = (json.loads(frame[name][0]) for name in ("identity", "subject"))
         return cls(_nested(frame, "per_row", ROWS), _nested(frame, "text", TEXTS), identity, subject, parts)
 
@@ -383,7 +383,7 @@ def _holds(frame: pl.DataFrame, name: str) -> bool:
     return name in frame.columns and frame[name][0] is not None
 
 
-def _cell(name: str) -> str:
+def cell_of(name: str) -> str:
     """The column that a reading's frame lies in; a figure may have the reading's own name."""
     return name if name in STANDING else f"reading.{name}"
 

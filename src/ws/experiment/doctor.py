@@ -24,7 +24,7 @@ from ws.axes.axis import Axis
 from ws.errors import UserError
 from ws.evaluation.readings.dilemmas import read_dilemmas
 from ws.experiment.controls import random_directions
-from ws.files import digest, read_json, write_json
+from ws.files import digest, read_sealed, sealed, write_json
 from ws.gating.alive import alive_verdict
 from ws.intervals import paired_mean
 from ws.models.lm import LM, load_model, one_thread
@@ -131,7 +131,7 @@ def alive_table(
     missing = [i for i, row in enumerate(rows) if row is None]
     for i, row in zip(missing, _measured(lm, [axes[i] for i in missing], check, tell, workers), strict=True):
         rows[i] = row
-        write_json(places[i], {"model": lm.name, "fingerprint": lm.fingerprint, "row": row})
+        write_json(places[i], sealed({"model": lm.name, "fingerprint": lm.fingerprint, "row": row}))
     return pl.DataFrame(rows, schema=TABLE)
 
 
@@ -144,7 +144,7 @@ def _place(lm: LM, axis: Axis, out: Path, check: Check) -> Path:
 def _stored(place: Path) -> dict[str, Any] | None:
     """The row that was kept there; None where there is none, or a damaged one."""
     try:
-        return {name: read_json(place)["row"][name] for name in TABLE}
+        return {name: read_sealed(place, "")["row"][name] for name in TABLE}
     except (UserError, KeyError, TypeError):
         return None
 
@@ -174,7 +174,7 @@ def verdicts_of(model: str, out: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for place in sorted((out / "doctor").glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
         try:
-            stored = read_json(place)
+            stored = read_sealed(place, "")
             if stored["model"] == model:
                 found[stored["row"]["axis"]] = stored["row"]["verdict"]
         except (UserError, KeyError, TypeError):  # damaged: as good as not measured

@@ -29,6 +29,7 @@ from ws.experiment.train_variant import make_variants
 from ws.experiment.workers import workers_for
 from ws.files import digest, read_json, write_atomic, write_frame, write_json
 from ws.gating.arm_table import BASE, HEALED, STEER
+from ws.generation.completions import PER_TOKEN
 from ws.models.lm import load_model
 from ws.models.recipe import recipe_of
 from ws.runs.config import RunConfig, from_dict, to_dict
@@ -63,7 +64,6 @@ BARE = ("sft", "sft_base", "unfiltered")
 PROMPTS = 12  # probe prompts whose texts are kept of a run that is cut down
 KEPT = ("direction.safetensors", "dose.parquet", "knee.json", "heal.json", "heal.parquet", "drift.parquet",
         "arms.parquet", "gates.json")  # fmt: skip
-HEAVY = ("token_ids", "logp_steered", "logp_base", "kl_drift")
 
 
 def shipped(of: Mapping[str, Path] = EXAMPLES) -> dict[str, Path]:
@@ -108,6 +108,7 @@ def make_example(model: str = "mini", target: Path | None = None, out: Path | No
     make_variants(Run(target), betas_of(model))
     for stored in (target / "rounds").rglob("stops/*/adapter") if not recipe_of(model).instant else ():
         shutil.rmtree(stored)
+    record_again(target)
     (target / ".lock").unlink(missing_ok=True)
     return target
 
@@ -187,7 +188,7 @@ def _few(texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first sample of evenly spaced prompts, token by token values left out."""
     first = [row for row in texts if row["sample"] == 0]
     step = max(1, len(first) // PROMPTS)
-    return [row | {name: [] for name in HEAVY} for row in first[::step][:PROMPTS]]
+    return [row | {name: [] for name in PER_TOKEN} for row in first[::step][:PROMPTS]]
 
 
 def stale(path: Path = EXAMPLE, rounds: int = 1) -> list[str]:

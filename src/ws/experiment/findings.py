@@ -10,10 +10,12 @@ from typing import Literal
 
 from ws.errors import UserError
 
-__all__ = ["TABLES", "Doubt", "Finding", "check_disk", "looked", "refuse"]
+__all__ = ["ADAPTERS", "DISK", "FOLDER", "TABLES", "Doubt", "Finding", "check_disk", "looked", "refuse"]
 
 TABLES = 32 << 20
 """Bytes of a round's tables, generously: a round of the quick recipe leaves 4 MB."""
+FOLDER, DISK, ADAPTERS = WRITES = "output folder", "disk", "room for adapters"
+"""Checks of the place where a run is written."""
 
 
 class Doubt(str):
@@ -27,6 +29,11 @@ class Finding:
     check: str
     state: Literal["ok", "warn", "refused"]
     said: str
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is of the place where a run is written, which one that is finished already leaves alone."""
+        return self.check in WRITES
 
 
 def looked(check: str, look: Callable[[], str]) -> Finding:

@@ -8,7 +8,7 @@ from ws.axes.axis import Axis
 from ws.errors import UserError
 from ws.evaluation.instrument import Instrument, find_instrument, glance
 from ws.evaluation.items import ItemSet, load_items
-from ws.files import digest, read_json, write_json
+from ws.files import digest, read_sealed, sealed, write_json
 from ws.gating.schemas import Trait
 from ws.models.lm import LM
 from ws.runs.config import RunConfig
@@ -25,10 +25,10 @@ def instrument_of(lm: LM, axis: Axis, config: RunConfig, out: Path) -> Instrumen
         settings = [lm.fingerprint, str(lm.dtype), lm.neutral, str(lm.tok.chat_template), items.hash, budget]
         place = out / "instruments" / f"{digest(settings)}.json"
         try:
-            return float(read_json(place)["p_ans_any"])
+            return float(read_sealed(place, "")["p_ans_any"])
         except (UserError, KeyError, TypeError, ValueError):  # not there, or damaged: measured again
             mass = glance(lm, items, think)
-        write_json(place, {"model": lm.name, "items": items.name, "think": budget, "p_ans_any": mass})
+        write_json(place, sealed({"model": lm.name, "items": items.name, "think": budget, "p_ans_any": mass}))
         return mass
 
     e = config.evaluation

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
 from ws.experiment.context import RunContext
 from ws.experiment.estimate import first_estimate
@@ -30,14 +29,13 @@ from ws.experiment.preflight_model import check_readings, with_model
 from ws.experiment.progress import Listener, say
 from ws.experiment.rounds import Round
 from ws.experiment.workers import WorkerPool
-from ws.files import write_json
 from ws.models.adapters.adapter import Adapter
 from ws.models.lm import LM
 from ws.runs.config import RunConfig
 from ws.runs.ledger import append_result
 from ws.runs.reader import Run
 from ws.runs.summary import best_round, ledger_row, summarise
-from ws.runs.writer import RunFolder, open_for_writing
+from ws.runs.writer import Outdated, RunFolder, finished_folder, open_for_writing
 
 __all__ = ["run"]
 
@@ -63,19 +61,28 @@ def run(
     """
     out = Path(out)
     _check_workers(workers)
-    _look(before_loading(config, out, *(() if lm is None else (lm.recipe, lm.name))), on_progress)
+    found = before_loading(config, out, *(() if lm is None else (lm.recipe, lm.name)))
+    # a finished run is returned where nothing can be written; without any run there is none to return
+    refuse([one for one in found if not one.writes or not (out / "runs").is_dir()])
     with _threads(config.threads):
         lm = lm or load_configured(config)
         axis = axis_of(config, lm.recipe, lm.name)
-        _look(with_model(lm, axis, config, out, workers), on_progress)
+        found += with_model(lm, axis, config, out, workers)
+        _look([one for one in found if not one.writes], on_progress)
         instrument = instrument_of(lm, axis, config, out)
         check_readings(lm, axis, config, instrument)
         identity = identity_of(lm, axis, config, instrument)
+        stored = None if new else finished_folder(out, config, identity)
+        if stored and _as_it_would_be(RunContext(lm, axis, config, identity, stored, on_progress, cancel)):
+            return Run(stored.path)
+        _look([one for one in found if one.writes], on_progress)
         facts = {"sampling_said": sampling_said(lm, config), "why_dtype": lm.why_dtype}
-        with open_for_writing(
-            out, config, identity, facts, new=new, say=lambda message: say(on_progress, message)
-        ) as folder, _closing(folder), _worker_pool(1 if folder.finished else workers, config) as pool:  # fmt: skip
-            write_axis(folder, axis)
+        with (
+            open_for_writing(out, config, identity, facts, new=new, say=lambda told: say(on_progress, told)) as folder,
+            _closing(folder),
+            _worker_pool(1 if folder.finished else workers, config, folder) as pool,
+        ):
+            folder.keep("axis.json", axis.to_dict())  # so that the run can be read when its file has changed
             if not folder.finished and (told := first_estimate(config, workers)):
                 say(on_progress, told)
             _fill(RunContext(lm, axis, config, identity, folder, on_progress, cancel), pool, out)
@@ -95,9 +102,20 @@ def _check_workers(workers: int) -> None:
         raise UserError(f"workers must be 1 or more (got {workers}).")
 
 
-def _worker_pool(workers: int, config: RunConfig) -> contextlib.AbstractContextManager[WorkerPool | None]:
+def _as_it_would_be(context: RunContext) -> bool:
+    """Whether every stage of a finished run is there as its settings would leave it now; nothing is written."""
+    try:
+        _play_rounds(context, None)
+    except Outdated:
+        return False
+    return True
+
+
+def _worker_pool(
+    workers: int, config: RunConfig, folder: RunFolder
+) -> contextlib.AbstractContextManager[WorkerPool | None]:
     """The workers of a run; nobody for one, who is this process."""
-    return contextlib.nullcontext() if workers == 1 else WorkerPool(workers, config)
+    return contextlib.nullcontext() if workers == 1 else WorkerPool(workers, config, folder.path)
 
 
 def _fill(context: RunContext, pool: WorkerPool | None, out: Path) -> None:
@@ -110,7 +128,7 @@ def _fill(context: RunContext, pool: WorkerPool | None, out: Path) -> None:
     _play_rounds(context, pool)
     done = Run(context.folder.path)
     summary = summarise(done)
-    write_json(done.path / "summary.json", summary)
+    context.folder.keep("summary.json", summary)
     append_result(out, ledger_row(done, summary))
     context.folder.close("finished", best_round=best_round(summary))
 
@@ -150,12 +168,6 @@ def _play_stages(round: Round, pool: WorkerPool | None) -> None:
         return
     for method, *arguments in round.calls().values():
         getattr(round, method)(*arguments)
-
-
-def write_axis(folder: RunFolder, axis: Axis) -> None:
-    """A copy of the axis, so that the run can be read when its file has changed."""
-    if not (folder.path / "axis.json").exists():
-        write_json(folder.path / "axis.json", axis.to_dict())
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 
 from ws.errors import UserError
-from ws.experiment.findings import TABLES, Finding, check_disk, looked, refuse
+from ws.experiment.findings import DISK, FOLDER, TABLES, Finding, check_disk, looked, refuse
 from ws.experiment.inputs import axis_of, check_enough, items_of
 from ws.models.recipe import ModelRecipe, check_path, is_path, missing_weights, recipe_of
 from ws.runs.config import RunConfig, check_runnable
@@ -62,8 +62,8 @@ def before_loading(
         looked("settings", lambda: _settings(config)),
         looked("axis", lambda: _axis(config, own, model or config.model, axes)),
         looked("items", lambda: f"{(items := items_of(config, own)).name}: {len(items.items)} items"),
-        looked("output folder", lambda: _folder(out)),
-        looked("disk", lambda: check_disk(out, TABLES * config.rounds)),
+        looked(FOLDER, lambda: _folder(out)),
+        looked(DISK, lambda: check_disk(out, TABLES * config.rounds)),
         looked("packages", _packages),
     ]
     if axes:

@@ -14,7 +14,7 @@ from ws.evaluation.instrument import Instrument, asked_of, find_instrument
 from ws.evaluation.readings import Request
 from ws.evaluation.wording import wording_of
 from ws.experiment.controls import engineered_prompt
-from ws.experiment.findings import TABLES, Doubt, Finding, check_disk, looked
+from ws.experiment.findings import ADAPTERS, TABLES, Doubt, Finding, check_disk, looked
 from ws.experiment.identity import check_room
 from ws.experiment.inputs import items_of
 from ws.gating.foundations import FOUNDATIONS
@@ -44,7 +44,7 @@ def with_model(lm: LM, axis: Axis, config: RunConfig, out: Path, workers: int = 
         looked("context", lambda: _context(lm, axis, config)),
         looked("adapter", lambda: _adapter(lm, config, names)),
         looked("readings", lambda: check_readings(lm, axis, config, _expected(lm, axis, config))),
-        looked("room for adapters", lambda: check_disk(out, config.rounds * _stored(lm, config, names))),
+        looked(ADAPTERS, lambda: check_disk(out, config.rounds * _stored(lm, config, names))),
         looked("memory", lambda: _memory(lm, axis, config, names, workers)),
     ]
 

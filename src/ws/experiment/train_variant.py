@@ -28,6 +28,7 @@ from ws.models.lm import LM
 from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, with_retain, with_topic
 from ws.runs.artifacts import save
 from ws.runs.heal_variants import (
+    HEAD,
     PHASES,
     SHIPPED,
     HealVariant,
@@ -41,6 +42,7 @@ from ws.runs.heal_variants import (
     variant_key,
 )
 from ws.runs.reader import Run
+from ws.runs.whole import seal_folder
 
 __all__ = ["make_variant", "make_variants"]
 
@@ -72,11 +74,11 @@ def make_variant(
     began, path = time.perf_counter(), folder_of(run, round) / variant_key(run, settings, round)
     values = _compute(_pipeline(run, settings, lm, round, cancel), run, settings, round, tell)
     _check(cancel)
-    values["heal.json"] |= {"stop": dataclasses.asdict(settings), "seconds": time.perf_counter() - began}
+    values[HEAD] |= {"stop": dataclasses.asdict(settings), "seconds": time.perf_counter() - began}
     with folder_lock(run.path, wait=True):
         sweep_temporaries(path.parent)
         write_atomic(path, lambda folder: _write(folder, values))
-    return _read(path, _stamp(path / "heal.json"))
+    return _read(path, _stamp(path / HEAD))
 
 
 def make_variants(
@@ -111,7 +113,7 @@ def _compute(pipeline: HealPipeline, run: Run, settings: VariantSettings, round:
     table = with_topic(table, topic_of(pipeline.lm, [arm]))
     _phase(pipeline, tell, 2)
     drift = pipeline.drifting(run.marked(round, **limits), run.get("direction.safetensors", round), adapter)
-    files = {"adapter": adapter, "heal.parquet": curve, "heal.json": facts | {"coh_cost": cost}}
+    files = {"adapter": adapter, "heal.parquet": curve, HEAD: facts | {"coh_cost": cost}}
     return files | {"healed.parquet": reports_frame([arm]), "drift.parquet": drift, "arms.parquet": table}
 
 
@@ -138,3 +140,4 @@ def _row(run: Run, round: int, healed: Arm, doses: Sequence[float]) -> tuple[pl.
 def _write(folder: Path, values: Values) -> None:
     for name, value in values.items():
         save(folder / name, value)
+    seal_folder(folder / HEAD)

@@ -1,6 +1,6 @@
 """Worker processes that share the stages of one run, each with the same model in memory.
 
-    with WorkerPool(2, config) as pool:   # they begin to load the model
+    with WorkerPool(2, config, folder.path) as pool:   # they begin to load the model
         pool.play(round)                  # every stage of the round; the numbers are those of one process
 
 A worker reads and writes the files of its stage. The record is written by the process that holds the run's lock, which
@@ -21,7 +21,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -34,6 +33,7 @@ from ws.experiment.context import RunContext
 from ws.experiment.identity import identity_of, load_configured
 from ws.experiment.progress import Event, Listener
 from ws.experiment.rounds import Call, Round
+from ws.files import temporary_of, writing
 from ws.models.lm import LM
 from ws.models.recipe import recipe_of
 from ws.runs.artifacts import load
@@ -65,15 +65,18 @@ def _cores() -> int:
 
 
 class WorkerPool:
-    """The workers of a run. They start to load the model when they are made."""
+    """The workers of a run. They start to load the model when they are made. folder: the run's, under its lock."""
 
-    def __init__(self, workers: int, config: RunConfig) -> None:
+    def __init__(self, workers: int, config: RunConfig, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")  # polars and torch have threads: a fork would hang
         self.workers = workers
         self.events = context.SimpleQueue()
         end, self.hold = context.Pipe(duplex=False)
-        self.bases = TemporaryDirectory(prefix="ws-bases-")  # what one worker measured of the base serves the others
-        given = config, self.events, end, Path(self.bases.name)
+        # what one worker measured of the base serves the others; of a run that is killed the next start sweeps it
+        self.bases = temporary_of(folder / "bases")
+        with writing(self.bases):
+            self.bases.mkdir()
+        given = config, self.events, end, self.bases
         self.pool = ProcessPoolExecutor(workers, context, _begin, given)
         with _ignoring_sigint():
             for _ in range(workers):
@@ -87,7 +90,7 @@ class WorkerPool:
         """End the workers at once; what they had not finished leaves nothing that a reader would see."""
         self.hold.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
-        self.bases.cleanup()
+        shutil.rmtree(self.bases, ignore_errors=True)
 
     def play(self, round: Round) -> None:
         """All stages of the round up to its table, each as soon as those that it reads are there.

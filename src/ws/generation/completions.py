@@ -28,7 +28,7 @@ from ws.models.lm import LM
 from ws.steering.coefficients import Coefficient, Steered, as_pairs, rows_of
 from ws.steering.direction import Direction
 
-__all__ = ["SCHEMA", "Backtrack", "Prompt", "decode", "generate", "identity"]
+__all__ = ["PER_TOKEN", "SCHEMA", "Backtrack", "Prompt", "decode", "generate", "identity"]
 
 SCHEMA: dict[str, Any] = {
     "prompt_id": pl.String,
@@ -44,6 +44,8 @@ SCHEMA: dict[str, Any] = {
     "kl_drift": pl.List(pl.Float32),
     "finished": pl.Boolean,
 }
+PER_TOKEN = ("token_ids", "logp_steered", "logp_base", "kl_drift")
+"""Columns that hold a value for each token: most of what a frame of completions weighs."""
 
 
 @dataclass(frozen=True)

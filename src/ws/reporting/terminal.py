@@ -35,6 +35,7 @@ __all__ = ["print_diff", "print_gates", "print_run", "print_samples", "readable"
 COLOURS = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 MARKS = {"green": "GREEN", "yellow": "YELLOW", "red": "RED"}
 FOUR_FIGURES = ("d_target", "coherence", "retain", "capability")
+SAMPLED = ("prompt_id", "prompt", "sample", "c", "text", "readable", "tail_ppl")
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -90,7 +91,7 @@ def print_round(run: Run, number: int, console: Console) -> None:
         for line in base_said(run, number):
             console.print(Text(f"base, {line}"))
     if run.has("grid.parquet", number):
-        print_dose_samples(run.frame("grid", number), console)
+        print_dose_samples(run.frame("grid", number, SAMPLED), console)
     if run.has("completions.parquet", number):
         print_filter(run, number, console)
     if run.has("heal.parquet", number):
@@ -223,7 +224,7 @@ def print_text(label: str, text: str, console: Console, note: str = "") -> None:
 
 def print_filter(run: Run, number: int, console: Console) -> None:
     """Counts by dose and reason, two just-kept and two just-dropped texts."""
-    texts = run.marked(number).filter(pl.col("split") != "base")
+    texts = run.marked(number, tokens=False).filter(pl.col("split") != "base")
     counts = tally(texts)
     console.print(Text("\nFilter (a view of the stored completions)", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -22,7 +22,7 @@ import polars as pl
 
 from ws.errors import UserError
 from ws.evaluation.comparison import coh_cost
-from ws.files import digest, read_frame, read_json
+from ws.files import digest, read_frame, read_sealed
 from ws.gating import Gate, Thresholds, judge_heal
 from ws.gating.arm_table import BASE, HEALED, SFT, UNFILTERED, seed_arms
 from ws.healing.config import HealConfig
@@ -33,6 +33,7 @@ from ws.runs.evidence_rows import evidence_of
 from ws.runs.reader import Run
 from ws.runs.stages import VERSIONS
 from ws.runs.verdicts import read_facts
+from ws.runs.whole import check_beside
 
 __all__ = [
     "BETAS",
@@ -51,6 +52,8 @@ BETAS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 SHIPPED = (0.0, 0.03, 0.1, 0.3, 3.0, 100.0)
 """Betas of the variants that a shipped run should hold; the last two show a barrier that is too strong."""
 PHASES = ("training", "report", "drift")
+HEAD = "heal.json"
+"""The file of a variant that holds the checksums of the others and its own."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,11 @@ class HealVariant:
 
     @property
     def adapter(self) -> Adapter:
-        return Adapter.load(self.path / "adapter")
+        """Read now; UserError where it is damaged."""
+        if self.own:
+            adapter: Adapter = Run(self.path.parents[1]).get("adapter", int(self.path.name))
+            return adapter
+        return Adapter.load(check_beside(self.path / HEAD, self.facts, "adapter", _way(self.path)))
 
 
 def own_heal(run: Run, round: int) -> HealConfig:
@@ -124,7 +131,11 @@ def find_variant(run: Run, settings: VariantSettings, round: int = 0) -> HealVar
     if is_own(run, settings, round):
         return _own(run.path, round, _stamp(run.whole(f"rounds/{round}/eval.parquet")))
     path = folder_of(run, round) / variant_key(run, settings, round)
-    return _read(path, _stamp(path / "heal.json")) if path.is_dir() else None
+    if not path.is_dir():
+        return None
+    if not (path / HEAD).exists():
+        raise UserError(f"{path / HEAD} is missing. {_way(path)}")
+    return _read(path, _stamp(path / HEAD))
 
 
 def variants_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bool = True) -> list[HealVariant]:
@@ -132,7 +143,8 @@ def variants_of(run: Run, round: int = 0, tail_ppl: float | None = None, own: bo
 
     own: the run's own heal is one of them.
     """
-    betas = {float(read_json(file)["stop"]["beta"]) for file in folder_of(run, round).glob("*/heal.json")}
+    heads = sorted(folder_of(run, round).glob(f"*/{HEAD}"))
+    betas = {float(read_sealed(head, _way(head.parent))["stop"]["beta"]) for head in heads}
     betas |= {own_heal(run, round).beta or 0.0} if own else set()
     asked = [VariantSettings(beta, tail_ppl) for beta in sorted(betas)]
     found = [find_variant(run, settings, round) for settings in asked if own or not is_own(run, settings, round)]
@@ -145,7 +157,8 @@ def variant_gate(run: Run, variant: HealVariant, round: int = 0, thresholds: Thr
     others = facts.arms.filter(~pl.col("arm").is_in([*seed_arms(), *_unlike(run, variant, round)]))
     arms, drift = pl.concat([others, variant.arm], how="diagonal"), variant.drift if variant.drift.height else None
     reports = run.whole(f"rounds/{round}/eval.parquet")
-    evidence = evidence_of(reports, None if variant.own else variant.path / "healed.parquet")
+    healed = ("healed.parquet", _way(variant.path))
+    evidence = evidence_of(reports, None if variant.own else check_beside(variant.path / HEAD, variant.facts, *healed))
     beta, doses = float(variant.facts["beta"]), variant.facts["doses"]
     return judge_heal(arms, variant.curve, facts.trait, thresholds, beta, 1, drift, evidence, facts.floors, doses)
 
@@ -165,9 +178,10 @@ def _stamp(file: Path) -> int:
 @lru_cache(maxsize=64)
 def _read(path: Path, stamp: int) -> HealVariant:
     """A stored folder; stamp: it is read again when it was written again."""
-    facts = read_json(path / "heal.json")
-    report = pl.read_parquet(path / "healed.parquet", columns=["text"])
-    curve, arm, drift = (read_frame(path / f"{name}.parquet") for name in ("heal", "arms", "drift"))
+    head, way = path / HEAD, _way(path)
+    facts = read_sealed(head, way)
+    names = [f"{name}.parquet" for name in ("heal", "arms", "drift", "healed")]
+    curve, arm, drift, report = (read_frame(check_beside(head, facts, name, way)) for name in names)
     cost = tuple(facts["coh_cost"])
     return HealVariant(VariantSettings(**facts["stop"]), path, False, facts, curve, arm, drift, _texts(report), cost)
 
@@ -185,6 +199,11 @@ def _own(folder: Path, round: int, stamp: int) -> HealVariant:
     settings, path = VariantSettings(float(own_heal(run, round).beta or 0.0)), folder / "rounds" / str(round)
     figures = (cost.value, cost.low, cost.high)
     return HealVariant(settings, path, True, facts, run.frame("heal", round), arm, drift, healed.text, figures)
+
+
+def _way(path: Path) -> str:
+    """What to do about a damaged variant."""
+    return f"Remove the folder {path}: the same setting trains it again."
 
 
 def _texts(report: pl.DataFrame) -> pl.DataFrame:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
 from ws.errors import UserError
-from ws.files import folder_lock, writing
+from ws.files import digest, folder_lock, write_text, writing
 
 COLUMNS = (
     "time", "run", "axis", "model", "method", "seeds", "rounds", "best_round", "c", "d_target", "low", "high",
     "coherence", "p_ans_any", "coh_text", "generated", "kept", "beta", "healed_d_target", "retain", "healed_coherence",
     "gates", "seconds", "commit", "argv",
 )  # fmt: skip
+
+
+ASIDE = "Move it aside: the next run that finishes begins a new one."
+LINE = "Delete that line; the run's own folder, which `ws show` reads, has its numbers."
+CHECK = "check"
+"""The last column of the file: a checksum of the line's other cells."""
+HEAD = [*COLUMNS, CHECK]
 
 
 def append_result(out: Path, row: dict[str, Any]) -> None:
@@ -31,37 +38,58 @@ def append_result(out: Path, row: dict[str, Any]) -> None:
     with folder_lock(out, "ledger", wait=True):
         _check_header(path)
         if Path(row["run"]).name not in _runs(path):
-            _append_line(path, "\t".join(_cell(row.get(c)) for c in COLUMNS))
+            _append_line(path, _line([_cell(row.get(c)) for c in COLUMNS]))
 
 
 def _check_header(path: Path) -> None:
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            header = file.readline().rstrip("\n")
-        if header == "\t".join(COLUMNS):
-            return
+    """Let the file be there with this version's columns."""
+    if not path.exists():
+        _append_line(path, "\t".join(HEAD))
+        return
+    head, *lines = _lines(path)
+    if head == list(COLUMNS):  # written by an earlier version
+        write_text(path, "\n".join(["\t".join(HEAD), *map(_line, lines)]) + "\n")
+    elif head != HEAD:
         path.rename(path.with_name(f"results.{datetime.now(UTC):%Y%m%dT%H%M%S%f}.tsv"))
-    _append_line(path, "\t".join(COLUMNS))
+        _append_line(path, "\t".join(HEAD))
+
+
+def _line(cells: list[str]) -> str:
+    return "\t".join([*cells, digest(cells, 8)])
+
+
+def _lines(path: Path) -> list[list[str]]:
+    """Cells, line by line; the first line is the head. UserError where the file is no text."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}). {ASIDE}") from error
+    return [line.split("\t") for line in text.removesuffix("\n").split("\n")]
 
 
 def _runs(path: Path) -> set[str]:
     """The folders' names: one run may be told by several paths."""
     index = COLUMNS.index("run")
-    lines = path.read_text(encoding="utf-8").splitlines()[1:]
-    return {Path(cells[index]).name for cells in (line.split("\t") for line in lines) if len(cells) > index}
+    return {Path(cells[index]).name for cells in _lines(path)[1:] if len(cells) > index}
 
 
 def _append_line(path: Path, line: str) -> None:
     """One write and one fsync; a write that does not fit on the disk is taken back."""
-    with writing(path), path.open("ab") as file:
+    with writing(path), path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         try:
-            file.write((line + "\n").encode())
+            file.write((_ended(file, size) + line + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
         except OSError:
             os.truncate(path, size)
             raise
+
+
+def _ended(file: BinaryIO, size: int) -> str:
+    """What ends the line before, where it is cut or was written by hand."""
+    file.seek(max(0, size - 1))
+    return "" if file.read(1) in (b"", b"\n") else "\n"
 
 
 def _cell(value: Any) -> str:
@@ -72,13 +100,17 @@ def _cell(value: Any) -> str:
 
 
 def read_results(out: Path) -> pl.DataFrame:
-    """The ledger as a frame of strings. UserError when there is none."""
+    """The ledger as a frame of strings, COLUMNS; null for an empty cell. UserError when there is none, or a line is not
+    the one that was written."""
     path = out / "results.tsv"
     if not path.exists():
         raise UserError(f"There is no {path} yet: it gets a line when a run finishes. `ws run` makes one.")
-    try:
-        return pl.read_csv(path, separator="\t", infer_schema=False, quote_char=None)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
-        way = "Move it aside: the next run that finishes begins a new one."
-        raise UserError(f"{path} is damaged ({error}). {way}") from error
-
+    head, *lines = _lines(path)
+    if head not in (HEAD, list(COLUMNS)):
+        raise UserError(f"{path} is damaged, or of another version: its first line is not this version's. {ASIDE}")
+    for number, cells in enumerate(lines, start=2):
+        whole = cells == _line(cells[:-1]).split("\t") if head == HEAD else True
+        if not whole or len(cells) != len(head):
+            raise UserError(f"{path} is damaged: line {number} is not what was written. {LINE}")
+    return pl.DataFrame([[cell or None for cell in cells[: len(COLUMNS)]] for cells in lines],
+                        schema=dict.fromkeys(COLUMNS, pl.String), orient="row")  # fmt: skip

@@ -16,7 +16,7 @@ Files of further seeds carry the seed in their name (adapter.seed1/).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +27,12 @@ import polars as pl
 from ws import __version__
 from ws.errors import UserError
 from ws.evaluation.instrument import Instrument, instrument_from
-from ws.files import read_frame, read_json, write_json
+from ws.files import read_frame, read_json, read_sealed, sealed, write_json
 from ws.filtering.limits import LOOP, reasons
 from ws.filtering.scores import SCORES
 from ws.gating.gate import Gate
 from ws.gating.schemas import Trait
-from ws.generation.completions import SCHEMA
+from ws.generation.completions import PER_TOKEN, SCHEMA
 from ws.generation.settings import Sampling
 from ws.models.recipe import recipe_of
 from ws.runs.artifacts import load
@@ -76,7 +76,15 @@ class Run:
 
     @cached_property
     def config(self) -> RunConfig:
-        return from_dict(read_json(self.whole("config.json")))
+        """The settings. UserError where the file is damaged, or of a version with others."""
+        path = self.whole("config.json")
+        values = read_json(path)
+        try:
+            return from_dict(values)
+        except (UserError, TypeError, ValueError, AttributeError) as error:
+            other = isinstance(error, UserError) and self.status.get("version", __version__) != __version__
+            way = "" if other else " Run the same `ws run` command again: it writes the file anew."
+            raise UserError(f"{path} is {'of another version' if other else 'damaged'}: {error}{way}") from error
 
     @cached_property
     def env(self) -> dict[str, Any]:
@@ -118,16 +126,18 @@ class Run:
 
     def has(self, file: str, round: int = 0) -> bool:
         """Whether a stage left that file. UserError where the record says so and it is gone."""
-        name = f"rounds/{round}/{file}"
+        return self._holds(f"rounds/{round}/{file}")
+
+    def _holds(self, name: str) -> bool:
         return (self.path / name).exists() or self.whole(name).exists()
 
     def get(self, file: str, round: int = 0) -> Any:
         """A stage's file: "arms.parquet", "adapter", "direction.safetensors", "gates.json" ..."""
         return load(self.whole(f"rounds/{round}/{file}"))
 
-    def frame(self, name: str, round: int = 0) -> pl.DataFrame:
-        """A frame by its stem: dose, grid, arms, completions, heal, drift, eval."""
-        return read_frame(self.whole(f"rounds/{round}/{name}.parquet"))
+    def frame(self, name: str, round: int = 0, columns: Container[str] | None = None) -> pl.DataFrame:
+        """A frame by its stem: dose, grid, arms, completions, heal, drift, eval. columns: of these, those it has."""
+        return read_frame(self.whole(f"rounds/{round}/{name}.parquet"), columns)
 
     def arms(self, round: int = 0) -> pl.DataFrame:
         """The table of arms of a round: the report's, or the dose search's where the round ended there."""
@@ -150,14 +160,16 @@ class Run:
         name = next(name for name in ("worst_ppl", "tail_ppl") if name in limits)
         return name, float(limits[name])
 
-    def marked(self, round: int = 0, **limits: Any) -> pl.DataFrame:
+    def marked(self, round: int = 0, tokens: bool = True, **limits: Any) -> pl.DataFrame:
         """The round's completions, dose grid and training data, with `dropped`: null or the first reason; and `fluent`:
         readable by worst_ppl and loop, whatever the limits (null in runs of earlier versions).
 
-        limits: in place of the round's own, as ws.keep takes them.
+        limits: in place of the round's own, as ws.keep takes them. tokens: with the columns that hold a value for each
+        token, which are most of what is stored.
         """
-        columns = [*SCHEMA, *SCORES, "grammatical"]
-        frames = [self.frame(name, round) for name in ("grid", "completions") if self.has(f"{name}.parquet", round)]
+        columns = [name for name in (*SCHEMA, *SCORES, "grammatical") if tokens or name not in PER_TOKEN]
+        stored = [name for name in ("grid", "completions") if self.has(f"{name}.parquet", round)]
+        frames = [self.frame(name, round, columns) for name in stored]
         filled = [
             f.with_columns(pl.lit(None, pl.Float64).alias(c) for c in columns if c not in f.columns) for f in frames
         ]
@@ -174,12 +186,14 @@ class Run:
 
     def notes(self, round: int = 0) -> dict[str, str]:
         """Gate number (as text) -> the researcher's own judgement."""
-        return dict(self.get("notes.json", round)) if self.has("notes.json", round) else {}
+        path = self.path / "rounds" / str(round) / "notes.json"
+        return read_sealed(path, "Move it aside and write the judgements again.") if path.exists() else {}
 
     def note(self, gate: int, text: str, round: int = 0) -> None:
         """Store the researcher's own judgement of a gate, beside the verdict; an empty text removes it."""
         notes = self.notes(round) | {str(gate): text}
-        write_json(self.path / "rounds" / str(round) / "notes.json", {k: v for k, v in notes.items() if v})
+        kept = {name: said for name, said in notes.items() if said}
+        write_json(self.path / "rounds" / str(round) / "notes.json", sealed(kept))
 
     def evidence(self, round: int = 0) -> pl.DataFrame:
         """The rows and samples of the round's reports by id, as the gates' evidence names them
@@ -207,7 +221,7 @@ class Run:
     @property
     def instrument(self) -> Instrument:
         """What its axis was read by, and the parts of its coherence."""
-        return instrument_from(self.env.get("instrument") if (self.path / "env.json").exists() else None)
+        return instrument_from(self.env.get("instrument") if self._holds("env.json") else None)
 
     @property
     def trait(self) -> Trait:
@@ -235,7 +249,7 @@ def open_run(path: str | Path) -> Run:
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"There is no run folder {path}. `ws results` lists the runs of this folder.")
-    if not (path / "config.json").exists():
+    if not (path / "config.json").exists() and not (path / "status.json").exists():
         raise UserError(f"{path} is no run: it holds no config.json. A run is a folder under out/runs/.")
     run = Run(path)
     check_format(path, run.status)
@@ -243,12 +257,15 @@ def open_run(path: str | Path) -> Run:
 
 
 def newest_run(out: Path = Path("out")) -> Path:
-    """The newest finished run under `out`, else the newest of any state. UserError when there is none."""
+    """The newest finished run under `out`, else the newest of any state. UserError when there is none, or where the
+    record of one that is as new cannot be read."""
     runs = sorted(p.parent for p in (out / "runs").glob("*/config.json"))
     if not runs:
         raise UserError(f"There is no run under {out}/runs yet. `ws run` makes one.")
-    done = [p for p in runs if folder_status(p).get("state") == "finished"]
-    return (done or runs)[-1]
+    for path in reversed(runs):  # one that cannot be read is not passed over for an older one
+        if read_status(path).get("state") == "finished":
+            return path
+    return runs[-1]
 
 
 def finished_runs(out: Path) -> tuple[list[Run], list[str]]:

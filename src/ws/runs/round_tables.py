@@ -8,7 +8,8 @@ import polars as pl
 
 from ws.errors import UserError
 from ws.evaluation.llm_judge import PAIRS
-from ws.evaluation.report import Report
+from ws.evaluation.readings import READINGS
+from ws.evaluation.report import Report, cell_of
 from ws.gating import foundations
 from ws.gating.arm_table import BASE, HEALED, STEER, STEERED
 from ws.gating.facts import row_of, surgical_of
@@ -127,7 +128,8 @@ def base_said(run: Run, number: int) -> list[str]:
     """What the round's readings say that base can and cannot do, a line each; nothing where no report is stored."""
     if not run.has("eval.parquet", number):
         return []
-    base = run.frame("eval", number).filter(pl.col("arm") == BASE)
+    named = {"arm", "identity", "subject", *map(cell_of, READINGS)}
+    base = run.frame("eval", number, named).filter(pl.col("arm") == BASE)
     return Report.from_frame(base.head(1)).said if base.height else []
 
 

@@ -15,29 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from ws.errors import UserError
-from ws.files import checksum, digest, read_json, write_json
+from ws.files import checksum, read_sealed, sealed, write_json
 
-__all__ = ["RECORDS", "check_whole", "read_status", "record_again", "recorded", "records_of", "write_status"]
+__all__ = ["RECORDS", "check_beside", "check_in_run", "check_whole", "read_status", "record_again", "recorded",
+           "records_of", "seal_folder", "write_status"]  # fmt: skip
 
 RECORDS = ("config.json", "axis.json", "env.json", "summary.json")
 """Files beside the stages' that do not change once a run has finished."""
-SEAL = "seal"
+AGAIN = "Run the same `ws run` command again"
+VARIANTS = "rounds/*/stops/*/heal.json"
+"""Heads of the folders of variants (ws.runs.heal_variants)."""
 
 
 def write_status(folder: Path, status: Mapping[str, Any]) -> None:
     """Store the record, sealed with its own checksum."""
-    bare = {name: value for name, value in status.items() if name != SEAL}
-    write_json(folder / "status.json", bare | {SEAL: digest(bare)})
+    write_json(folder / "status.json", sealed(status))
 
 
 def read_status(folder: Path) -> dict[str, Any]:
     """The record of a run. UserError where it is missing, damaged or not what was written."""
     path = folder / "status.json"
-    found = read_json(path)
-    whole = isinstance(found, dict) and isinstance(found.get("stages", {}), dict)
-    seal = found.pop(SEAL, None) if whole else None
-    if not whole or seal not in (None, digest(found)):  # None: written by an earlier version
-        raise UserError(f"{path} is damaged. Run the same `ws run` command again: it computes what it cannot find.")
+    found = read_sealed(path, f"{AGAIN}: it computes what it cannot find.")
+    if not isinstance(found.get("stages", {}), dict):
+        raise UserError(f"{path} is damaged. {AGAIN}: it computes what it cannot find.")
     return {"stages": {}} | found
 
 
@@ -62,8 +62,34 @@ def check_whole(folder: Path, name: str, status: Mapping[str, Any]) -> None:
         return
     if _agrees(folder, name, read_status(folder)) or _being_written(folder):
         return
-    what = "damaged (its bytes are not the recorded ones)" if (folder / name).exists() else "missing"
-    raise UserError(f"{folder / name} is {what}. Run the same `ws run` command again to recompute it.")
+    raise UserError(f"{folder / name} is {_wrong(folder / name)}. {AGAIN} to recompute it.")
+
+
+def _wrong(path: Path) -> str:
+    return "damaged (its bytes are not the recorded ones)" if path.exists() else "missing"
+
+
+def check_in_run(path: Path) -> Path:
+    """`check_whole` for a file that is named by its own path: where it lies in a run, that run's record holds it."""
+    for folder in path.absolute().parents[:4]:
+        if (folder / "status.json").exists() and (folder / "rounds").is_dir():
+            check_whole(folder, str(path.absolute().relative_to(folder)), read_status(folder))
+    return path
+
+
+def seal_folder(head: Path) -> None:
+    """Let a folder's JSON file `head` hold the checksums of what lies beside it, and its own."""
+    others = {path.name: checksum(path) for path in sorted(head.parent.iterdir()) if path != head}
+    write_json(head, sealed(read_sealed(head, "") | {"files": others}))
+
+
+def check_beside(head: Path, values: Mapping[str, Any], name: str, way: str) -> Path:
+    """A file beside `head`, which holds its checksum among its values; a head of an earlier version holds none.
+    UserError with `way` where the file is missing or another."""
+    path, wanted = head.parent / name, values.get("files", {}).get(name)
+    if wanted is not None and not (path.exists() and checksum(path) == wanted):
+        raise UserError(f"{path} is {_wrong(path)}. {way}")
+    return path
 
 
 def _agrees(folder: Path, name: str, status: Mapping[str, Any]) -> bool:
@@ -84,7 +110,8 @@ def _being_written(folder: Path) -> bool:
 
 
 def record_again(folder: Path) -> None:
-    """Make the record of a copy say what the copy holds: stages keep their keys and the files that are still there."""
+    """Make the record of a copy say what the copy holds: stages keep their keys and the files that are still there,
+    variants theirs."""
     status = read_status(folder)
     for name, stage in status["stages"].items():
         places = {file: folder / "rounds" / name.rsplit("/", 1)[0] / file for file in stage["files"]}
@@ -92,3 +119,5 @@ def record_again(folder: Path) -> None:
     if "records" in status:
         status["records"] = records_of(folder)
     write_status(folder, status)
+    for head in sorted(folder.glob(VARIANTS)):
+        seal_folder(head)

@@ -21,16 +21,13 @@ from ws.runs.artifacts import load, save
 from ws.runs.config import RunConfig, to_dict
 from ws.runs.environment import environment
 from ws.runs.reader import FORMAT, check_format, folder_status
-from ws.runs.whole import read_status, records_of, write_status
+from ws.runs.whole import RECORDS, read_status, records_of, write_status
 
-__all__ = [
-    "RunFolder",
-    "find_run",
-    "open_for_writing",
-    "run_key",
-]
+__all__ = ["FinishedFolder", "Outdated", "RunFolder", "find_run", "finished_folder", "open_for_writing", "run_key"]
 
 Say = Callable[[str], None]
+RECORDED = ("status.json", "config.json")
+"""Files that a run's folder begins with; either of them makes it one."""
 
 
 def run_key(config: RunConfig, identity: dict[str, Any]) -> str:
@@ -40,7 +37,7 @@ def run_key(config: RunConfig, identity: dict[str, Any]) -> str:
 
 def find_run(out: Path, key: str) -> Path | None:
     """The newest run folder of this key under `out`/runs, or None."""
-    found = sorted(p for p in (out / "runs").glob(f"*-{key}") if (p / "config.json").exists())
+    found = sorted(p for p in (out / "runs").glob(f"*-{key}") if any((p / name).exists() for name in RECORDED))
     return found[-1] if found else None
 
 
@@ -85,7 +82,7 @@ class RunFolder:
         done = self.status["stages"].get(name)
         if done is None or done["key"] != key:
             return False
-        bad = [p for p in places if not p.exists() or checksum(p) != done["files"].get(p.name)]
+        bad = [p for p in places if _differs(p, done["files"].get(p.name))]
         for place in bad:
             self.say(f"{place} is {_set_aside(place)}; computing {name} again.")
         return not bad
@@ -95,9 +92,9 @@ class RunFolder:
         for folder in self.reuse_from:
             done = folder_status(folder)["stages"].get(name)
             sources = [folder / p.relative_to(self.path) for p in places]
-            if not done or done["key"] != key or any(not s.exists() for s in sources):
+            if not done or done["key"] != key:
                 continue
-            if any(checksum(s) != done["files"].get(s.name) for s in sources):
+            if any(_differs(s, done["files"].get(s.name)) for s in sources):
                 continue
             for source, place in zip(sources, places, strict=True):
                 write_atomic(place, lambda tmp, source=source: _copy(source, tmp))  # type: ignore[misc]
@@ -116,6 +113,11 @@ class RunFolder:
         self.status["stages"] |= stages
         self.write_status()
 
+    def keep(self, name: str, values: Any) -> None:
+        """Store one of RECORDS; the record's next version holds its checksum."""
+        write_json(self.path / name, values)
+        self.status.setdefault("records", {})[name] = checksum(self.path / name)
+
     def write_status(self, **changes: Any) -> None:
         """Change the record and store it."""
         self.status |= changes | {"updated": now()}
@@ -127,6 +129,43 @@ class RunFolder:
             self.status.setdefault("finished", now())
             extra["records"] = records_of(self.path)
         self.write_status(state=state, **extra)
+
+
+class Outdated(Exception):
+    """A finished run is not, or not any more, what its settings would leave now."""
+
+
+class FinishedFolder(RunFolder):
+    """A finished run's folder that is only looked at. Outdated where a stage would be computed again."""
+
+    def _intact(self, name: str, key: str, places: list[Path]) -> bool:
+        done = self.status["stages"].get(name)
+        if done is None or done["key"] != key or any(_differs(p, done["files"].get(p.name)) for p in places):
+            raise Outdated(name)
+        return True
+
+
+def finished_folder(out: Path, config: RunConfig, identity: dict[str, Any]) -> FinishedFolder | None:
+    """The finished run of these settings, its records whole, to be returned as it is; None where there is none.
+
+    Nothing is locked or written: the folder may be one that nobody can write to.
+    """
+    found = find_run(out, run_key(config, identity))
+    status = {} if found is None else folder_status(found)
+    if found is None or status.get("state") != "finished" or status.get("format", FORMAT) != FORMAT:
+        return None
+    known = status.get("records", {})  # none in a run of an earlier version
+    if any(not (found / name).exists() or (name in known and _differs(found / name, known[name])) for name in RECORDS):
+        return None
+    try:
+        same = read_json(found / "config.json") == to_dict(config)
+    except UserError:
+        same = False
+    return FinishedFolder(found, status, lambda _: None) if same else None
+
+
+def _differs(place: Path, known: str | None) -> bool:
+    return not place.exists() or checksum(place) != known
 
 
 def _set_aside(place: Path) -> str:
@@ -164,9 +203,8 @@ def _prepare(out: Path, config: RunConfig, identity: dict[str, Any], new: bool) 
         if not path.exists():
             break
         time.sleep(0.2)
-    status = _new_status()
+    write_status(path, _new_status())  # first: who sees a configuration finds its record beside it
     write_json(path / "config.json", to_dict(config))
-    write_status(path, status)
     return path
 
 
@@ -195,13 +233,19 @@ def open_for_writing(
         if not new:
             others = sorted((out / "runs").glob("*/status.json"), reverse=True)
             folder.reuse_from = [p.parent for p in others if p.parent != path and folder_status(p.parent)["stages"]]
-        if not folder.finished:
-            write_json(path / "env.json", environment() | identity | (facts or {}))
+        known = status.pop("records", {})
+        folder.write_status()  # no record holds the files beside the stages' until they are written again
+        env = path / "env.json"
+        if folder.finished and env.exists() and known.get("env.json") in (None, checksum(env)):
+            folder.status["records"] = {"env.json": checksum(env)}  # where it was first computed
+        else:
+            folder.keep("env.json", environment() | identity | (facts or {}))
+        folder.keep("config.json", to_dict(config))
         yield folder
 
 
 def _recover_status(path: Path, config: RunConfig, say: Say) -> dict[str, Any]:
-    """status.json of a folder about to be written; damaged config or status files are set aside and written anew."""
+    """status.json of a folder about to be written; a damaged one is set aside, as is a damaged config.json."""
     try:
         status = read_status(path)
     except UserError:
@@ -214,5 +258,4 @@ def _recover_status(path: Path, config: RunConfig, say: Say) -> dict[str, Any]:
         same = False
     if not same:
         say(f"{path / 'config.json'} is {_set_aside(path / 'config.json')}; writing it again.")
-        write_json(path / "config.json", to_dict(config))
     return dict(status)

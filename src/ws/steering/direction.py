@@ -6,6 +6,7 @@ v = ws.extract(lm, axis);  v.save("direction.safetensors");  v = ws.Direction.lo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ws.errors import UserError
-from ws.files import write_atomic
+from ws.files import SEAL, digest, write_atomic
 from ws.models.origin import UNKNOWN, Origin
 from ws.steering.control_vector import MAGIC, read_control_vector, write_control_vector
 from ws.steering.methods import method
@@ -29,6 +30,13 @@ PREFIX = "block."
 UNTOLD = ""  # the fingerprint of a direction whose file does not say which weights it was read from
 OWN = "controlvector.ws"  # key of our record of one in a GGUF file
 GIVEN, ADDED = "control_vector", "mean_diff"  # method and rule of one from elsewhere: a constant, added
+
+
+def _seal(head: dict[str, Any], layers: dict[int, Tensor]) -> str:
+    """A checksum of what a direction's file says, however its bytes lie."""
+    vectors = {str(k): [str(v.dtype), hashlib.sha256(v.contiguous().numpy().tobytes()).hexdigest()]
+               for k, v in layers.items()}  # fmt: skip
+    return digest([head, vectors])
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +134,10 @@ class Direction:
             raise UserError(f"the directions steer different blocks: {mine} and {theirs}. Extract both with layers=.")
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file (temporary name, then rename); method, fingerprint and meta are its metadata."""
-        head = json.dumps(self._told())
+        """Write a safetensors file (temporary name, then rename); method, fingerprint, meta, origin and a checksum of
+        all are its metadata."""
+        plain = json.loads(json.dumps(self._told()))
+        head = json.dumps(plain | {SEAL: _seal(plain, self.layers)})
         tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in self.layers.items()}
         write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, {"direction": head}))
         return Path(path)
@@ -152,10 +162,13 @@ class Direction:
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
                 layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            seal = head.pop(SEAL, None)
+            if seal not in (None, _seal(head, layers)):  # None: written by an earlier version
+                raise ValueError("its vectors are not those that were written")
             found = cls(layers, head["method"], head["fingerprint"], head["meta"], Origin.read(head.get("origin")))
         except FileNotFoundError as error:
             raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, UserError) as error:
             raise UserError(f"{path} is not a direction file or is damaged ({error}). Extract it again.") from error
         if found.norm() == 0:
             raise UserError(f"the direction in {path} has norm 0 and steers nothing. Extract it again.")

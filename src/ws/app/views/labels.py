@@ -11,7 +11,7 @@ import polars as pl
 from ws.app.access import AppSettings
 from ws.app.views.stored_runs import home_of
 from ws.errors import UserError
-from ws.files import folder_lock, read_frame, write_frame
+from ws.files import folder_lock, read_sealed_frame, write_sealed_frame
 from ws.filtering.limits import KEY, MIN_LABELS
 from ws.runs.reader import Run
 
@@ -29,9 +29,11 @@ _LOCK = threading.Lock()
 
 
 def read_labels(run: Run) -> pl.DataFrame:
-    """The run's labels, one row per labelled completion; no rows where none is stored."""
+    """The run's labels, one row per labelled completion; no rows where none is stored. UserError for a damaged file."""
     path = run.path / FILE
-    return read_frame(path).select(list(LABELS)) if path.exists() else pl.DataFrame(schema=LABELS)
+    if not path.exists():
+        return pl.DataFrame(schema=LABELS)
+    return read_sealed_frame(path, "Move it aside and label again.").select(list(LABELS))
 
 
 def label_of(labels: pl.DataFrame, row: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def save_label(run: Run, row: dict[str, Any], coherent: bool | None = None, acts
         }
         others = labels.filter(~pl.all_horizontal(pl.col(name) == row[name] for name in KEY))
         labels = pl.concat([others, pl.DataFrame([new], schema=LABELS)])
-        write_frame(run.path / FILE, labels)
+        write_sealed_frame(run.path / FILE, labels)
     return labels
 
 

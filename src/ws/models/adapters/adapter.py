@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ws.errors import UserError
-from ws.files import checksum, write_atomic
+from ws.files import checksum, read_frame, sealed, unsealed, write_atomic
 from ws.models.adapters.families import FAMILIES, HARMLESS, family_of, unknown_fields
 from ws.models.adapters.families.lora import rank_of
 from ws.models.adapters.family import Family, Parts
@@ -49,6 +49,7 @@ __all__ = [
 Stack = Sequence["Adapter | tuple[Adapter, float]"]
 
 CONFIG, WEIGHTS, CURVE, OWN = "adapter_config.json", "adapter_model.safetensors", "curve.parquet", "ws.json"
+OWN_KEYS = {"fingerprint": str, "meta": dict, "files": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,8 @@ class Adapter:
         self.curve.write_parquet(folder / CURVE)
         files = {name: checksum(folder / name) for name in (CONFIG, WEIGHTS, CURVE)}
         base = {"fingerprint": self.fingerprint, "origin": self.origin.to_dict()}
-        _write_json(folder / OWN, {**base, "meta": self.meta, "files": files})
+        plain = {**base, "meta": self.meta, "files": files}
+        _write_json(folder / OWN, sealed(json.loads(json.dumps(plain, default=str))))
 
     @classmethod
     def load(cls, folder: str | Path, lm: LM | None = None) -> Adapter:
@@ -121,7 +123,7 @@ class Adapter:
         if own is None:
             assert lm is not None
             return _fitting(cls(config, state, lm.fingerprint, origin=lm.origin), lm)
-        curve, origin = _read_curve(folder / CURVE), Origin.read(own.get("origin"))
+        curve, origin = read_frame(folder / CURVE), Origin.read(own.get("origin"))
         adapter = cls(config, state, own["fingerprint"], curve, own["meta"], origin)
         return adapter if lm is None else _fitting(adapter, lm)
 
@@ -142,20 +144,11 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_own(path: Path) -> dict[str, Any]:
-    """What `save` wrote beside the plain folder."""
-    own, kinds = _read_json(path), {"fingerprint": str, "meta": dict, "files": dict}
-    if not isinstance(own, dict):
-        raise _damaged(path, "it holds no table")
-    if odd := [name for name, kind in kinds.items() if not isinstance(own.get(name), kind)]:
-        raise _damaged(path, f"it has no {odd[0]}")
+    """What `Adapter.save` said of the folder, whole."""
+    own = unsealed(_read_json(path))
+    if own is None or not all(isinstance(own.get(name), kind) for name, kind in OWN_KEYS.items()):
+        raise _damaged(path, "it is not what was written")
     return own
-
-
-def _read_curve(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _damaged(path, error) from error
 
 
 def _read_config(folder: Path) -> PeftConfig:
