@@ -65,7 +65,8 @@ def test_a_number_is_one_of_the_stops(link: dict[str, str], page: views.Page, va
 def test_every_stored_seed_has_a_place(link: dict[str, str], seed: int) -> None:
     assert widgets.seed_field(seed).value == seed
     link["seed"] = str(seed)
-    assert widgets.seed_field(seed).value == seed and 0 <= widgets.seed_field(3).value <= 9999
+    assert widgets.seed_field(seed).value == seed
+    assert widgets.seed_field(3).value == (seed if seed >= 0 else 3)  # a negative one is of an earlier version's run
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,7 @@ def test_a_finished_run_is_returned_where_nothing_can_be_written(
     """No lock, no line of the ledger, no word in the record; one that must be computed in part is refused."""
     copy = tmp_path / "runs" / whole.path.name
     shutil.copytree(whole.path, copy)
+    shutil.copytree(whole.path.parents[1] / "instruments", tmp_path / "instruments")
     real, tree = io.open, lambda: {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
     def reading(file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from tests.builders.adapters import logits, made
 from tests.builders.tiny_models import tiny_lm
 from ws.errors import UserError
+from ws.files import SEAL
 from ws.generation.completions import generate
 from ws.healing.baking import bake, export
 from ws.models.adapters.adapter import Adapter
@@ -103,7 +104,7 @@ def test_files_from_before_fit_by_their_numbers(gpu: LM, cpu: LM, tmp_path: Path
     made(cpu).save(tmp_path / "a")
     own = tmp_path / "a" / "ws.json"
     stored = json.loads(own.read_text())
-    stored.pop("origin")
+    del stored["origin"], stored[SEAL]
     own.write_text(json.dumps(stored))
     assert Adapter.load(tmp_path / "a", cpu).origin == UNKNOWN
     with pytest.raises(UserError, match=r"dtype not known\), and .*Load the model that it was made on, with the dtype"):
