@@ -77,6 +77,7 @@ CASES = (
     Case(3, "memorised", "mini",
          f"--data.prompts 16 --data.samples 2 --heal.epochs 24 --heal.beta 0 {SMALL}", "healed"),
     Case(1, "good knee", "smollm2", "", "steer"),
+    Case(2, "works", "smollm2", "", "data"),
     Case(3, "heal, no better than its control", "smollm2", "", "healed"),
     Case(2, "style proxy", "smollm2", f"--data.worst-ppl 4.1 {BARE}", "data"),
     Case(2, "inert", "smollm2", f"--data.worst-ppl 1e9 --data.loop 2 --data.rep 2 --data.narrates {BARE}", "data"),

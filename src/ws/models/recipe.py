@@ -173,9 +173,9 @@ SMOLLM2 = ModelRecipe(
     heal=HealDefaults(16, 32.0, lr=1e-3, batch=4, tau=0.03, beta=0.1, depth=(0.0, 1.0), targets="attention"),
     run="quick",
     costs=(
-        ("direction", 19), ("dose", 720), ("unsteered", 400), ("steer", 470), ("random", 194), ("data", 172),
-        ("heal", 262), ("plain.sft_unfiltered", 508), ("plain.unfiltered", 403), ("plain.sft_base", 411),
-        ("plain.sft", 381), ("healed", 259), ("drift", 186), ("topic", 47),
+        ("direction", 19), ("dose", 720), ("unsteered", 400), ("steer", 424), ("random", 194), ("data", 128),
+        ("heal", 262), ("plain.sft_unfiltered", 247), ("plain.unfiltered", 257), ("plain.sft_base", 279),
+        ("plain.sft", 247), ("healed", 258), ("drift", 190), ("topic", 47),
     ),
     run_settings=(
         ("dose.grid", (2.0, 4.0, 8.0, 16.0)),  # directions are 3 to 20 % of the state's length, and knees at 50 to 90 %
