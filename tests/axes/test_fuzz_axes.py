@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import tomllib
 import warnings
@@ -21,7 +22,7 @@ from ws.errors import UserError
 from ws.evaluation.items import load_items
 from ws.filtering.scores import score
 
-FEW, MANY = 30, 500
+FEW, MANY = 30, int(os.environ.get("WS_DRAWS", "200"))
 draws = pytest.mark.parametrize(
     "seeds", [range(FEW), pytest.param(range(FEW, MANY), marks=pytest.mark.slow)], ids=["few", "many"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import warnings
@@ -24,7 +25,7 @@ from ws.models.chat import chat_of
 from ws.models.consistency import findings
 from ws.models.lm import LM, load_model, unload_models
 
-FEW, MANY = 8, 500
+FEW, MANY = 8, int(os.environ.get("WS_DRAWS", "100"))
 draws = pytest.mark.parametrize(
     "seeds", [range(FEW), pytest.param(range(FEW, MANY), marks=pytest.mark.slow)], ids=["few", "many"]
 )
