@@ -22,8 +22,9 @@ from ws.models.adapters.adapter import Adapter, Stack, as_stack, checked
 from ws.models.adapters.attaching import attached, stacked_weights
 from ws.models.architecture import fingerprint_of
 from ws.models.attachments import private_copy
-from ws.models.lm import LM, as_published
+from ws.models.lm import LM
 from ws.models.loading import processor_files
+from ws.models.published import as_published
 
 __all__ = ["bake", "export"]
 

@@ -11,8 +11,7 @@ import dataclasses
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,11 +37,10 @@ from ws.models.gguf.preparing import spoiled
 from ws.models.loading import Source, folder_of, foreign_errors, quantization_of, read_model, source_of
 from ws.models.origin import Origin, Stamp, checkpoint_of, stamps_of
 from ws.models.probing import TOKENS, is_proven, probe
+from ws.models.published import Published, switch_cache_on
 from ws.models.recipe import OTHER, ModelRecipe, SamplingDefaults
 
-__all__ = [
-    "LM", "as_published", "check_length", "load_model", "one_thread", "positions", "unload_models", "wrap_model",
-]  # fmt: skip
+__all__ = ["LM", "check_length", "load_model", "one_thread", "positions", "unload_models", "wrap_model"]
 
 if not torch.cuda.is_available():
     # attention on the key/value heads as they are: transformers would copy them for every query head, which on a CPU
@@ -254,13 +252,6 @@ class LM:
 
 
 PROBE = "The quick brown fox jumps over the lazy dog, and then it goes on to the river to drink some cold water."
-Published = tuple[tuple[str, str, Any], ...]  # (which of CONFIGS, name, value)
-CONFIGS: dict[str, Callable[[PreTrainedModel], Any]] = {
-    "config": lambda model: model.config,
-    "text_config": lambda model: model.config.get_text_config(),
-    "generation_config": lambda model: model.generation_config,
-}
-
 _LOADED: dict[tuple[object, ...], LM] = {}
 _LOADING = threading.Lock()
 
@@ -357,7 +348,7 @@ def wrap_model(
     model.eval().requires_grad_(False)
     blocks, chat = find_blocks(model, layers_path), chat_of(tok)
     said = recipe.neutral if neutral is None else neutral
-    published = _set_cache(model)
+    published = switch_cache_on(model)
     lm = LM(name, model, tok, blocks, fingerprint_of(model), chat, recipe, said, published=published)
     if layers_path is not None or not is_proven(lm.model):
         _find_out(lm)
@@ -374,36 +365,6 @@ def _find_out(lm: LM) -> None:
             " families that work."
         )
     lm.one_by_one, lm.gaps = verdict.one_by_one, verdict.gaps
-
-
-def _set_cache(model: PreTrainedModel) -> Published:
-    """Switch the cache on where it is off; what was changed, for who writes the model out (`as_published`).
-
-    A training run leaves use_cache=False behind, also in generation_config.json: generation ten times slower. Gemma's
-    asks for a static cache, which compiles on a GPU and cannot be cropped.
-    """
-    wanted = [(place, "use_cache", True) for place in CONFIGS] + [("generation_config", "cache_implementation", None)]
-    before = []
-    for place, name, value in wanted:
-        config = CONFIGS[place](model)
-        found = getattr(config, name, None)
-        if found not in (value, None):
-            before.append((place, name, found))
-            setattr(config, name, value)
-    return tuple(before)
-
-
-@contextmanager
-def as_published(model: PreTrainedModel, published: Published) -> Iterator[None]:
-    """The model's settings as they were before `wrap_model`, to write it out; afterwards as they are."""
-    now = [(place, name, getattr(CONFIGS[place](model), name, None)) for place, name, _ in published]
-    try:
-        for place, name, value in published:
-            setattr(CONFIGS[place](model), name, value)
-        yield
-    finally:
-        for place, name, value in now:
-            setattr(CONFIGS[place](model), name, value)
 
 
 def positions(mask: Tensor) -> Tensor:
