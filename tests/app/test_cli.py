@@ -122,6 +122,16 @@ def test_gates_lists_all_outcomes_and_takes_a_note(done: Run, capsys: pytest.Cap
     assert gates[1]["note"] == "random text, as it should be"
 
 
+def test_a_note_for_a_gate_that_is_not_there_is_not_stored(done: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = done.notes()
+    for round in ([], ["--round", "0"]):
+        assert main(["gates", str(done.path), "--gate", "9", "--note", "x", *round]) == 2
+        assert re.search(r"has no gate 9; it has 0, 1, 2, 3", capsys.readouterr().err)
+    assert main(["gates", str(done.path), "--gate", "1", "--note", "caf\udce9"]) == 2
+    assert "half a character" in capsys.readouterr().err
+    assert done.notes() == before
+
+
 def test_results_lists_the_ledger(done: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["results", "--out", str(folder / "out"), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["results"]

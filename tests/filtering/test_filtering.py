@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -351,3 +352,21 @@ def test_an_axis_brings_refusals_of_its_language() -> None:
     text = "Lo siento, pero no puedo ayudarte con eso."
     assert not refuses(text) and refuses(text, [r"\bno puedo ayudar"])
     assert refuses("抱歉，我无法帮助您完成这个请求。", ["我?无法(?:帮助|协助)"])
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"tail_ppl": math.nan}, "nan"),
+        ({"tail_ppl": "20"}, "'20'"),
+        ({"rep": True}, "True"),
+        ({"finished": "yes"}, "'yes'"),
+        ({"narrates": 1}, "1"),
+    ],
+)
+def test_a_limit_that_is_none_keeps_nothing_in_silence(limits: dict[str, Any], said: str) -> None:
+    scored = score(None, frame(SHORT))
+    for act in (keep, reasons, borderline):
+        with pytest.raises(UserError, match=f"{next(iter(limits))} must be .*{said}"):
+            act(scored, **limits)
+    assert keep(scored, tail_ppl=np.float32(20), finished=np.bool_(True)).equals(keep(scored, 20, finished=True))

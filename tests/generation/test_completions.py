@@ -461,3 +461,11 @@ def test_a_gpu_says_what_the_cpu_says(arch_lm: LM) -> None:
     rule = Backtrack(window=4, floor=-1.0, tokens=3, limit=1)
     df = generate(lm, list(USERS), v, [0.0, 1.0], n=2, max_new_tokens=8, backtrack=rule)
     assert df.height == 16 and all(map(np.isfinite, df["kl_drift"].explode()))
+
+
+def test_a_seed_is_a_whole_number_of_64_bits(tiny: LM) -> None:
+    texts = [generate(tiny, ["Hi"], seed=seed, max_new_tokens=3) for seed in (3, np.int64(3))]
+    assert texts[0].equals(texts[1])
+    for seed in (2**63, -(2**63) - 1, 1.5, "1", None):
+        with pytest.raises(UserError, match="seed must be a whole number"):
+            generate(tiny, ["Hi"], seed=seed, max_new_tokens=3)

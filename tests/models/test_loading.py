@@ -87,6 +87,16 @@ def test_a_file_that_is_broken(folder: Path, file: str, text: str) -> None:
         assert "\n" not in str(error)
 
 
+def test_weights_that_are_not_the_weights_are_told_apart(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"[^.]\. Use a folder"):
+        load_model(folder, device="cpu")
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n")
+    with pytest.raises(UserError, match=r"model.safetensors is a Git LFS pointer.*git lfs pull"):
+        load_model(folder, device="cpu")
+
+
 def test_the_command_line_says_it_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed(folder, quantization_config=QUANTIZED["awq"])
     assert main(["doctor", "--model", str(folder), "--axis", "care_over_authority"]) == 2

@@ -1,21 +1,24 @@
 """The command line: `ws run`, steer, show, gates, doctor, results, diff, journal, judge, bake, export, app.
 
 With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
-2 the user's mistake (one message, no traceback), 130 Ctrl-C, 1 a bug.
+2 the user's mistake or the system's refusal (one message, no traceback), 130 Ctrl-C, 1 a bug.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
 from ws.app.options import COMMANDS, RunArgs
+from ws.app.output import printable, refusal
 from ws.errors import UserError
 from ws.experiment.preflight import before_loading, refuse
 from ws.reporting.visible import visible
@@ -28,17 +31,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     args = list(sys.argv[1:] if argv is None else argv)
+    printable(sys.stdout, sys.stderr)
     try:
-        return _dispatch(args)
+        code = _dispatch(args)
+        if sys.stdout is not None:  # closed from the start: nothing is printed
+            sys.stdout.flush()  # what the system refuses is told here, and not at the interpreter's end
+        return code
     except UserError as error:
         print(f"ws: {visible(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ws: stopped. What was finished is stored; the same command goes on from there.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has gone (ws show | head)
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        return 0
+    except OSError as error:
+        refused = refusal(sys.stdout, error)
+        if refused is None:
+            raise
+        if refused:
+            print(f"ws: {visible(refused)}", file=sys.stderr)
+        return 2 if refused else 0
 
 
 def _dispatch(args: list[str]) -> int:
@@ -78,10 +89,16 @@ def _parse(name: str, args: list[str]) -> Any:
     kind = COMMANDS[name]
     how: dict[str, Any] = {"prog": f"ws {name}", "description": inspect.cleandoc(kind.__doc__ or ""), "args": args}
     how["config"] = (FlagCreatePairsOff,)
-    if name != "run":
-        return tyro.cli(kind, **how)
-    defaults = RunArgs(config=recipe_for(_option(args, "model") or "mini", _option(args, "recipe")))
-    return tyro.cli(kind, default=defaults, **how)
+    if name == "run":
+        how["default"] = RunArgs(config=recipe_for(_option(args, "model") or "mini", _option(args, "recipe")))
+    return _at_home(tyro.cli(kind, **how))
+
+
+def _at_home(options: Any) -> Any:
+    """With ~ in paths as the home folder: shells leave it in --out=~/runs, which would make a folder called "~"."""
+    there = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    home = {name: path.expanduser() for name, path in there.items() if isinstance(path, Path)}
+    return dataclasses.replace(options, **home)
 
 
 def _option(args: Sequence[str], name: str) -> str | None:

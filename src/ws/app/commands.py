@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from rich.console import Console
 from rich.text import Text
 
+from ws.app.output import PipedConsole as Console
+from ws.app.output import encodable
 from ws.errors import UserError
 from ws.experiment.progress import bars
 from ws.reporting.terminal import figure, print_gates, print_run, print_samples, print_text
@@ -43,7 +44,9 @@ def _progress() -> Console:
 
 def _json(value: Any) -> None:
     """One object on the last line of standard output; NaN has no JSON and becomes null."""
-    print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=str), flush=True)
+    plain = _finite(value)
+    text = json.dumps(plain, ensure_ascii=False, allow_nan=False, default=str)
+    print(text if encodable(text, sys.stdout) else json.dumps(plain, allow_nan=False, default=str), flush=True)
 
 
 def _finite(value: Any) -> Any:
@@ -157,14 +160,15 @@ def gates(args: options.GatesArgs) -> None:
     number = found.best if args.round is None else args.round
     if not found.has("gates.json", number):
         raise UserError(f"{found.path} has no verdicts for round {number}; it has {found.rounds} judged rounds.")
-    if args.note is not None:
-        if args.gate is None:
-            raise UserError("A note belongs to one gate: say which with --gate.")
+    if args.note is not None and args.gate is None:
+        raise UserError("A note belongs to one gate: say which with --gate.")
+    judged = gates_of(found) if args.round is None else found.gates(number)
+    if args.gate not in (None, *(there := [gate.gate for gate in judged])):
+        raise UserError(f"Round {number} has no gate {args.gate}; it has {', '.join(map(str, there))}.")
+    if args.note is not None and args.gate is not None:
         found.note(args.gate, args.note, number)
-    gates = gates_of(found) if args.round is None else found.gates(number)
-    chosen = [gate for gate in gates if args.gate in (None, gate.gate)]
-    if not chosen:
-        raise UserError(f"Round {number} has no gate {args.gate}.")
+        judged = gates_of(found) if args.round is None else found.gates(number)
+    chosen = [gate for gate in judged if args.gate in (None, gate.gate)]
     if args.json:
         _json({"run": str(found.path), "round": number, "gates": [gate.to_dict() for gate in chosen]})
         return

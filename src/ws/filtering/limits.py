@@ -12,8 +12,10 @@ the limit that a sample of the model's own text sets (`tail_limit`), and how wel
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
 import polars as pl
 
 from ws.errors import UserError
@@ -52,8 +54,22 @@ class Limits(TypedDict, total=False):
     """kept at or above, nats per token: base-like text at a high dose; default None"""
 
 
+def _check(limits: Limits) -> None:
+    """UserError for a limit of another name, or that is no number, or NaN: it would keep every row, or none."""
+    unknown = sorted(set(limits) - set(Limits.__annotations__))
+    if unknown:
+        raise UserError(f"unknown limit {unknown[0]!r}. Limits: {', '.join(Limits.__annotations__)}.")
+    for name, value in limits.items():
+        if name in ("narrates", "refuses", "finished"):
+            if not isinstance(value, bool | np.bool_):
+                raise UserError(f"{name} must be True or False (got {value!r}).")
+        elif value is not None and (not isinstance(value, Real) or isinstance(value, bool) or math.isnan(value)):
+            raise UserError(f"{name} must be a number, or None for no limit (got {value!r}).")
+
+
 def _numeric(limits: Limits) -> dict[str, float]:
-    """The limits on numbers that are in force, by score; rep has a default."""
+    """The limits on numbers that are in force, by score; rep has a default. UserErrors of `_check`."""
+    _check(limits)
     given = {"rep": 0.3} | {name: limits[name] for name in NUMERIC if name in limits}  # type: ignore[literal-required]
     return {name: float(given[name]) for name in NUMERIC if given.get(name) is not None}
 
@@ -81,9 +97,6 @@ def reasons(df: pl.DataFrame, **limits: Unpack[Limits]) -> pl.DataFrame:
     In this order: not finite, worst_ppl, tail_ppl, rep, loop, distinct3, narrates, refuses, unfinished, bite. Limits:
     see `Limits`.
     """
-    unknown = sorted(set(limits) - set(Limits.__annotations__))
-    if unknown:
-        raise UserError(f"unknown limit {unknown[0]!r}. Limits: {', '.join(Limits.__annotations__)}.")
     _need(df, ("tail_ppl", "rep", "narrates", "refuses", *_numeric(limits)))
     nothing = pl.lit(None, dtype=pl.String)
     named = [pl.when(rule).then(pl.lit(name)) for name, rule in _rules(limits).items()]

@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from ws.errors import UserError
@@ -47,6 +48,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         check_sampling(self.temperature, self.top_k, self.top_p)
+        check_seed(self.seed)
+        object.__setattr__(self, "seed", int(self.seed))  # numpy's own overflow in the hash of the dice
 
     def on(self, lm: LM) -> Sampling:
         """With the model's own values where a field is None."""
@@ -115,6 +118,12 @@ def check_sampling(temperature: float | None, top_k: int | None, top_p: float | 
         raise UserError(f"{where}top_p must be in (0, 1] (got {top_p}). 1 switches it off.")
     if tokens is not None and not tokens >= 1:
         raise UserError(f"{where}max_new_tokens must be at least 1 (got {tokens}).")
+
+
+def check_seed(seed: object) -> None:
+    """UserError unless it is a whole number, Python's or numpy's, of 64 bits."""
+    if not isinstance(seed, Integral) or not -(2**63) <= int(seed) < 2**63:
+        raise UserError(f"seed must be a whole number, -2**63 to 2**63 - 1 (got {seed!r}).")
 
 
 class Settings(TypedDict, total=False):

@@ -46,6 +46,7 @@ PROCESSORS = sorted(
     {PROCESSOR_NAME, IMAGE_PROCESSOR_NAME, VIDEO_PROCESSOR_NAME, FEATURE_EXTRACTOR_NAME, AUDIO_TOKENIZER_NAME}
 )
 ASKED = "asked for"
+POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,18 @@ def _options(source: Source) -> dict[str, Any]:
     return options
 
 
+def _check_pointers(folder: Path, weights: list[str]) -> None:
+    """UserError for a git clone without Git LFS: its files of weights are a few lines of text that name them."""
+    for name in weights:
+        with (folder / name).open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
+        if pointer:
+            raise UserError(
+                f"{folder / name} is a Git LFS pointer, not the weights. Run `git lfs pull` in that clone, or"
+                " download the model again."
+            )
+
+
 def _check_folder(folder: Path, recipe: ModelRecipe) -> None:
     """A folder with config.json and safetensors, or a UserError that says what it is instead."""
     files = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
@@ -162,7 +175,8 @@ def _check_folder(folder: Path, recipe: ModelRecipe) -> None:
         raise UserError(f"{folder} holds an adapter. Load its base model and pass adapters=[ws.Adapter.load(folder)].")
     if "config.json" not in files:
         raise UserError(f"{folder} is no model: it has no config.json. Use a folder that save_pretrained wrote.")
-    if any(name.endswith(".safetensors") for name in files):
+    if weights := sorted(name for name in files if name.endswith(".safetensors")):
+        _check_pointers(folder, weights)
         return
     pickled = sorted(name for name in files if name.endswith((".bin", ".pt", ".pth")))
     if pickled:
@@ -228,7 +242,8 @@ def foreign_errors(source: Source) -> Iterator[None]:
 
 def _told(source: Source, error: Exception) -> str:
     said = " ".join(str(error).split())
-    said = f"{said[:297]}..." if len(said) > 300 else said or "no reason given."
+    said = f"{said[:297]}..." if len(said) > 300 else said or "no reason given"
+    said = said if said.endswith((".", "!", "?")) else f"{said}."
     if not isinstance(error, OSError | ValueError | ImportError | SafetensorError):
         said = f"{type(error).__name__}: {said}"
     if isinstance(error, ImportError):

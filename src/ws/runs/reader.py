@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from ws import __version__
-from ws.errors import UserError
+from ws.errors import UserError, whole_text
 from ws.evaluation.instrument import Instrument, instrument_from
 from ws.files import read_frame, read_json, read_sealed, sealed, write_json
 from ws.filtering.limits import LOOP, reasons
@@ -191,7 +191,7 @@ class Run:
 
     def note(self, gate: int, text: str, round: int = 0) -> None:
         """Store the researcher's own judgement of a gate, beside the verdict; an empty text removes it."""
-        notes = self.notes(round) | {str(gate): text}
+        notes = self.notes(round) | {str(gate): whole_text(text, "a note")}
         kept = {name: said for name, said in notes.items() if said}
         write_json(self.path / "rounds" / str(round) / "notes.json", sealed(kept))
 
