@@ -6,12 +6,10 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.builders.browser import serving
-from tests.builders.hostile import HOSTILE
 from tests.builders.records import record_changes
 from tests.builders.viewer import Viewer
 from ws.experiment.examples import EXAMPLE
@@ -60,25 +58,6 @@ def finished(viewer: Viewer) -> str:
 def unharmed(log: Path) -> None:
     printed = log.read_text()
     assert not [word for word in FAILED if word in printed], printed[-3000:]
-
-
-ODD: list[Any] = [1e30, -5, None, True, "x" * 200, HOSTILE, [], [10**30, "no"], {"a": [1]}, 10**400, "\ud800"]
-
-
-def test_whatever_is_sent_is_a_message_and_no_failure(url: str, log: Path) -> None:
-    """Each to every control of the page at once; the page then goes on."""
-    with Viewer(url) as viewer:
-        finished(viewer)
-        controls = viewer.controls()
-        assert len(controls) > 15
-        for odd in ODD:
-            sent = [name for label, name in controls.items() if label != "Write the journal page"]
-            viewer.send_all(dict.fromkeys(sent, odd))
-            viewer.shows("seed is empty" if odd is None else "seed must be a whole number")
-        assert viewer.errors == [] and "None" not in viewer.link.values() and viewer.link.get("seed", "0") == "0"
-        viewer.send(controls["coefficient c"], 4)
-        viewer.shows("c = +0.5")
-    unharmed(log)
 
 
 def test_an_emptied_number_is_said_and_is_in_no_link(url: str, log: Path) -> None:

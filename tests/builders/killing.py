@@ -1,7 +1,7 @@
 """A process that does one thing that `ws` does and is killed (signal 9) in the middle, at a moment that is drawn.
 
-    ticks, _ = whole("bake", out)                         # how much it does to files under `out`, and steps it tells
-    killed("bake", out, at=7, delay=0.01)                 # the same, killed 10 ms after its seventh tick
+    ticks, _ = whole("journal", out)                       # how much it does to files under `out`, and steps it tells
+    killed("journal", out, at=7, delay=0.01)               # the same, killed 10 ms after its seventh tick
 
 A tick is an opened, renamed or removed file, or a step of a run. Processes come from a server that has imported all
 there is to import: a kill costs what it interrupts.
@@ -24,10 +24,8 @@ import torch
 
 from tests.builders.small_runs import ending_lm, small_config
 from ws.app.access import AppSettings
-from ws.app.cli import main
 from ws.app.jobs import Jobs
 from ws.app.views.heal import start_training
-from ws.experiment import identity
 from ws.experiment.loop import run
 from ws.experiment.progress import Event
 from ws.healing.config import HealConfig
@@ -80,16 +78,6 @@ def a_journal(out: Path, step: Callable[[int], None]) -> None:
     write_journal(open_run(newest_run(out)), out / "journal", out / "JOURNAL.md")
 
 
-def a_bake(out: Path, step: Callable[[int], None]) -> None:
-    assert main(["bake", "--out", str(out)]) == 0
-
-
-def an_export(out: Path, step: Callable[[int], None]) -> None:
-    for what in ("model", "adapter", "direction"):
-        if what == "model" or not (out / what).exists():  # a second export refuses what is whole
-            assert main(["export", str(newest_run(out)), str(out / what), "--what", what]) == 0
-
-
 def a_variant(out: Path, step: Callable[[int], None]) -> None:
     """As the app trains it: in a job, on a copy of the model."""
     run, access = open_run(newest_run(out)), AppSettings(out=out)
@@ -100,7 +88,7 @@ def a_variant(out: Path, step: Callable[[int], None]) -> None:
     assert job.view().state == "done", job.view()
 
 
-TASKS: dict[str, Task] = {"run": a_run, "journal": a_journal, "bake": a_bake, "export": an_export, "variant": a_variant}
+TASKS: dict[str, Task] = {"run": a_run, "journal": a_journal, "variant": a_variant}
 
 
 class Clock:
@@ -132,7 +120,6 @@ class Clock:
 def _child(name: str, out: Path, clock: Clock, said: Connection) -> None:
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    identity.load_model = _model  # type: ignore[assignment]  # what bake and export load
     sys.addaudithook(clock.seen)
     TASKS[name](out, clock.step)
     said.send((clock.all, clock.ticks))

@@ -47,7 +47,7 @@ ALWAYS = ("gpt_neo", "gemma4_text", "qwen3_5_text", "falcon_h1", "granitemoehybr
 QUICK = HealConfig(rank=2, alpha=4, lr=2e-2, epochs=1, batch=8, depth=(0.0, 1.0), min_rows=2, validation=0.0)
 # PEFT rewrites their names to those of fused experts
 RENAMED = ("deepseek_v2", "deepseek_v3", "ernie4_5_moe", "glm4_moe", "hunyuan_v1_moe", "qwen3_next", "solar_open")
-NO_GAPS = ("gpt_neo",)  # its window counts columns, which its cache does not say
+NO_GAPS = ("gpt_neo", "doge")  # gpt_neo's window counts columns, which its cache does not say
 PROMPTS = ["Hi.", "May a nurse lie to her boss about the bill?"]
 
 

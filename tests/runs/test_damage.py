@@ -1,6 +1,6 @@
 """One flipped bit anywhere in any file that a run leaves: it is named, or without effect; never another number.
 
-    WS_DRAWS=500 pytest tests/runs/test_damage.py -k many      # how many flips the slow test draws; 200 by itself
+    WS_DRAWS=500 pytest tests/runs/test_damage.py -k many      # how many flips the slow test draws; 100 by itself
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ws.runs.summary import gates_of, ledger_row
 from ws.runs.whole import check_in_run
 from ws.steering.direction import Direction
 
-FEW, MANY = 40, int(os.environ.get("WS_DRAWS", "200"))
+FEW, MANY = 40, int(os.environ.get("WS_DRAWS", "100"))
 VARIANTS = 1  # of the example's; the others are like it
 
 
