@@ -23,9 +23,9 @@ from ws.runs.reader import Run, newest_run, open_run
 from ws.runs.whole import check_whole, recorded
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("WS_KILLS", "4"))
+KILLS = int(os.environ.get("WS_KILLS", "2"))
 OTHERS = ("journal", "variant")
-CLOCKS = (".lock", "curve.parquet", "heal.parquet", "heal.json")
+CLOCKS = (".lock", "curve.parquet", "heal.parquet", "heal.json", "ws.json")
 """Names of files that hold seconds, or checksums of those that do."""
 LATEST = 0.05  # seconds from a tick to the kill, at most
 
