@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.builders.small_runs import ending_lm, small_config, write_axis
+from ws.app import doctor
 from ws.app.cli import main
 from ws.errors import UserError
 from ws.experiment import loop
@@ -35,7 +36,8 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded")
 
-    for module, name in ((lm, "load_model"), (loop, "load_configured")):
+    # the doctor is imported above: read first in here, it would keep this loader for every later test
+    for module, name in ((lm, "load_model"), (loop, "load_configured"), (doctor, "load_model")):
         monkeypatch.setattr(module, name, loaded)
 
 
