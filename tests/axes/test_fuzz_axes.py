@@ -6,19 +6,16 @@ import json
 import os
 import random
 import tomllib
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from tests.builders.mutations import mutated_bytes, mutated_text, mutated_value, texts_in_scripts
+from tests.builders.mutations import mutated_bytes, mutated_text, mutated_value, one_of_two, texts_in_scripts
 from ws.axes.axis import load_axis
 from ws.axes.axis_file import DATA
 from ws.axes.words import text_key
-from ws.errors import UserError
 from ws.evaluation.items import load_items
 from ws.filtering.scores import score
 
@@ -26,20 +23,6 @@ FEW, MANY = 30, int(os.environ.get("WS_DRAWS", "200"))
 draws = pytest.mark.parametrize(
     "seeds", [range(FEW), pytest.param(range(FEW, MANY), marks=pytest.mark.slow)], ids=["few", "many"]
 )
-
-
-def one_of_two(act: Callable[[], Any], what: str) -> bool:
-    """Whether it works; a UserError says why not. Anything else fails, and names the damage."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            act()
-    except UserError as error:
-        assert str(error).strip(), what
-        return False
-    except Exception as error:
-        raise AssertionError(f"{type(error).__name__} came out of {what}: {error}") from error
-    return True
 
 
 def small_axis() -> dict[str, Any]:

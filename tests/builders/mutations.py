@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
+import warnings
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["SCRIPTS", "mutated_bytes", "mutated_text", "mutated_value", "texts_in_scripts"]
+from ws.errors import UserError
+
+__all__ = ["SCRIPTS", "mutated_bytes", "mutated_text", "mutated_value", "one_of_two", "texts_in_scripts"]
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 7, 999, 1.5, -0.0, 1e300, float("nan"), "", " ", "x", "2", "auto", "ｘ", "\ud800",
@@ -77,3 +82,17 @@ def texts_in_scripts(n: int, dice: random.Random) -> list[str]:
     return [
         mutated_text(" ".join(dice.sample(list(SCRIPTS.values()), dice.randint(1, 3))), dice) for _ in range(n)
     ]
+
+
+def one_of_two(act: Callable[[], Any], what: str, longest: float = math.inf) -> bool:
+    """Whether it works; a UserError of so many characters says why not. Anything else fails, and names the damage."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            act()
+    except UserError as error:
+        assert str(error).strip() and len(str(error)) < longest, what
+        return False
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__} came out of {what}: {error}") from error
+    return True

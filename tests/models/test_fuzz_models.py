@@ -6,18 +6,15 @@ import json
 import os
 import random
 import shutil
-import warnings
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from tests.builders.adapters import IDS, logits, made
-from tests.builders.mutations import mutated_bytes, mutated_text, mutated_value, texts_in_scripts
+from tests.builders.mutations import mutated_bytes, mutated_text, mutated_value, one_of_two, texts_in_scripts
 from tests.builders.tiny_models import CHATML, GEMMA, tiny_lm, tiny_tokenizer
-from ws.errors import UserError
 from ws.generation.completions import generate
 from ws.models.adapters.adapter import Adapter
 from ws.models.adapters.attaching import attached
@@ -29,21 +26,8 @@ FEW, MANY = 8, int(os.environ.get("WS_DRAWS", "100"))
 draws = pytest.mark.parametrize(
     "seeds", [range(FEW), pytest.param(range(FEW, MANY), marks=pytest.mark.slow)], ids=["few", "many"]
 )
+one_line = partial(one_of_two, longest=2000)
 JSONS = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
-
-
-def one_of_two(act: Callable[[], Any], what: str) -> bool:
-    """Whether it works; a UserError of one line says why not. Anything else fails, and names the damage."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            act()
-    except UserError as error:
-        assert str(error).strip() and len(str(error)) < 2000, what
-        return False
-    except Exception as error:
-        raise AssertionError(f"{type(error).__name__} came out of {what}: {error}") from error
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +56,7 @@ def test_a_damaged_model_folder(seeds: range, saved: Path, tmp_path: Path) -> No
             findings(lm)
             generate(lm, ["Hi", "Who are you?"], max_new_tokens=2)
 
-        one_of_two(used, f"draw {seed}, {file.name}: {file.read_bytes()[:3000]!r}")
+        one_line(used, f"draw {seed}, {file.name}: {file.read_bytes()[:3000]!r}")
         unload_models()
         shutil.rmtree(folder)
 
@@ -98,7 +82,7 @@ def test_a_damaged_chat_template(seeds: range) -> None:
             for text in ("Hi", *texts):
                 chat.render([{"role": "system", "content": "s"}, {"role": "user", "content": text}], None)
 
-        one_of_two(used, f"draw {seed}: {template!r}")
+        one_line(used, f"draw {seed}: {template!r}")
 
 
 @draws
@@ -122,7 +106,7 @@ def test_a_damaged_adapter_folder(seeds: range, tmp_path: Path) -> None:
             with attached(lm, [Adapter.load(folder, lm)]):
                 assert logits(lm).isfinite().all()
 
-        one_of_two(used, f"draw {seed}, {file.name}: {file.read_bytes()[:1500]!r}")
+        one_line(used, f"draw {seed}, {file.name}: {file.read_bytes()[:1500]!r}")
         shutil.rmtree(folder)
     assert torch.equal(logits(lm), before) and IDS.numel()
 
@@ -132,6 +116,6 @@ def test_texts_of_twelve_scripts(seeds: range, tiny: LM) -> None:
     for seed in seeds[:64]:
         texts = texts_in_scripts(8, random.Random(seed))
         for text in texts:
-            one_of_two(lambda text=text: tiny.prompt_ids(text, system=text, prefix=text), f"draw {seed}: {text!r}")
+            one_line(lambda text=text: tiny.prompt_ids(text, system=text, prefix=text), f"draw {seed}: {text!r}")
         if seed % 16 == 0:
-            one_of_two(lambda texts=texts: generate(tiny, texts, max_new_tokens=2), f"draw {seed}")
+            one_line(lambda texts=texts: generate(tiny, texts, max_new_tokens=2), f"draw {seed}")
