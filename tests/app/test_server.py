@@ -412,6 +412,22 @@ def test_a_request_larger_than_a_page_sends_is_refused_before_it_is_held() -> No
     assert len(taken) == 2
 
 
+@pytest.mark.parametrize("length", [b"30", None])
+def test_what_is_on_its_way_is_read_before_it_is_refused(length: bytes | None) -> None:
+    """A server that closes with bytes unread resets the connection, and the sender never sees the answer."""
+    left = [b"0123456789"] * 3
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        assert not left, "answered while more was coming"
+
+    headers = [] if length is None else [(b"content-length", length)]
+    asyncio.run(BodyLimit(send, 10)({"type": "http", "method": "POST", "headers": headers}, receive, send))
+    assert not left
+
+
 def test_trees_are_made_in_turn_where_two_at_once_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = ((3, 11, 0), (3, 11, 7), (3, 11, 8), (3, 12, 0))
     assert [syntax_trees.affected(version) for version in versions] == [True, True, False, False]

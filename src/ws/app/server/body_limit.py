@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +10,8 @@ __all__ = ["LARGEST", "BodyLimit"]
 
 LARGEST = 4_000_000  # bytes; what is typed is bounded, and all controls of a page together are under 0.1 MB
 TOO_LARGE = 413
+MOST_DROPPED = 16 * LARGEST  # bytes, and PATIENCE seconds: whoever sends more than that is cut off
+PATIENCE = 10.0
 
 
 class BodyLimit:
@@ -38,7 +41,7 @@ class BodyLimit:
             size += len(held[-1].get("body", b""))
             more = bool(held[-1].get("more_body"))
         if size > self.largest:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, more)
             return
 
         async def again() -> Message:
@@ -46,6 +49,17 @@ class BodyLimit:
 
         await self.app(scope, again, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, more: bool = True) -> None:
+        if more:
+            await self._dropped(receive)
         words = f"A request may have {self.largest} bytes. Send less."
         await PlainTextResponse(words, TOO_LARGE, {"connection": "close"})(scope, receive, send)
+
+    async def _dropped(self, receive: Receive) -> None:
+        """What is on its way is read and forgotten: a connection closed with bytes unread loses the answer, too."""
+        more, dropped = True, 0
+        with anyio.move_on_after(PATIENCE):
+            while more and dropped <= MOST_DROPPED:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                more = bool(message.get("more_body"))
