@@ -13,6 +13,8 @@ import pytest
 
 from ws.app import cli, options, output
 from ws.app.commands import _json
+from ws.axes.axis import load_axis
+from ws.errors import UserError
 
 SHOW = "from ws.app.cli import main; import sys; sys.exit(main(['--help']))"
 
@@ -81,9 +83,24 @@ def test_what_the_system_says_of_anything_else_keeps_its_traceback(monkeypatch: 
         cli.main(["show"])
 
 
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_only_what_stores_its_stages_says_that_it_goes_on(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def act(args: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dispatch", act)
+    assert cli.main([name]) == 130
+    assert ("goes on from there" in capsys.readouterr().err) is (name in ("run", "judge"))
+
+
 def test_home_is_meant_by_a_tilde_in_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     found: Any = cli._parse("show", ["~/a", "--out=~/runs"])
     assert (found.run, found.out) == (tmp_path / "a", tmp_path / "runs")
     assert cli._parse("run", ["--out=~/runs"]).out == tmp_path / "runs"
     assert cli._parse("steer", ["~/a"]) == options.SteerArgs("~/a")
+    (tmp_path / "mine.toml").write_text("name = 3")
+    with pytest.raises(UserError, match=r"mine\.toml: "):
+        load_axis("~/mine.toml")

@@ -26,6 +26,9 @@ from ws.runs.recipes import recipe_for
 
 __all__ = ["main"]
 
+STORING = (["run"], ["judge"])
+"""Commands that keep what they finished and go on when they are called again."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
@@ -41,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ws: {visible(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ws: stopped. What was finished is stored; the same command goes on from there.", file=sys.stderr)
+        kept = " What was finished is stored; the same command goes on from there." if args[:1] in STORING else ""
+        print(f"ws: stopped.{kept}", file=sys.stderr)
         return 130
     except OSError as error:
         refused = refusal(sys.stdout, error)

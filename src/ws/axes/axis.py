@@ -148,7 +148,7 @@ class Axis:
 def load_axis(name_or_path: str | Path) -> Axis:
     """The axis of a shipped name, or of a TOML/JSON file; UserError says what is wrong and what to write instead."""
     if is_axis_path(name_or_path):
-        return _load_file(Path(name_or_path))
+        return _load_file(Path(name_or_path).expanduser())
     check_axis(name_or_path)
     return next(axis for kind in MODEL_KINDS if (axis := _shipped(str(name_or_path), kind)))
 

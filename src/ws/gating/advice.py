@@ -70,7 +70,7 @@ ADVICE: dict[int, dict[str, str]] = {
         "barrier inert": "lower tau: this run is the same as one without a barrier",
         "mean dilution": "use aggregate rmse",
         "heal, at a price": "say what the coherence cost; another beta may keep more of the trait",
-        "heal, no better than its control": "data where steering costs coherence: --data.doses above the knee",
+        "heal, no better than its control": "bake either, or take data where steering costs more (larger --data.doses)",
         "not compared": "train the controls: --controls.sft, --controls.unfiltered",
         "off the question": "read the texts: the trait may be learnt at the price of answering; data from a lower dose",
         "prompting wins": "say so beside the verdict: the system prompt moves it more",
