@@ -3,7 +3,8 @@
     ticks, _ = whole("journal", out)                       # how much it does to files under `out`, and steps it tells
     killed("journal", out, at=7, delay=0.01)               # the same, killed 10 ms after its seventh tick
 
-A tick is an opened, renamed or removed file, or a step of a run. Processes come from a server that has imported all
+A tick is an opened, renamed or removed file, or a step of a run. The model is a folder that lies beside `out`, or further
+up (`write_model`). Processes come from a server that has imported all
 there is to import: a kill costs what it interrupts.
 """
 
@@ -22,14 +23,16 @@ from typing import Any
 
 import torch
 
-from tests.builders.small_runs import ending_lm, small_config
+from tests.builders.small_runs import small_config
+from tests.builders.tiny_models import tiny_model, tiny_tokenizer
 from ws.app.access import AppSettings
+from ws.app.cli import main
 from ws.app.jobs import Jobs
 from ws.app.views.heal import start_training
 from ws.experiment.loop import run
 from ws.experiment.progress import Event
 from ws.healing.config import HealConfig
-from ws.models.lm import LM, load_model
+from ws.models.lm import load_model
 from ws.reporting.journal import write_journal
 from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig, SamplingConfig
 from ws.runs.heal_variants import VariantSettings
@@ -56,39 +59,57 @@ Task = Callable[[Path, Callable[[int], None]], None]
 """What a process does with everything under a folder; it tells each step with its round."""
 
 
+def write_model(place: Path) -> None:
+    """A Phi with random weights at stub size whose head favours the end of a turn, in the folder `place`/model."""
+    model, tok = tiny_model("phi", max_position_embeddings=1024), tiny_tokenizer()
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = tok.eos_token_id, tok.pad_token_id
+    with torch.no_grad():
+        model.lm_head.bias[tok.eos_token_id] += 2.5
+    for part in (model, tok):
+        part.save_pretrained(place / "model")
+
+
+def _model(out: Path) -> str:
+    """What is named as the model of a run."""
+    if MODEL == "mini":
+        return MODEL
+    return str(next(place / "model" for place in out.parents if (place / "model").is_dir()))
+
+
 def a_run(out: Path, step: Callable[[int], None]) -> None:
     def listen(event: Event) -> None:
         step(event.round)
 
-    config = CONFIG if MODEL == "mini" else small_config(_inputs(out), rounds=3)
-    run(config, listen, out=out, lm=_model())
-
-
-def _inputs(out: Path) -> Path:
-    folder = out / "inputs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _model(name: str = MODEL, **_: object) -> LM:
-    return load_model("mini", device="cpu") if MODEL == "mini" else ending_lm()
+    (out / "inputs").mkdir(parents=True, exist_ok=True)
+    small = small_config(out / "inputs", rounds=3, model=_model(out))
+    run(CONFIG if MODEL == "mini" else small, listen, out=out)
 
 
 def a_journal(out: Path, step: Callable[[int], None]) -> None:
     write_journal(open_run(newest_run(out)), out / "journal", out / "JOURNAL.md")
 
 
+def a_bake(out: Path, step: Callable[[int], None]) -> None:
+    assert main(["bake", "--out", str(out)]) == 0
+
+
+def an_export(out: Path, step: Callable[[int], None]) -> None:
+    for what in ("model", "adapter", "direction"):
+        if what == "model" or not (out / what).exists():  # a second export refuses what is whole
+            assert main(["export", str(newest_run(out)), str(out / what), "--what", what]) == 0
+
+
 def a_variant(out: Path, step: Callable[[int], None]) -> None:
     """As the app trains it: in a job, on a copy of the model."""
     run, access = open_run(newest_run(out)), AppSettings(out=out)
-    job = start_training(run, VariantSettings(1.0), access, lm=_model(), jobs=Jobs())
+    job = start_training(run, VariantSettings(1.0), access, lm=load_model(_model(out)), jobs=Jobs())
     until = time.monotonic() + PATIENCE
     while not job.view().over and time.monotonic() < until:
         job.wait(1.0)
     assert job.view().state == "done", job.view()
 
 
-TASKS: dict[str, Task] = {"run": a_run, "journal": a_journal, "variant": a_variant}
+TASKS: dict[str, Task] = {"run": a_run, "journal": a_journal, "bake": a_bake, "export": an_export, "variant": a_variant}
 
 
 class Clock:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from polars.testing import assert_frame_equal
 
-from tests.builders.killing import killed, whole
+from tests.builders.killing import killed, whole, write_model
 from ws.files import SEAL, TEMPORARY, checksum, read_frame, read_json
 from ws.models.adapters.adapter import Adapter
 from ws.runs.ledger import read_results
@@ -24,7 +24,7 @@ from ws.runs.whole import check_whole, recorded
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("WS_KILLS", "2"))
-OTHERS = ("journal", "variant")
+OTHERS = ("journal", "bake", "export", "variant")
 CLOCKS = (".lock", "curve.parquet", "heal.parquet", "heal.json", "ws.json")
 """Names of files that hold seconds, or checksums of those that do."""
 LATEST = 0.05  # seconds from a tick to the kill, at most
@@ -33,6 +33,7 @@ LATEST = 0.05  # seconds from a tick to the kill, at most
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, int, int]:
     """A run of three rounds; ticks of its first round, and of the others."""
+    write_model(tmp_path_factory.getbasetemp())
     out = tmp_path_factory.mktemp("undisturbed")
     ticks, later = whole("run", out, begin=1)
     return open_run(newest_run(out)), ticks - later, later
