@@ -38,12 +38,16 @@ def figures(frame):
 HALVED = '''
 """halved: half of the difference of means, added."""
 
+from ws.steering.methods.mean_diff import control
+
 unit = "multiples"
 bakeable = True
+grid = None
+reads = ()
 
 
-def extract(pos, neg):
-    return (pos - neg).mean(0) / 2
+def extract(poles):
+    return (poles.positive - poles.negative).mean(0) / 2
 
 
 def prepare(vector, c, layers):

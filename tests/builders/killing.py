@@ -3,9 +3,9 @@
     ticks, _ = whole("journal", out)                       # how much it does to files under `out`, and steps it tells
     killed("journal", out, at=7, delay=0.01)               # the same, killed 10 ms after its seventh tick
 
-A tick is an opened, renamed or removed file, or a step of a run. The model is a folder that lies beside `out`, or further
-up (`write_model`). Processes come from a server that has imported all
-there is to import: a kill costs what it interrupts.
+A tick is an opened, renamed or removed file, or a step of a run. The model is a folder that lies beside `out`, or
+further up (`write_model`). Processes come from a server that has imported all there is to import: a kill costs what
+it interrupts.
 """
 
 from __future__ import annotations
@@ -138,9 +138,14 @@ class Clock:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _log(out: Path) -> Path:
+    """What a process printed."""
+    return out.with_name(f"{out.name}.log")
+
+
 def _child(name: str, out: Path, clock: Clock, said: Connection) -> None:
     torch.set_num_threads(1)
-    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stderr = open(_log(out), "w", encoding="utf-8")  # noqa: SIM115
     sys.addaudithook(clock.seen)
     TASKS[name](out, clock.step)
     said.send((clock.all, clock.ticks))
@@ -166,14 +171,14 @@ def _process(name: str, out: Path, clock: Clock) -> tuple[int, tuple[int, int] |
 def whole(name: str, out: Path, begin: int = 0) -> tuple[int, int]:
     """Let a task end; its ticks, and those from the round `begin` on."""
     code, ticks = _process(name, out, Clock(out, begin, None, 0.0))
-    assert code == 0 and ticks is not None, f"{name} ended with {code}"
+    assert code == 0 and ticks is not None, f"{name} ended with {code}: {_log(out).read_text()[-2000:]}"
     return ticks
 
 
 def killed(name: str, out: Path, at: int, delay: float, begin: int = 0) -> bool:
     """Kill a task at a tick; False where it had ended before."""
     code, _ = _process(name, out, Clock(out, begin, at, delay))
-    assert code in (0, -signal.SIGKILL), f"{name} ended with {code}"
+    assert code in (0, -signal.SIGKILL), f"{name} ended with {code}: {_log(out).read_text()[-2000:]}"
     return code == -signal.SIGKILL
 
 

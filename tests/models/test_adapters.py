@@ -14,7 +14,7 @@ from peft import PeftModel
 from tests.builders.adapters import IDS, logits, made, weights_hash
 from tests.builders.tiny_models import ARCHS, tiny_lm
 from ws.errors import UserError
-from ws.healing.target_modules import TARGETS, sites, targeted
+from ws.healing.target_modules import TARGETS, targeted
 from ws.models.adapters import attaching
 from ws.models.adapters.adapter import Adapter, checked
 from ws.models.adapters.attaching import attached, stacked_weights
@@ -22,6 +22,7 @@ from ws.models.adapters.families import FAMILIES, new_config, update_square
 from ws.models.adapters.peft_layers import PREFIX, PeftLayers
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
+from ws.models.weight_sites import sites
 
 
 @pytest.fixture

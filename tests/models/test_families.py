@@ -23,12 +23,13 @@ from ws.evaluation.readings.choices import _batch, _batches
 from ws.generation.completions import generate
 from ws.healing.baking import export
 from ws.healing.config import HealConfig
-from ws.healing.target_modules import sites, targeted
+from ws.healing.target_modules import targeted
 from ws.healing.training import heal
 from ws.models import probing
 from ws.models.kv_cache import fork, new_cache, skips_gaps
 from ws.models.lm import LM, positions, wrap_model
 from ws.models.probing import PROVEN, TOKENS, is_proven, probe
+from ws.models.weight_sites import sites
 from ws.steering.direction import Direction
 from ws.steering.extraction import extract
 

@@ -22,7 +22,7 @@ from ws.models.batching import pad
 from ws.models.lm import LM, positions
 from ws.steering.direction import Direction
 from ws.steering.hooks import steered
-from ws.steering.methods import method, names
+from ws.steering.methods import names
 from ws.steering.schedules import Constant, CosineGate, Exponential, Linear, Window, parse_schedule
 
 USERS = ("Hi", "May a nurse lie about a bill?", "What now, then?")
@@ -445,38 +445,3 @@ def test_a_random_control_has_the_norm_and_the_rule_of_what_it_controls(tiny: LM
     assert abs(v.cosine(r)) < 0.6
     with steered(tiny, r, 10.0):
         pass
-
-
-def test_rotation_keeps_the_norm_and_turns_by_its_angle() -> None:
-    torch.manual_seed(0)
-    x, v = torch.randn(2, 5, 16), torch.randn(16) * 3
-    rule = method("rotation")
-    y = rule.apply(x, rule.prepare(v, torch.tensor([30.0, -60.0]), 2), torch.ones(2, 5, 1))
-    cosine = torch.nn.functional.cosine_similarity(x, y, dim=-1)
-    assert torch.allclose(y.norm(dim=-1), x.norm(dim=-1), atol=1e-5)
-    wanted = torch.tensor([math.cos(math.radians(15)), math.cos(math.radians(30))])
-    assert torch.allclose(cosine, wanted[:, None].expand(2, 5), atol=1e-6)
-    towards = torch.nn.functional.cosine_similarity(y, v, dim=-1) - torch.nn.functional.cosine_similarity(x, v, dim=-1)
-    assert bool((towards[0] > 0).all()) and bool((towards[1] < 0).all())
-    along = (2 * v).expand(1, 1, 16)
-    assert bool(rule.apply(along, rule.prepare(v, torch.tensor([40.0]), 1), torch.ones(1, 1, 1)).isfinite().all())
-
-
-def test_ablation_removes_the_component_and_only_it() -> None:
-    x, v = torch.randn(2, 5, 16), torch.randn(16)
-    rule = method("ablation")
-    y = rule.apply(x, rule.prepare(v, torch.tensor([1.0, 0.5]), 3), torch.ones(2, 5, 1))
-    u = v / v.norm()
-    assert torch.allclose(y @ u, (x @ u) * torch.tensor([[0.0], [0.5]]), atol=1e-5)
-    assert torch.allclose((y - x) - ((y - x) @ u)[..., None] * u, torch.zeros(2, 5, 16), atol=1e-5)
-
-
-def test_the_first_component_finds_a_planted_direction_with_its_sign_and_length() -> None:
-    torch.manual_seed(0)
-    planted = torch.nn.functional.normalize(torch.randn(24), dim=0)
-    neg = torch.randn(200, 24)
-    pos = neg - (2 + torch.randn(200, 1)) * planted + 0.05 * torch.randn(200, 24)
-    v = method("pca").extract(pos, neg)
-    assert float(v @ planted) == pytest.approx(-2, abs=0.2)
-    assert float(torch.nn.functional.cosine_similarity(v, -planted, dim=0)) > 0.99
-    assert torch.allclose(method("mean_diff").extract(pos, neg), (pos - neg).mean(0))

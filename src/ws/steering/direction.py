@@ -26,24 +26,28 @@ from ws.steering.methods import method
 
 __all__ = ["UNTOLD", "Direction"]
 
-PREFIX = "block."
+PREFIX, BESIDE = "block.", "beside."
 UNTOLD = ""  # the fingerprint of a direction whose file does not say which weights it was read from
 OWN = "controlvector.ws"  # key of our record of one in a GGUF file
 GIVEN, ADDED = "control_vector", "mean_diff"  # method and rule of one from elsewhere: a constant, added
 
 
-def _seal(head: dict[str, Any], layers: dict[int, Tensor]) -> str:
+def _seal(head: dict[str, Any], layers: dict[int, Tensor], beside: dict[int, Tensor]) -> str:
     """A checksum of what a direction's file says, however its bytes lie."""
-    vectors = {str(k): [str(v.dtype), hashlib.sha256(v.contiguous().numpy().tobytes()).hexdigest()]
-               for k, v in layers.items()}  # fmt: skip
-    return digest([head, vectors])
+
+    def sums(tensors: dict[int, Tensor]) -> dict[str, list[str]]:
+        return {str(k): [str(v.dtype), hashlib.sha256(v.contiguous().numpy().tobytes()).hexdigest()]
+                for k, v in tensors.items()}  # fmt: skip
+
+    return digest([head, sums(layers), *([sums(beside)] if beside else [])])
 
 
 @dataclass(frozen=True, eq=False)
 class Direction:
     """What is added to the residual stream: float32 CPU vectors (d,) by index of the block whose OUTPUT is steered.
 
-    method: how it was found; fingerprint, origin: of the weights it was read from; meta: plain data (axis, rule ...).
+    method: how it was found; fingerprint, origin: of the weights it was read from; meta: plain data (axis, rule ...);
+    beside: what the method's rule needs at each block beside the vector, (m, d): the other vector of a plane, centres.
     UserError where there is no layer, lengths differ or a value is not finite.
     """
 
@@ -52,16 +56,22 @@ class Direction:
     fingerprint: str
     meta: dict[str, Any] = field(default_factory=dict)
     origin: Origin = UNKNOWN
+    beside: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # clones made here are ordinary tensors, also of vectors that were computed under inference_mode
         with torch.inference_mode(False):
-            clean = {int(k): v.detach().to("cpu", torch.float32, copy=True) for k, v in sorted(self.layers.items())}
+            clean, beside = ({int(k): v.detach().to("cpu", torch.float32, copy=True) for k, v in sorted(x.items())}
+                             for x in (self.layers, self.beside))  # fmt: skip
         object.__setattr__(self, "layers", clean)
+        object.__setattr__(self, "beside", beside)
         if not clean or len({tuple(v.shape) for v in clean.values()}) > 1 or next(iter(clean.values())).ndim != 1:
             shapes = {k: tuple(v.shape) for k, v in clean.items()}
             raise UserError(f"a direction needs at least one layer and vectors of one length (got {shapes}).")
-        for layer, vector in clean.items():
+        if beside and {k: (x.ndim, x.shape[-1]) for k, x in beside.items()} != dict.fromkeys(clean, (2, self.width)):
+            shapes = {k: tuple(x.shape) for k, x in beside.items()}
+            raise UserError(f"what lies beside a direction is (m, {self.width}) at each of its blocks (got {shapes}).")
+        for layer, vector in (*clean.items(), *beside.items()):
             if not bool(vector.isfinite().all()):
                 raise UserError(f"the direction at block {layer} holds values that are not finite. Extract it again.")
 
@@ -77,8 +87,13 @@ class Direction:
 
     @property
     def unit(self) -> str:
-        """What c counts: "multiples" or "degrees"."""
+        """What c counts: "multiples", "degrees" or "shares"."""
         return method(self.rule).unit
+
+    def vectors(self, block: int) -> Tensor:
+        """What the rule's `prepare` takes: (d,), or (1 + m, d) with what lies beside."""
+        own = self.layers[block]
+        return torch.cat([own[None], self.beside[block]]) if self.beside else own
 
     def flat(self) -> Tensor:
         """All layers in order, concatenated: (L * d,)."""
@@ -95,11 +110,12 @@ class Direction:
 
     def random_like(self, seed: int) -> Direction:
         """A random direction of equal norm at every layer, applied by the same rule; the control of every table."""
-        generator = torch.Generator().manual_seed(seed)
-        drawn = {k: torch.randn(v.shape, generator=generator) for k, v in self.layers.items()}
-        scaled = {k: r * (self.layers[k].norm() / r.norm()) for k, r in drawn.items()}
+        dice = torch.Generator().manual_seed(seed)
+        drawn = {k: method(self.rule).control(self.vectors(k), dice) for k in self.layers}
+        layers = {k: x[0] if self.beside else x for k, x in drawn.items()}
+        beside = {k: x[1:] for k, x in drawn.items()} if self.beside else {}
         meta = {"rule": self.rule, "seed": seed, "like": self.method}
-        return Direction(scaled, "random", self.fingerprint, meta, self.origin)
+        return Direction(layers, "random", self.fingerprint, meta, self.origin, beside)
 
     def __mul__(self, factor: float) -> Direction:
         if not isinstance(factor, int | float):
@@ -117,6 +133,8 @@ class Direction:
         if not isinstance(other, Direction):
             return NotImplemented
         self._same_blocks(other)
+        if self.beside or other.beside:
+            raise UserError(f"directions of {self.rule!r} do not add: each has vectors of its own. Pass a list.")
         one = self.fingerprint == other.fingerprint or self.origin.checkpoint == other.origin.checkpoint != ""
         if not one or self.rule != other.rule:
             mine, theirs = (self.fingerprint, self.rule), (other.fingerprint, other.rule)
@@ -137,8 +155,9 @@ class Direction:
         """Write a safetensors file (temporary name, then rename); method, fingerprint, meta, origin and a checksum of
         all are its metadata."""
         plain = json.loads(json.dumps(self._told()))
-        head = json.dumps(plain | {SEAL: _seal(plain, self.layers)})
+        head = json.dumps(plain | {SEAL: _seal(plain, self.layers, self.beside)})
         tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in self.layers.items()}
+        tensors |= {f"{BESIDE}{k}": v.contiguous() for k, v in self.beside.items()}
         write_atomic(Path(path), lambda temporary: save_file(tensors, temporary, {"direction": head}))
         return Path(path)
 
@@ -161,11 +180,16 @@ class Direction:
                     return cls._load_gguf(Path(path))
             with safe_open(path, framework="pt") as file:
                 head = json.loads((file.metadata() or {})["direction"])
-                layers = {int(k.removeprefix(PREFIX)): file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+                names = list(file.keys())
+                layers, beside = ({int(k.removeprefix(start)): file.get_tensor(k) for k in names if k.startswith(start)}
+                                  for start in (PREFIX, BESIDE))  # fmt: skip
+                if len(layers) + len(beside) != len(names):
+                    raise ValueError(f"tensors of other names: {', '.join(names)}")
             seal = head.pop(SEAL, None)
-            if seal not in (None, _seal(head, layers)):  # None: written by an earlier version
+            if seal not in (None, _seal(head, layers, beside)):  # None: written by an earlier version
                 raise ValueError("its vectors are not those that were written")
-            found = cls(layers, head["method"], head["fingerprint"], head["meta"], Origin.read(head.get("origin")))
+            told = (head["method"], head["fingerprint"], head["meta"], Origin.read(head.get("origin")))
+            found = cls(layers, *told, beside)
         except FileNotFoundError as error:
             raise UserError(f"there is no direction file {path}. Write one with direction.save(path).") from error
         except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, UserError) as error:
@@ -200,9 +224,7 @@ class Direction:
 
     def _check_exports(self, blocks: int, drop_block_0: bool) -> None:
         if not method(self.rule).bakeable:
-            raise UserError(
-                f"a control vector adds a constant, and {self.rule!r} adds none. Extract by mean_diff."
-            )
+            raise UserError(f"a control vector adds a constant, and {self.rule!r} adds none. Extract by mean_diff.")
         if max(self.layers) >= blocks:
             last = max(self.layers)
             raise UserError(f"the direction steers block {last}, and the model has blocks 0 to {blocks - 1}.")

@@ -22,14 +22,18 @@ from ws.axes.axis import Axis
 from ws.axes.axis_file import Context
 from ws.errors import UserError
 from ws.models.adapters.attaching import attached
+from ws.models.architecture import shape_of
 from ws.models.attachments import refuse_steered
 from ws.models.batching import Ids, by_length, pad, share
 from ws.models.lm import LM, check_length, positions
+from ws.models.weight_sites import sites
 from ws.steering.direction import Direction
+from ws.steering.methods import Poles
 from ws.steering.methods import method as method_named
 
 __all__ = ["check_blocks", "default_layers", "extract", "pairs_of", "stopped", "tag_states"]
 
+POLES = ("positive", "negative")
 NOTHING = 1e-5  # of a state's length: what batches of another shape differ by
 
 
@@ -70,18 +74,56 @@ def extract(
     quota = pairs if pairs is not None else lm.recipe.pairs
     drawn = pairs_of(axis.contexts, positive, negative, quota)
     with lm.lock, attached(lm, adapters):
-        pos = _pole(lm, [(context, plus) for context, plus, _ in drawn], chosen, batch_size)
-        neg = _pole(lm, [(context, minus) for context, _, minus in drawn], chosen, batch_size)
-    layers_of = {k: rule.extract(pos[k], neg[k]) for k in chosen}
-    _check_nonzero(lm, layers_of, pos, axis.name)
+        poles = _poles(lm, axis, drawn, rule.reads, chosen, batch_size)
+    found = {k: rule.extract(poles[k]) for k in chosen}
+    layers_of = {k: x if x.ndim == 1 else x[0] for k, x in found.items()}
+    _check_nonzero(lm, layers_of, poles, axis.name)
     meta = {"axis": axis.name, "contrast": contrast, "pairs": len(drawn), "adapters": len(adapters),
-            "relative": _relative(layers_of, pos, neg)}  # fmt: skip
-    return Direction(layers_of, method, lm.fingerprint, meta, lm.origin)
+            "relative": _relative(layers_of, poles)}  # fmt: skip
+    beside = {k: x[1:] for k, x in found.items() if x.ndim > 1}
+    return Direction(layers_of, method, lm.fingerprint, meta, lm.origin, beside)
 
 
-def _check_nonzero(lm: LM, vectors: dict[int, Tensor], pos: dict[int, Tensor], name: str) -> None:
+Drawn = Sequence[tuple[Context, str | None, str | None]]
+"""(context, positive persona, negative persona) of each pair."""
+
+
+def _poles(
+    lm: LM, axis: Axis, drawn: Drawn, reads: Sequence[str], layers: Sequence[int], size: int
+) -> dict[int, Poles]:
+    """Block -> the states of the pairs, and what else a method reads."""
+    neutral = axis.neutral or (None,)
+    asked: dict[str, list[tuple[Context, str | None]]] = {
+        "positive": [(context, plus) for context, plus, _ in drawn],
+        "negative": [(context, minus) for context, _, minus in drawn],
+        "neutral": [(context, neutral[i % len(neutral)]) for i, (context, _, _) in enumerate(drawn)],
+        "background": [(Context(prompt), None) for prompt in axis.train],
+    }
+    states = {name: _pole(lm, items, layers, size) for name, items in asked.items() if name in (*POLES, *reads)}
+    weights = _writers(lm, layers) if "writers" in reads else {}
+    return {k: Poles(**{name: found[k] for name, found in states.items()}, writers=weights.get(k)) for k in layers}
+
+
+def _writers(lm: LM, layers: Sequence[int]) -> dict[int, Tensor]:
+    """Block -> (d, w) its weights that write to the residual stream, side by side. UserError where it has none."""
+    names: dict[int, list[str]] = {k: [site.name for site in sites(lm) if site.block == k and site.role == "writes"]
+                                   for k in layers}  # fmt: skip
+    if bare := [k for k, found in names.items() if not found]:
+        raise UserError(f"block {bare[0]} of {lm.name} writes to the residual stream by no plain weight matrix, whose"
+                        " singular vectors this method needs. Use another method, such as mean_diff.")  # fmt: skip
+    return {k: torch.cat([_matrix(lm, name) for name in found], 1) for k, found in names.items()}
+
+
+def _matrix(lm: LM, name: str) -> Tensor:
+    """(out, in) of a module's weight, float32 on the CPU."""
+    module = lm.model.get_submodule(name)
+    weight = cast(Tensor, module.weight).detach().float().cpu()
+    return weight if shape_of(module) == (weight.shape[1], weight.shape[0]) else weight.T
+
+
+def _check_nonzero(lm: LM, vectors: dict[int, Tensor], poles: dict[int, Poles], name: str) -> None:
     """UserError where the poles differ behind no block: such a direction would steer nothing, at any c."""
-    if any(float(v.norm()) > NOTHING * float(pos[k].norm(dim=-1).mean()) for k, v in vectors.items()):
+    if any(float(v.norm()) > NOTHING * float(poles[k].positive.norm(dim=-1).mean()) for k, v in vectors.items()):
         return
     raise UserError(
         f"the direction of {name} has norm 0: both poles leave {lm.name} in the same state behind"
@@ -90,9 +132,9 @@ def _check_nonzero(lm: LM, vectors: dict[int, Tensor], pos: dict[int, Tensor], n
     )
 
 
-def _relative(vectors: dict[int, Tensor], pos: dict[int, Tensor], neg: dict[int, Tensor]) -> float:
-    """|v| / |h|, the mean over blocks; |h|: mean length of the states that v was read from."""
-    lengths = {k: torch.cat([pos[k], neg[k]]).norm(dim=-1).mean() for k in vectors}
+def _relative(vectors: dict[int, Tensor], poles: dict[int, Poles]) -> float:
+    """|v| / |h|, the mean over blocks; |h|: mean length of both poles' states."""
+    lengths = {k: torch.cat([poles[k].positive, poles[k].negative]).norm(dim=-1).mean() for k in vectors}
     return float(torch.stack([v.norm() / lengths[k] for k, v in vectors.items()]).mean())
 
 

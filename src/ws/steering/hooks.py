@@ -125,7 +125,7 @@ class Steering:
         for layer, device in self._devices.items():
             here = [(d, c) for d, c in zip(self.directions, coefficients, strict=True) if layer in d.layers]
             prepared = (
-                method(d.rule).prepare(d.layers[layer].to(device), c.to(device), len(d.layers)) for d, c in here
+                method(d.rule).prepare(d.vectors(layer).to(device), c.to(device), len(d.layers)) for d, c in here
             )
             self._buffers[layer][:] = [buffer.to(self.lm.dtype) for buffer in prepared]
 

@@ -11,18 +11,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ws.steering.methods import Poles
+
 unit = "multiples"
 bakeable = True
+grid: tuple[float, ...] | None = None
+reads: tuple[str, ...] = ()
 
 
-def extract(pos: Tensor, neg: Tensor) -> Tensor:
-    """(n, d), (n, d) paired states -> (d,) mean difference."""
-    return (pos - neg).mean(0)
+def extract(poles: Poles) -> Tensor:
+    """(d,) the mean difference of paired states."""
+    return poles.differences.mean(0)
 
 
-def prepare(vector: Tensor, c: Tensor, layers: int) -> Tensor:
+def control(vectors: Tensor, dice: torch.Generator) -> Tensor:
+    """(d,) or (m, d) with a random vector as long as the direction in its place."""
+    v = vectors if vectors.ndim == 1 else vectors[0]
+    drawn = torch.randn(v.shape, generator=dice)
+    drawn = drawn * (v.norm() / drawn.norm())
+    return drawn if vectors.ndim == 1 else torch.cat([drawn[None], vectors[1:]])
+
+
+def prepare(vectors: Tensor, c: Tensor, layers: int) -> Tensor:
     """c * v / L as (B, 1, d)."""
-    return c[:, None, None] * (vector / layers)
+    return c[:, None, None] * (vectors / layers)
 
 
 def apply(x: Tensor, buffer: Tensor, weight: Tensor) -> Tensor:
