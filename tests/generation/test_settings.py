@@ -18,7 +18,7 @@ from tests.builders.small_runs import ending_lm, write_axis
 from ws.errors import UserError
 from ws.generation.settings import Intervention, Sampling
 from ws.models.lm import LM
-from ws.steering.schedules import CosineGate
+from ws.steering.schedules import CosineGate, Window
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = ["Hi", "May a nurse lie?"]
@@ -83,8 +83,10 @@ def test_evaluate_takes_what_it_reads_and_refuses_the_rest(tmp_path: Path) -> No
     assert words.identity["text"]["temperature"] == 0.5
     cut = ws.evaluate(lm, axis, seed=2, top_k=3, max_new_tokens=6, **how)  # type: ignore[arg-type]
     assert cut.identity["text"]["top_k"] == 3 and "temperature" not in cut.identity["text"]
-    for name, value in (("schedule", "window:0:5"), ("where", "all"), ("gate", CosineGate(0.0)), ("allow_stale", True)):
-        with pytest.raises(UserError, match=f"{name} cannot be taken into account"):
+    refused = {"allow_stale": (True, "adapters="), "where": ("all", "shared among doses"),
+               "gate": (CosineGate(0.0), "give the text of it"), "schedule": (Window(0, 5), "give the text of it")}  # fmt: skip
+    for name, (value, said) in refused.items():
+        with pytest.raises(UserError, match=said):
             ws.evaluate(lm, axis, direction=v, c=1.0, **{name: value}, **how)  # type: ignore[arg-type]
 
 

@@ -22,6 +22,7 @@ from ws.app.output import printable, refusal
 from ws.errors import UserError
 from ws.experiment.preflight import before_loading, refuse
 from ws.reporting.visible import visible
+from ws.runs.config import RunConfig
 from ws.runs.recipes import recipe_for
 
 __all__ = ["main"]
@@ -94,8 +95,13 @@ def _parse(name: str, args: list[str]) -> Any:
     how: dict[str, Any] = {"prog": f"ws {name}", "description": inspect.cleandoc(kind.__doc__ or ""), "args": args}
     how["config"] = (FlagCreatePairsOff,)
     if name == "run":
-        how["default"] = RunArgs(config=recipe_for(_option(args, "model") or "mini", _option(args, "recipe")))
+        how["default"] = RunArgs(config=_recipe(args))
     return _at_home(tyro.cli(kind, **how))
+
+
+def _recipe(args: Sequence[str]) -> RunConfig:
+    """The defaults of `ws run` for the model, the recipe and the method that are named."""
+    return recipe_for(_option(args, "model") or "mini", _option(args, "recipe"), _option(args, "method"))
 
 
 def _at_home(options: Any) -> Any:

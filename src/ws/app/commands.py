@@ -17,7 +17,7 @@ from ws.app.output import PipedConsole as Console
 from ws.app.output import encodable
 from ws.errors import UserError
 from ws.experiment.progress import bars
-from ws.reporting.terminal import figure, print_gates, print_run, print_samples, print_text
+from ws.reporting.terminal import print_gates, print_run, print_samples, print_text
 from ws.reporting.visible import visible
 
 if TYPE_CHECKING:
@@ -96,44 +96,20 @@ def _check(args: options.RunArgs, workers: int) -> None:
 
 def steer(args: options.SteerArgs) -> None:
     """One prompt at several doses."""
-    from ws.axes.axis import load_axis
-    from ws.filtering.scores import score
-    from ws.generation.completions import generate
-    from ws.models.lm import check_length, load_model, one_thread
-    from ws.models.recipe import recipe_of
-    from ws.runs.whole import check_in_run
-    from ws.steering.direction import UNTOLD, Direction
-    from ws.steering.extraction import extract
+    from ws.app.steering import COLUMNS, write
 
-    recipe = recipe_of(args.model)
-    axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
-    lm = one_thread(load_model(args.model, template=args.template))
-    draws = args.sampling.draws(args.seed, args.max_new_tokens)
-    check_length(lm, lm.prompt_ids(args.prompt, system=args.persona), draws.max_new_tokens or 0)
-    v = extract(lm, axis) if args.direction is None else Direction.load(check_in_run(args.direction))
-    if v.fingerprint == UNTOLD:
-        hint = v.meta["model_hint"]
-        print(f"{args.direction}: a control vector made for {hint!r}, from weights that it does not tell: its width and"
-              f" blocks are all that is compared with {lm.name}.", file=sys.stderr)  # fmt: skip
-    options = {"n": args.n, "sampling": draws, "persona": args.persona}
-    texts = score(lm, generate(lm, args.prompt, v, list(args.c), **options), axis)  # type: ignore[arg-type]
+    done = write(args)
     if args.json:
-        columns = ["c", "sample", "text", "finished", "n_tokens", "worst_ppl", "tail_ppl", "rep", "loop", "bite",
-                   "narrates", "refuses"]  # fmt: skip
-        _json(
-            {
-                "prompt": args.prompt,
-                "axis": axis.name,
-                "model": lm.name,
-                "sampling": draws.said_on(lm),
-                "completions": texts.select(columns).to_dicts(),
-            }
-        )
+        columns = [*COLUMNS, *(name for name in ("scale", "rollbacks") if name in done.texts.columns)]
+        told = {"prompt": args.prompt, "axis": done.axis.name, "model": done.lm.name, "sampling": done.sampling}
+        told |= {"method": done.direction.method, "unit": done.direction.unit, "applied": done.applied}
+        _json(told | {"completions": done.texts.select(columns).to_dicts()})
         return
     console = _console()
-    console.print(Text(f"sampling: {draws.said_on(lm)}"))
-    for row in texts.rows(named=True):
-        print_text(f"c {row['c']:+.3g}", row["text"], console, note=f"tail_ppl {figure(row['tail_ppl'], 1)}")
+    console.print(Text(f"sampling: {done.sampling}"))
+    console.print(Text(visible(f"method: {done.direction.method}" + (f"; {done.applied}" if done.applied else ""))))
+    for row in done.texts.rows(named=True):
+        print_text(f"c {done.dose(row['c'])}", row["text"], console, note=done.note(row))
 
 
 def show(args: options.ShowArgs) -> None:

@@ -12,6 +12,8 @@ from ws.app.access import AppSettings
 from ws.gating.arm_table import BASE, HEALED
 from ws.generation.settings import check_sampling
 from ws.runs.config import RunConfig, SamplingConfig
+from ws.steering.application import check_application
+from ws.steering.methods import check_method
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,20 @@ class SteerArgs:
 
     prompt: Annotated[Positional[str], arg(metavar="PROMPT")]
     """what the user says"""
-    c: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 3.0)
-    """doses"""
+    c: tuple[float, ...] | None = None
+    """doses, in the method's unit; None takes 0, 0.5, 1, 2, 3 multiples, or 0 and the method's own grid"""
+    method: str = RunConfig.method
+    """how the direction is found and applied"""
+    where: Literal["assistant", "generated", "prompt", "all"] = "assistant"
+    """positions that are steered"""
+    schedule: str | None = None
+    """the dose along the text: linear:STEPS, exponential:HALF_LIFE, window:FIRST:END"""
+    gate: str | None = None
+    """steer only where the state's cosine with the direction is below:COSINE or above:COSINE"""
+    backtrack: bool = False
+    """where the text breaks, its last tokens go and it goes on at half the dose; what was cut is told"""
+    also: tuple[str, ...] = ()
+    """further directions at doses of their own wherever c is not 0: METHOD:DOSE, or AXIS:DOSE"""
     model: str = "mini"
     """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
     axis: str | None = None
@@ -69,6 +83,8 @@ class SteerArgs:
 
     def __post_init__(self) -> None:
         check_sampling(None, None, None, self.max_new_tokens)
+        check_method(self.method)
+        check_application(self.where, self.schedule, self.gate, self.also)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from ws.intervals import resamples
 from ws.models.adapters.attaching import attached
 from ws.models.batching import Ids, pad, starts_of
 from ws.models.lm import LM, positions
-from ws.steering.direction import Direction
+from ws.steering.coefficients import Steered, as_pairs
 from ws.steering.extraction import stopped
 from ws.steering.hooks import steered
 
@@ -68,7 +68,7 @@ Array = NDArray[np.float64]
 def drift_frame(
     lm: LM,
     texts: pl.DataFrame,
-    v: Direction,
+    v: Steered,
     adapter: Adapter,
     *,
     history: Sequence[Adapter] = (),
@@ -104,7 +104,7 @@ def block_states(
     prompts: Sequence[Ids],
     said: Sequence[Ids],
     layer: int,
-    direction: Direction | None = None,
+    direction: Steered | None = None,
     c: Sequence[float] = (),
     allow_stale: bool = False,
 ) -> list[Tensor]:
@@ -136,11 +136,12 @@ class Shifts:
 
 
 def _shifts(
-    lm: LM, rows: pl.DataFrame, v: Direction, adapter: Adapter, history: Sequence[Adapter], size: int
+    lm: LM, rows: pl.DataFrame, v: Steered, adapter: Adapter, history: Sequence[Adapter], size: int
 ) -> Iterator[list[tuple[Array, float, float]]]:
     """Per completion the shift of the steered and of the healed model: (mean (d,), along, orthogonal) each."""
-    layer = max(v.layers)
-    unit = v.layers[layer] / v.layers[layer].norm().clamp(min=1e-12)
+    first = as_pairs(v)[0][0]  # of several, what they move is read along the first
+    layer = max(first.layers)
+    unit = first.layers[layer] / first.layers[layer].norm().clamp(min=1e-12)
     for start in range(0, rows.height, size):
         part = rows.slice(start, size)
         asked = [lm.prompt_ids(user) for user in part["prompt"]], part["token_ids"].to_list(), layer

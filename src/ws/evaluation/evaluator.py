@@ -8,7 +8,7 @@ healed = ws.evaluate(lm, axis, adapters=[adapter])
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -42,10 +42,12 @@ from ws.evaluation.readings import reading as reading_of
 from ws.evaluation.report import Report
 from ws.evaluation.vignettes import ROWS
 from ws.files import digest
+from ws.generation.rollout import Backtrack
 from ws.generation.settings import Intervention, Keywords, Sampling, Settings, taken
 from ws.models.adapters.attaching import attached
 from ws.models.attachments import refuse_steered
 from ws.models.lm import LM
+from ws.steering.coefficients import Fixed, as_pairs, spares_prompt
 from ws.steering.direction import Direction
 
 __all__ = ["evaluate"]
@@ -61,6 +63,7 @@ class _Arm:
     cs: tuple[float, ...] = (0.0,)
     adapters: tuple[Any, ...] = ()
     persona: str | None = None
+    backtrack: Backtrack | None = None
 
     @property
     def treatment(self) -> dict[str, Any]:
@@ -199,8 +202,8 @@ def evaluate(
     headline; None: other_violate, and self_violate beside it in a full report. readout, strict_june: see `Reading`.
     backend: "builtin", "tinymfv", "moralmaps"; None: an installed one that can serve, else ours. instrument:
     "vignettes", "questions" (the vignettes are left out, and of 16 or more questions each split takes its half),
-    "auto", what the base can do; or one that was found (`ws.evaluation.instrument`). UserError: what does not fit, and
-    schedule, gate, where, backtrack, which no reading takes.
+    "auto", what the base can do; or one that was found (`ws.evaluation.instrument`). where=, schedule=, gate= (texts)
+    hold for every reading, backtrack= for free text. UserError: what does not fit.
     """
     refuse_steered(lm, "evaluate")
     axis = axis.on(lm)
@@ -224,15 +227,36 @@ def evaluate(
 
 
 def _arm(push: Intervention, persona: str | None) -> _Arm:
-    """What is measured. UserError for settings of an intervention that no reading takes, and doses that do not fit."""
-    read = ("direction", "c", "adapters")
-    unread = [f.name for f in fields(push) if f.name not in read and getattr(push, f.name) != f.default]
-    if unread:
+    """What is measured. UserError for doses that do not fit, and for what the readings cannot take."""
+    direction, doses = _applied(push), _doses(push.direction, push.c)
+    if not spares_prompt(d for d, _ in as_pairs(direction)):
         raise UserError(
-            f"evaluate reads at a constant dose, at the assistant's positions: {', '.join(unread)} cannot be taken into"
-            " account. Leave it out, or generate with it and score the texts."
+            "evaluate steers from the assistant tag on: what stands in front of it is shared among doses. Use where"
+            " 'assistant' or 'generated', or generate with any and score the texts."
         )
-    return _Arm(push.direction, _doses(push.direction, push.c), tuple(push.adapters), persona)
+    if push.allow_stale:
+        raise UserError("evaluate takes a direction of other weights with adapters= alone. Leave allow_stale out.")
+    return _Arm(direction, doses, tuple(push.adapters), persona, push.backtrack)
+
+
+def _applied(push: Intervention) -> Any:
+    """Its directions, each with the intervention's where, schedule and gate in their own, as readings take them."""
+    told = [name for name in ("schedule", "gate") if not isinstance(getattr(push, name), str | None)]
+    if told:
+        raise UserError(
+            f"evaluate writes {' and '.join(told)} into the direction's record: give the text of it, as in"
+            " schedule='window:0:20', gate='below:0.1'."
+        )
+    how = {
+        "where": None if push.where == Intervention.where else push.where,
+        "schedule": push.schedule,
+        "gate": push.gate,
+    }
+    if not any(how.values()) or push.direction is None:
+        return push.direction
+    if isinstance(push.direction, Direction):
+        return push.direction.applied(**how)  # type: ignore[arg-type]
+    return [(d.applied(**how), share) for d, share in as_pairs(push.direction)]  # type: ignore[arg-type]
 
 
 def _readings(lm: LM, reading: Reading, think: int | None, full: bool, beside: bool) -> tuple[Reading, ...]:
@@ -256,7 +280,8 @@ def _doses(direction: Any, c: Any) -> tuple[float, ...]:
         raise UserError(f"c must be one finite number or several (got {c!r}).")
     if direction is None and any(doses):
         raise UserError(f"c is {c!r} and there is no direction to apply it to. Pass direction=, or leave c out.")
-    if direction is not None and not isinstance(direction, Direction) and not any(doses):
+    pairs = [] if isinstance(direction, Direction) else as_pairs(direction)
+    if pairs and not any(doses) and not any(isinstance(share, Fixed) for _, share in pairs):
         raise UserError("direction is a list of pairs and c, which multiplies their coefficients, is 0. Pass c=1.0.")
     return doses
 
@@ -360,7 +385,8 @@ def _heat(lm: LM, drawn: Sampling) -> float:
 
 def _write(lm: LM, plan: _Plan, arm: _Arm, sampling: Sampling, limit: float | None = None) -> list[pl.DataFrame]:
     """The arm's scored completions of the plan's prompts, a frame per dose; limit: see `free_text`."""
-    how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size}
+    how: dict[str, Any] = {"adapters": arm.adapters, "sampling": sampling, "batch_size": 2 * plan.batch_size,
+                           "backtrack": arm.backtrack}  # fmt: skip
     return free_text(lm, plan.axis, plan.prompts, plan.n, limit=limit, **arm.treatment, **how)
 
 
@@ -392,4 +418,4 @@ def _named(thing: Any) -> Any:
         return [_named(part) for part in thing]
     if thing is None or isinstance(thing, int | float):
         return thing
-    return getattr(thing, "method", None) or getattr(thing, "digest", None) or type(thing).__name__
+    return getattr(thing, "title", None) or getattr(thing, "digest", None) or type(thing).__name__

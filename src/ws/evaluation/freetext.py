@@ -21,6 +21,7 @@ import polars as pl
 from ws.filtering.limits import LOOP, tail_limit
 from ws.filtering.scores import SCORES, STRETCH, score
 from ws.generation.completions import SCHEMA, generate
+from ws.generation.rollout import Backtrack
 from ws.generation.second_look import second_look
 from ws.generation.settings import Sampling
 from ws.models.lm import LM
@@ -88,6 +89,7 @@ def free_text(
     sampling: Sampling | None = None,
     batch_size: int = 128,
     limit: float | None = None,
+    backtrack: Backtrack | None = None,
 ) -> list[pl.DataFrame]:
     """One scored completions frame per dose: n completions of every prompt, all doses decoded together.
 
@@ -104,8 +106,9 @@ def free_text(
         adapters=adapters,
         batch_size=batch_size,
         allow_stale=bool(adapters),
+        backtrack=backtrack,
     )
-    scored = score(lm, texts, axis)
+    scored = score(lm, texts.drop("scale", "rollbacks", strict=False), axis)
     if limit is not None:
         scored = second_look(lm, scored, axis, limit, persona=persona, batch_size=batch_size)
     return [scored.filter(pl.col("c") == c) for c in cs]

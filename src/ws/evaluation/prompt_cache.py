@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ws.errors import UserError
 from ws.files import digest
 from ws.models.batching import share
 from ws.models.kv_cache import bytes_of, fork
 from ws.models.lm import LM, check_length
+from ws.steering.coefficients import as_pairs, spares_prompt
 from ws.steering.hooks import steered
 
 __all__ = ["Cached", "forget_prefixes", "log_softmax", "prefix", "steered_rows", "token_logps"]
@@ -120,6 +122,11 @@ def steered_rows(lm: LM, direction: Any, c: Tensor, start: int, stale: bool) -> 
     if direction is None:
         yield
         return
+    if not spares_prompt(d for d, _ in as_pairs(direction)):
+        raise UserError(
+            "readings share what stands in front of the assistant tag, and this direction steers it too (where 'prompt'"
+            " or 'all'). Evaluate it with where 'assistant' or 'generated'; generate writes with any."
+        )
     with steered(lm, direction, c, starts=torch.full((len(c),), start), allow_stale=stale):
         yield
 

@@ -34,6 +34,7 @@ from ws.generation.completions import Prompt, generate
 from ws.generation.settings import Sampling
 from ws.models.lm import LM
 from ws.runs.arms import Arm, kl_p95
+from ws.steering.coefficients import Steered, at
 from ws.steering.direction import Direction
 
 __all__ = [
@@ -62,7 +63,7 @@ def random_directions(v: Direction, draws: int, seed: int) -> list[Direction]:
 
 def same_kl(
     lm: LM,
-    v: Direction,
+    v: Steered,
     c: float,
     draws: Sequence[Direction],
     prompts: Sequence[str],
@@ -91,7 +92,7 @@ def same_kl(
 
 def _measure(
     lm: LM,
-    directions: Sequence[Direction],
+    directions: Sequence[Steered],
     prompts: Sequence[str],
     doses: Sequence[float],
     adapters: Sequence[Any],
@@ -100,7 +101,8 @@ def _measure(
 ) -> list[float]:
     """KL of each direction at its dose: one sample per direction, in whose rows every other direction has 0."""
     n = len(directions)
-    pairs = [(d, [doses[i] if k % n == i else 0.0 for k in range(n * len(prompts))]) for i, d in enumerate(directions)]
+    own = [(i, d, x) for i, (v, c) in enumerate(zip(directions, doses, strict=True)) for d, x in at(v, c)]
+    pairs = [(d, [x if k % n == i else 0.0 for k in range(n * len(prompts))]) for i, d, x in own]
     how: dict[str, Any] = {"n": n, "sampling": sampling, "batch_size": batch_size}
     texts = generate(lm, list(prompts), pairs, 1.0, adapters=adapters, allow_stale=bool(adapters), **how)
     return [kl_p95(texts.filter(pl.col("sample") == i)) for i in range(n)]
@@ -146,11 +148,12 @@ def unsteered_arms(pipeline: HealPipeline, tell: Tell) -> list[Arm]:
     return arms
 
 
-def steered_arms(pipeline: HealPipeline, v: Direction, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
+def steered_arms(pipeline: HealPipeline, v: Steered, c: float, doses: Sequence[float], tell: Tell) -> list[Arm]:
     """+c and -c, and the doses of the data, against which a heal is judged."""
     asked = list(dict.fromkeys([c, -c, *doses]))
     tell(0, 1)
-    found = pipeline.evaluate("report", c=asked, adapters=pipeline.history, direction=v)
+    how: dict[str, Any] = {"adapters": pipeline.history, "backtrack": pipeline.backtrack}
+    found = pipeline.evaluate("report", c=asked, direction=v, **how)
     return [Arm(STEER, r, k, chosen=k == c) for k, r in zip(asked, found, strict=True)]
 
 
@@ -159,8 +162,9 @@ def engineered_prompt(axis: Axis) -> str:
     return axis.engineered or ENGINEERED.format(personas=" ".join(axis.positive[:3]))
 
 
-def random_arms(pipeline: HealPipeline, v: Direction, c: float, tell: Tell) -> list[Arm]:
-    """Random directions at the KL that the knee had in the dose search, vignettes only."""
+def random_arms(pipeline: HealPipeline, v: Direction, pushed: Steered, c: float, tell: Tell) -> list[Arm]:
+    """Random directions like v at the KL that the knee had in the dose search, with all that is pushed there;
+    vignettes only."""
     config, lead = pipeline.config, pipeline.config.seeds[0]
     draws = random_directions(v, config.dose.random_draws, lead)
     prompts: Sequence[str] = pipeline.axis.select[:KL_PROMPTS]
@@ -168,7 +172,7 @@ def random_arms(pipeline: HealPipeline, v: Direction, c: float, tell: Tell) -> l
     tell(0, len(draws) + 1)
     drawn = config.sampling.draws(lead, min(TOKENS, config.sampling.max_new_tokens or TOKENS))
     how: dict[str, Any] = {"sampling": drawn, "batch_size": config.batch_size}
-    _, doses, found = same_kl(pipeline.lm, v, c, draws, prompts, **on, **how)
+    _, doses, found = same_kl(pipeline.lm, pushed, c, draws, prompts, **on, **how)
     arms = []
     for i, (direction, dose) in enumerate(zip(draws, doses, strict=True)):
         tell(i + 1, len(draws) + 1)

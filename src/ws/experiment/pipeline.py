@@ -22,13 +22,14 @@ from ws.evaluation.items import CONDITIONS
 from ws.evaluation.topic import tie, ties
 from ws.filtering.limits import keep
 from ws.gating.arm_table import BASE, HEALED, PERSONA
+from ws.generation.rollout import Backtrack
 from ws.healing.config import HealConfig
 from ws.healing.training import Progress, heal
 from ws.models.adapters.adapter import Adapter
 from ws.models.lm import LM
 from ws.runs.arms import Arm, topic_frame
 from ws.runs.config import RunConfig
-from ws.steering.direction import Direction
+from ws.steering.coefficients import Steered
 
 __all__ = ["HealPipeline", "spread_rows", "topic_of"]
 
@@ -125,7 +126,12 @@ class HealPipeline:
         """The healed model on the report set, unsteered; under the neutral prompt or a persona."""
         return Arm(arm, self.evaluate("report", adapters=[*self.history, adapter], persona=persona))
 
-    def drifting(self, marked: pl.DataFrame, v: Direction, adapter: Adapter) -> pl.DataFrame:
+    @property
+    def backtrack(self) -> Backtrack | None:
+        """The rule by which steered text that breaks goes back, where the configuration asks for it."""
+        return Backtrack() if self.config.backtrack else None
+
+    def drifting(self, marked: pl.DataFrame, v: Steered, adapter: Adapter) -> pl.DataFrame:
         """The bet, read off this heal: drift from base before and after, by completion (ws.evaluation.drift).
 
         Of the texts that were written to train on, kept and dropped: they stand at the doses of the data.

@@ -21,7 +21,7 @@ from ws.experiment.progress import Reporter
 from ws.gating.arm_table import BASE, PERSONA, STEER, STUDENT
 from ws.gating.knee import probes_of
 from ws.runs.arms import Arm, topic_frame, with_topic
-from ws.steering.direction import Direction
+from ws.steering.coefficients import Steered
 
 __all__ = ["Probes"]
 
@@ -29,7 +29,7 @@ __all__ = ["Probes"]
 class Probes:
     """Doses of the direction on the select set. total: how many probes are expected, for the progress."""
 
-    def __init__(self, pipeline: HealPipeline, v: Direction, report: Reporter, total: int) -> None:
+    def __init__(self, pipeline: HealPipeline, v: Steered, report: Reporter, total: int) -> None:
         self._pipeline, self._v, self._report, self._total = pipeline, v, report, total
         self._found: dict[tuple[str, float], dict[int, Report]] = {}  # by arm and dose, then by dice
         self._ties: dict[tuple[str, float], dict[int, Array]] = {}
@@ -43,7 +43,8 @@ class Probes:
             self._add([(PERSONA, 0.0)], dice, persona=pipeline.axis.positive[0])
         steered = [(STUDENT, 0.0)] if pipeline.history else []
         steered += [(STEER, c) for c in doses]
-        self._add(steered, dice, direction=self._v, adapters=pipeline.history)
+        how = {"direction": self._v, "backtrack": pipeline.backtrack} if doses else {}
+        self._add(steered, dice, adapters=pipeline.history, **how)
         done = sum(map(len, self._found.values()))
         self._report(min(done, self._total - 1), self._total)
         return self._known()

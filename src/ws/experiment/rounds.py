@@ -41,12 +41,14 @@ from ws.intervals import as_float
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain, with_topic
 from ws.runs.artifacts import load
-from ws.runs.config import DoseConfig, to_dict
+from ws.runs.config import DoseConfig, RunConfig, to_dict
 from ws.runs.reader import Run
 from ws.runs.stages import files_of, reads_of, seeded, stage_of
 from ws.runs.verdicts import judge
+from ws.steering.application import parse_also
+from ws.steering.coefficients import Fixed, Steered
 from ws.steering.direction import Direction
-from ws.steering.extraction import extract
+from ws.steering.extraction import extract, extract_beside
 
 __all__ = ["Call", "Round"]
 
@@ -63,8 +65,9 @@ class Round(HealPipeline):
 
     def calls(self) -> dict[str, Call]:
         """Everything up to the table, stage by stage, in the order of one process."""
-        names = ["direction", "dose", "unsteered", "steer", *(["random"] if self.config.dose.random_draws else [])]
-        calls: dict[str, Call] = {name: (name,) for name in names}
+        drawn = ["random"] if self.config.dose.random_draws else []
+        names = ["direction", *self.beside, "dose", "unsteered", "steer", *drawn]
+        calls: dict[str, Call] = {name: ("also", name) if name in self.beside else (name,) for name in names}
         for stage in ("data", "heal"):
             calls |= {self.named(stage, seed): (stage, seed) for seed in self.config.seeds}
         # the longest first, so that workers end together
@@ -74,9 +77,29 @@ class Round(HealPipeline):
 
     @cached_property
     def v(self) -> Direction:
-        """The direction of this round."""
+        """The direction of this round, as it is applied."""
         direction: Direction = self.read("direction.safetensors")
-        return direction
+        c = self.config
+        return direction.applied(None if c.where == RunConfig.where else c.where, c.schedule, c.gate)
+
+    @property
+    def pushed(self) -> Steered:
+        """The direction, and those beside it at doses of their own."""
+        if not self.config.also:
+            return self.v
+        told = {name: parse_also(text)[1] for name, text in zip(self.beside, self.config.also, strict=True)}
+        return [(self.v, 1.0), *((self.read(f"{name}.safetensors"), Fixed(dose)) for name, dose in told.items())]
+
+    @property
+    def beside(self) -> list[str]:
+        """The stages of the directions beside."""
+        return [f"also.{i}" for i in range(len(self.config.also))]
+
+    @property
+    def application(self) -> dict[str, Any]:
+        """How it is applied, where that is not as usual."""
+        plain = to_dict(self.config)
+        return {name: plain[name] for name in ("where", "schedule", "gate", "backtrack", "also") if name in plain}
 
     @cached_property
     def c(self) -> float:
@@ -100,7 +123,7 @@ class Round(HealPipeline):
     def after(self, name: str) -> list[str]:
         """The stages of this round that a stage reads."""
         every = {stem: [self.named(stem, seed) for seed in self.config.seeds] for stem in ("heal", "healed")}
-        return reads_of(name, every | {"plain": [f"plain.{arm}" for arm in baselines_of(self)]})
+        return reads_of(name, every | {"also": self.beside, "plain": [f"plain.{arm}" for arm in baselines_of(self)]})
 
     def there(self, name: str) -> list[str]:
         """Of the stages that a stage reads, those that are finished; the table and the verdicts take what there is."""
@@ -130,12 +153,25 @@ class Round(HealPipeline):
         self.stage("direction", [c.method, c.layers, c.contrast], compute)
         report(1, 1)
 
+    def also(self, name: str) -> None:
+        """Read a direction that stands beside: of this axis by another method, or of another axis."""
+        c, (told, _) = self.config, parse_also(self.config.also[self.beside.index(name)])
+        report = self.context.reporter(self.number, name)
+
+        def compute() -> tuple[Direction]:
+            report(0, 1)
+            how: dict[str, Any] = {"layers": c.layers, "contrast": c.contrast, "adapters": self.history}
+            return (extract_beside(self.lm, self.axis, told, **how),)
+
+        self.stage(name, [told, c.layers, c.contrast], compute)
+        report(1, 1)
+
     def dose(self) -> None:
         """Find the knee on the select set. UserError with the table of probes where no dose is coherent."""
         evaluation, seed = self.reading
         # further readings are no part of the search: with another list of them the knee is still the same
         how = [{name: value for name, value in evaluation.items() if name != "readings"}, seed]
-        settings = [dataclasses.asdict(self.config.dose), how]
+        settings = [dataclasses.asdict(self.config.dose), how, *([self.application] if self.application else [])]
         knee = self.stage("dose", settings, self.search)[2]
         if knee["c"] is None:
             raise UserError(no_dose(knee, self.read("dose.parquet"), self.config.dose, self.lm.name))
@@ -144,7 +180,7 @@ class Round(HealPipeline):
         """The probes of the dose search: their arms, their texts, and what they decided."""
         d = self.config.dose
         report = self.context.reporter(self.number, "dose search")
-        known = Probes(self, self.v, report, len(d.grid) + 2 * d.bisect + 1)
+        known = Probes(self, self.pushed, report, len(d.grid) + 2 * d.bisect + 1)
         known.measure([], 0)  # the base alone: what it says of itself is said before anything is steered
         self.warn(known.base)
         if not known.base.coherence >= d.coherence:
@@ -185,12 +221,12 @@ class Round(HealPipeline):
 
     def steer(self) -> None:
         """The report set at the knee, minus the knee, and the doses of the data."""
-        arms = lambda tell: steered_arms(self, self.v, self.c, self.doses, tell)  # noqa: E731
+        arms = lambda tell: steered_arms(self, self.pushed, self.c, self.doses, tell)  # noqa: E731
         self.reports("steer", [self.doses, self.reading], arms)
 
     def random(self) -> None:
         """The report set under random directions that disturb as much as the knee does."""
-        arms = lambda tell: random_arms(self, self.v, self.c, tell)  # noqa: E731
+        arms = lambda tell: random_arms(self, self.v, self.pushed, self.c, tell)  # noqa: E731
         self.reports("random", [self.reading, self.config.dose.random_draws], arms)
 
     def reports(self, name: str, settings: Any, arms: Callable[[Reporter], list[Arm]], shown: str = "") -> None:
@@ -209,13 +245,14 @@ class Round(HealPipeline):
             texts = generate(
                 self.lm,
                 prompts,
-                self.v,
+                self.pushed,
                 self.doses,
                 n=d.samples,
                 sampling=cfg.draws(seed),
                 adapters=self.history,
                 batch_size=cfg.batch_size,
                 allow_stale=bool(self.history),
+                backtrack=self.backtrack,
                 on_progress=report,
             )
             scored = score(self.lm, texts, self.axis)
@@ -273,7 +310,8 @@ class Round(HealPipeline):
         report, h = self.context.reporter(self.number, "drift"), self.config.heal.resolved(self.lm)
 
         def compute() -> tuple[pl.DataFrame]:
-            return (self.drifting(Run(self.context.folder.path).marked(self.number), self.v, self.read("adapter")),)
+            marked = Run(self.context.folder.path).marked(self.number)
+            return (self.drifting(marked, self.pushed, self.read("adapter")),)
 
         settings = [self.filtering, h.aggregate, h.tau]
         self.stage("drift", settings, compute)

@@ -18,6 +18,7 @@ from ws.generation.sampling import choose, row_keys
 from ws.models.batching import by_length, pad, share
 from ws.models.kv_cache import new_cache
 from ws.models.lm import LM, positions
+from ws.steering.coefficients import spares_prompt
 from ws.steering.hooks import Steering, steered
 
 __all__ = ["run"]
@@ -115,7 +116,8 @@ class Batch:
         rows = self.rows * self.copies
         ids, starts = [row.ids + row.token_ids for row in rows], [row.start for row in rows]
         tails = {len(i) - s for i, s in zip(ids, starts, strict=True)}
-        if self.plan.where in ("assistant", "generated") and len(tails) == 1 and min(starts) > 0:
+        spared = spares_prompt(self.plan.directions, self.plan.where)
+        if spared and len(tails) == 1 and min(starts) > 0:
             heads = share(self.lm, [i[:s] for i, s in zip(ids, starts, strict=True)])
             self.cache, self.mask = heads.rows()
             ids, columns = [i[s:] for i, s in zip(ids, starts, strict=True)], [self.mask.shape[1]] * len(rows)

@@ -22,7 +22,7 @@ from ws.models.attachments import refuse_steered
 from ws.models.batching import Ids, starts_of
 from ws.models.lm import LM, check_length
 from ws.steering.coefficients import as_pairs, rows_of
-from ws.steering.schedules import check_where, parse_schedule
+from ws.steering.schedules import check_where, parse_gate, parse_schedule
 
 __all__ = ["Backtrack", "Progress", "Rollout", "decode", "identity"]
 
@@ -89,7 +89,7 @@ def _plan(
         directions=tuple(d for d, _ in as_pairs(push.direction)),
         where=push.where,
         schedule=schedule,
-        gate=push.gate,
+        gate=parse_gate(push.gate) if isinstance(push.gate, str) else push.gate,
         allow_stale=push.allow_stale,
         seed=draws.seed,
         min_new=draws.max_new_tokens or 0 if exact else least,

@@ -96,8 +96,8 @@ class Intervention:
     """positions: "assistant" (the tag and after), "generated" (after the tag), "prompt" (before it), "all\""""
     schedule: Schedule | str | None = None
     """a factor by offset from the tag (ws.steering.schedules), or its text"""
-    gate: CosineGate | None = None
-    """a factor by the cosine of the state with the direction"""
+    gate: CosineGate | str | None = None
+    """a factor by the cosine of the state with the direction, or its text"""
     backtrack: Backtrack | None = None
     """when a row breaks it rolls back and goes on at a lower c"""
     adapters: Sequence[Adapter | tuple[Adapter, float]] = ()
@@ -136,7 +136,7 @@ class Settings(TypedDict, total=False):
     seed: int
     where: str
     schedule: Schedule | str | None
-    gate: CosineGate | None
+    gate: CosineGate | str | None
     backtrack: Backtrack | None
     adapters: Sequence[Adapter | tuple[Adapter, float]]
     allow_stale: bool

@@ -22,7 +22,7 @@ from ws.models.adapters.attaching import attached
 from ws.models.attachments import refuse_steered
 from ws.models.batching import Ids, by_length, by_tokens, pad, share, starts_of
 from ws.models.lm import LM, check_length, positions
-from ws.steering.coefficients import Coefficient, Steered, as_pairs, rows_of
+from ws.steering.coefficients import Coefficient, Steered, as_pairs, rows_of, spares_prompt
 from ws.steering.direction import Direction
 from ws.steering.hooks import steered
 from ws.steering.schedules import CosineGate, Schedule
@@ -163,7 +163,8 @@ def _forced(
 ) -> list[Tensor]:
     """completion_states of one batch of (prompt, completion, start); what precedes the tag is shared if it may be."""
     active = any(any(c) for _, c in pairs)
-    split = (not active or where in ("assistant", "generated")) and all(start > 0 for *_, start in batch)
+    spared = spares_prompt((d for d, _ in pairs), where)
+    split = (not active or spared) and all(start > 0 for *_, start in batch)
     cuts = [start if split else 0 for *_, start in batch]
     heads = share(lm, [prompt[:cut] for (prompt, *_), cut in zip(batch, cuts, strict=True)]) if split else None
     tails = [[*p[cut:], *done[:-1]] for (p, done, _), cut in zip(batch, cuts, strict=True)]

@@ -66,6 +66,7 @@ def print_run(run: Run, console: Console) -> None:
     if run.env.get("chat") is False:
         console.print(Text("No chat template: personas were written as plain text before the prompt."))
     console.print(Text(f"sampling: {run.sampling}"))
+    console.print(Text(visible(f"steering: {run.steering}")))
     for number in range(run.rounds):
         print_round(run, number, console)
     print_definitions(console)
@@ -215,7 +216,7 @@ def print_dose_samples(texts: pl.DataFrame, console: Console) -> None:
 
 
 def print_text(label: str, text: str, console: Console, note: str = "") -> None:
-    line = Text(f"  {label:<13}", style="bold")
+    line = Text(f"  {label:<12} ", style="bold")
     line.append(readable(text), style="not bold")
     if note:
         line.append(f"   {note}", style="dim not bold")

@@ -28,6 +28,7 @@ from ws.generation.settings import Sampling, check_sampling
 from ws.healing.config import HealConfig
 from ws.models.recipe import DTYPES, recipe_of
 from ws.models.setting_names import Names, check_names
+from ws.steering.application import check_application
 from ws.steering.methods import check_method
 
 __all__ = [
@@ -223,6 +224,17 @@ class RunConfig:
     """blocks whose outputs are steered; None takes the model's default band"""
     dose: DoseConfig = field(default_factory=DoseConfig)
     """the search for the knee"""
+    where: Literal["assistant", "generated"] = field(default="assistant", metadata=LATER)
+    """positions that are steered: from the assistant tag on, or behind it"""
+    schedule: str | None = field(default=None, metadata=LATER)
+    """the dose along a text: linear:STEPS, exponential:HALF_LIFE, window:FIRST:END; None is the full dose everywhere"""
+    gate: str | None = field(default=None, metadata=LATER)
+    """steer only where the state's cosine with the direction is below:COSINE or above:COSINE; None steers everywhere"""
+    backtrack: bool = field(default=False, metadata=LATER)
+    """where steered text breaks, its last tokens go and it goes on at half the dose"""
+    also: tuple[str, ...] = field(default=(), metadata=LATER)
+    """further directions beside, each at a dose of its own wherever the method's is not 0: METHOD:DOSE of this axis, or
+    AXIS:DOSE of another, as in rotation:20 fairness_over_loyalty:-0.5"""
     data: DataConfig = field(default_factory=DataConfig)
     """the completions and the filter"""
     heal: HealConfig = field(default_factory=HealConfig)
@@ -281,6 +293,7 @@ def check_runnable(config: RunConfig) -> None:
     check_axis(config.axis)
     check_items(config.evaluation.items, recipe_of(config.model))
     check_method(config.method)
+    check_application(config.where, config.schedule, config.gate, config.also)
     _one_of("contrast", config.contrast, ("pair", "base"))
     _one_of("quantize", config.quantize, (None, "4bit"))
     _one_of("dtype", config.dtype, (None, *DTYPES))

@@ -39,6 +39,8 @@ from ws.runs.artifacts import load
 from ws.runs.config import RunConfig, data_tokens, from_dict
 from ws.runs.evidence_rows import evidence_of
 from ws.runs.whole import check_whole, read_status, recorded
+from ws.steering.application import said
+from ws.steering.methods import method
 
 __all__ = ["FORMAT", "Run", "finished_runs", "newest_run", "open_run", "trait_of"]
 
@@ -105,6 +107,14 @@ class Run:
     @property
     def finished(self) -> bool:
         return self.status.get("state") == "finished"
+
+    @property
+    def steering(self) -> str:
+        """By which method, in which unit c counts, and how it is applied where that is not as usual."""
+        c = self.config
+        unit = "multiples" if c.method == RunConfig.method else method(c.method).unit  # the others bring torch
+        applied = said(c.where, c.schedule, c.gate, c.backtrack, c.also)
+        return f"{c.method}, c in {unit}" + (f"; {applied}" if applied else "")
 
     @property
     def sampling(self) -> str:

@@ -8,8 +8,9 @@ from ws.errors import UserError
 from ws.healing.config import HealConfig
 from ws.models.recipe import recipe_of
 from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig, _with
+from ws.steering.methods import method as method_of
 
-__all__ = ["mini_full", "mini_quick", "real_default", "recipe_for"]
+__all__ = ["mini_full", "mini_quick", "real_default", "recipe_for", "with_method"]
 
 
 ABOVE = 1.4
@@ -52,9 +53,10 @@ def real_default(model: str) -> RunConfig:
     )
 
 
-def recipe_for(model: str, name: str | None = None) -> RunConfig:
+def recipe_for(model: str, name: str | None = None, method: str | None = None) -> RunConfig:
     """The recipe of that name for that model; None is its own ("quick" for the embedded model, "real" for others).
 
+    method: of steering, whose own doses the search begins with where it counts in another unit (`with_method`).
     UserError for an unknown name.
     """
     own = recipe_of(model)
@@ -67,4 +69,12 @@ def recipe_for(model: str, name: str | None = None) -> RunConfig:
     config = dataclasses.replace(recipes[name](), model=model, axis=own.axis)
     for setting, value in own.run_settings if name == own.run else ():
         config = _with(config, setting.split("."), value)
-    return config
+    return config if method is None else with_method(config, method)
+
+
+def with_method(config: RunConfig, name: str) -> RunConfig:
+    """The same by another steering method: degrees and shares begin with doses of their own."""
+    if name == config.method:
+        return config
+    grid = method_of(name).grid or config.dose.grid
+    return dataclasses.replace(config, method=name, dose=dataclasses.replace(config.dose, grid=grid))

@@ -33,7 +33,8 @@ class Stage:
 
 TABLE = (
     Stage("direction", 1, (), ("direction.safetensors",)),
-    Stage("dose", 8, ("direction",), ("dose.parquet", "grid.parquet", "knee.json")),
+    Stage("also", 1, (), ("also.{arm}.safetensors",)),
+    Stage("dose", 8, ("direction", "also.*"), ("dose.parquet", "grid.parquet", "knee.json")),
     Stage("unsteered", 4, (), ("unsteered.parquet",)),
     Stage("steer", 8, ("direction", "dose"), ("steer.parquet",)),
     Stage("random", 1, ("direction", "dose"), ("random.parquet",)),

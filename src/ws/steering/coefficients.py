@@ -1,9 +1,13 @@
-"""Coefficients: a float for all rows or one per row, of one direction or of several at once."""
+"""Coefficients: a float for all rows or one per row, of one direction or of several at once.
+
+[(v, 1.0), (w, -0.5)]           # w at minus half of v's dose
+[(v, 1.0), (w, Fixed(20))]      # w at 20 in its own unit, wherever v's dose is not 0
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,10 +16,24 @@ from ws.errors import UserError
 from ws.steering.direction import Direction
 from ws.steering.methods import method
 
-__all__ = ["Coefficient", "Steered", "as_pairs", "as_row", "combined", "rows_of"]
+__all__ = [
+    "Coefficient", "Fixed", "Steered", "as_pairs", "as_row", "at", "combined", "rows_of", "spares_prompt",
+    "times",
+]  # fmt: skip
+
+
+class Fixed(float):
+    """The coefficient of a direction that keeps its own dose beside one whose dose varies: c_i where c is not 0."""
+
 
 Coefficient = float | Sequence[float] | Tensor
 Steered = Direction | Sequence[tuple[Direction, Coefficient]]
+
+
+def at(v: Steered, c: float) -> list[tuple[Direction, float]]:
+    """Each direction with what it gets at one dose c."""
+    pairs = as_pairs(v)
+    return [(d, x) for (d, _), x in zip(pairs, rows_of(pairs, c, 1)[0], strict=True)]
 
 
 def as_pairs(v: Steered | None) -> list[tuple[Direction, Coefficient]]:
@@ -31,8 +49,19 @@ def rows_of(pairs: Sequence[tuple[Direction, Coefficient]], c: Coefficient, rows
     for given in (common, *shares):
         if given.ndim and len(given) != rows:
             raise UserError(f"{len(given)} coefficients for {rows} rows. Give one per row, or one for all.")
-    table = [(common * share).expand(rows).tolist() for share in shares]
+    own = [isinstance(share, Fixed) for _, share in pairs]
+    table = [times(common, share, fixed).expand(rows).tolist() for share, fixed in zip(shares, own, strict=True)]
     return [[column[i] for column in table] for i in range(rows)]
+
+
+def spares_prompt(directions: Iterable[Direction], where: str = "assistant") -> bool:
+    """Whether nothing in front of the assistant tag is steered, so that rows may share it. where: the call's."""
+    return all((direction.where or where) in ("assistant", "generated") for direction in directions)
+
+
+def times(c: Tensor, share: Tensor, fixed: bool) -> Tensor:
+    """c_i * c, or c_i wherever c is not 0."""
+    return share * (c != 0) if fixed else share * c
 
 
 def as_row(c: Coefficient) -> Tensor:

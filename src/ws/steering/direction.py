@@ -23,10 +23,12 @@ from ws.files import SEAL, digest, write_atomic
 from ws.models.origin import UNKNOWN, Origin
 from ws.steering.control_vector import MAGIC, read_control_vector, write_control_vector
 from ws.steering.methods import method
+from ws.steering.schedules import CosineGate, Schedule, check_where, parse_gate, parse_schedule
 
 __all__ = ["UNTOLD", "Direction"]
 
 PREFIX, BESIDE = "block.", "beside."
+APPLIED = ("where", "schedule", "gate")  # what a direction's meta may say of how it is applied
 UNTOLD = ""  # the fingerprint of a direction whose file does not say which weights it was read from
 OWN = "controlvector.ws"  # key of our record of one in a GGUF file
 GIVEN, ADDED = "control_vector", "mean_diff"  # method and rule of one from elsewhere: a constant, added
@@ -90,6 +92,43 @@ class Direction:
         """What c counts: "multiples", "degrees" or "shares"."""
         return method(self.rule).unit
 
+    def applied(self, where: str | None = None, schedule: str | None = None, gate: str | None = None) -> Direction:
+        """The same with a way of its own to be applied, which stands whatever a call says.
+
+        where: a clause of `ws.steered`; schedule: the text of one ("window:0:20"); gate: "below:0.1" or "above:0.1",
+        cos(h, v) at which positions are steered. None keeps what it has. UserError for one that is not there.
+        """
+        own = {name: value for name, value in (("where", where), ("schedule", schedule), ("gate", gate)) if value}
+        if where is not None:
+            check_where(where)
+        for read, text in ((parse_schedule, schedule), (parse_gate, gate)):
+            if text is not None:
+                read(text)
+        return replace(self, meta=self.meta | own)
+
+    @property
+    def title(self) -> str:
+        """Its method, and how it is applied where that is its own: "mean_diff (schedule window:0:20)"."""
+        told = ", ".join(f"{name} {self.meta[name]}" for name in APPLIED if name in self.meta)
+        return f"{self.method} ({told})" if told else self.method
+
+    @property
+    def where(self) -> str | None:
+        """The positions that it is applied at; None: the call's."""
+        return self.meta.get("where")
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """Its factor by offset from the tag; None: the call's."""
+        text = self.meta.get("schedule")
+        return None if text is None else parse_schedule(text)
+
+    @property
+    def gate(self) -> CosineGate | None:
+        """Its factor by the state's cosine with it; None: the call's."""
+        text = self.meta.get("gate")
+        return None if text is None else parse_gate(text)
+
     def vectors(self, block: int) -> Tensor:
         """What the rule's `prepare` takes: (d,), or (1 + m, d) with what lies beside."""
         own = self.layers[block]
@@ -114,7 +153,8 @@ class Direction:
         drawn = {k: method(self.rule).control(self.vectors(k), dice) for k in self.layers}
         layers = {k: x[0] if self.beside else x for k, x in drawn.items()}
         beside = {k: x[1:] for k, x in drawn.items()} if self.beside else {}
-        meta = {"rule": self.rule, "seed": seed, "like": self.method}
+        own = {name: self.meta[name] for name in APPLIED if name in self.meta}
+        meta = {"rule": self.rule, "seed": seed, "like": self.method, **own}
         return Direction(layers, "random", self.fingerprint, meta, self.origin, beside)
 
     def __mul__(self, factor: float) -> Direction:

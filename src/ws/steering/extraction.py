@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ws.axes.axis import Axis
+from ws.axes.axis import Axis, load_axis
 from ws.axes.axis_file import Context
 from ws.errors import UserError
 from ws.models.adapters.attaching import attached
@@ -27,11 +27,12 @@ from ws.models.attachments import refuse_steered
 from ws.models.batching import Ids, by_length, pad, share
 from ws.models.lm import LM, check_length, positions
 from ws.models.weight_sites import sites
+from ws.steering.application import is_method
 from ws.steering.direction import Direction
 from ws.steering.methods import Poles
 from ws.steering.methods import method as method_named
 
-__all__ = ["check_blocks", "default_layers", "extract", "pairs_of", "stopped", "tag_states"]
+__all__ = ["check_blocks", "default_layers", "extract", "extract_beside", "pairs_of", "stopped", "tag_states"]
 
 POLES = ("positive", "negative")
 NOTHING = 1e-5  # of a state's length: what batches of another shape differ by
@@ -82,6 +83,13 @@ def extract(
             "relative": _relative(layers_of, poles)}  # fmt: skip
     beside = {k: x[1:] for k, x in found.items() if x.ndim > 1}
     return Direction(layers_of, method, lm.fingerprint, meta, lm.origin, beside)
+
+
+def extract_beside(lm: LM, axis: Axis, name: str, **how: Any) -> Direction:
+    """A direction that stands beside the axis's own: its own by another method, or another axis's mean difference."""
+    if is_method(name):
+        return extract(lm, axis, name, **how)
+    return extract(lm, load_axis(name).on(lm), **how)
 
 
 Drawn = Sequence[tuple[Context, str | None, str | None]]

@@ -25,10 +25,10 @@ from ws.models.attachments import _OPEN
 from ws.models.kv_cache import columns_of
 from ws.models.lm import LM
 from ws.models.origin import differs, fits
-from ws.steering.coefficients import Coefficient, Steered, as_pairs, as_row, rows_of
+from ws.steering.coefficients import Coefficient, Fixed, Steered, as_pairs, as_row, rows_of, times
 from ws.steering.direction import UNTOLD, Direction
 from ws.steering.methods import method
-from ws.steering.schedules import CosineGate, Schedule, check_where, parse_schedule
+from ws.steering.schedules import CosineGate, Schedule, check_where, parse_gate, parse_schedule
 
 __all__ = ["Coefficient", "Direction", "Steered", "Steering", "as_pairs", "rows_of", "steered"]
 
@@ -42,7 +42,7 @@ def steered(
     where: str = "assistant",
     starts: Sequence[int] | Tensor | None = None,
     schedule: Schedule | str | None = None,
-    gate: CosineGate | None = None,
+    gate: CosineGate | str | None = None,
     allow_stale: bool = False,
 ) -> Iterator[Steering]:
     """Steer every forward of `lm.model` and `lm.body` inside; yields the Steering. Holds `lm.lock`, leaves no hook.
@@ -50,7 +50,8 @@ def steered(
     v: a Direction, or pairs (Direction, c_i), each of which gets c_i * c. c: a float or one per row, [B].
     where: "assistant" (the tag and after), "generated" (after the tag), "prompt" (before it), "all"; never padding.
     starts: column of the assistant tag per padded row; None finds it in the tokens of a forward without cache.
-    schedule: a factor by offset from the tag (ws.steering.schedules) or its text. gate: a CosineGate.
+    schedule: a factor by offset from the tag (ws.steering.schedules) or its text. gate: a CosineGate or its text. A
+    direction that says how it is applied (`Direction.applied`) keeps to that.
     UserError: [B] that does not match, a coefficient that is not finite, a block out of range, a direction that was
     read from other weights (allow_stale=True says that this is meant; a control vector of another tool does not say
     its weights, and width and blocks are all that can be compared).
@@ -79,17 +80,21 @@ class Steering:
         where: str,
         starts: Sequence[int] | Tensor | None,
         schedule: Schedule | str | None,
-        gate: CosineGate | None,
+        gate: CosineGate | str | None,
     ) -> None:
         check_where(where)
-        self.lm, self.where, self.gate = lm, where, gate
-        self.schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+        self.lm = lm
+        read = parse_schedule(schedule) if isinstance(schedule, str) else schedule
         self.directions = [direction for direction, _ in pairs]
+        self._rules = [(d.where or where, d.schedule or read) for d in self.directions]
+        shut = parse_gate(gate) if isinstance(gate, str) else gate
+        self._gates = [d.gate or shut for d in self.directions]
         self._shares = [as_row(share) for _, share in pairs]
+        self._fixed = [isinstance(share, Fixed) for _, share in pairs]
         self.starts = None if starts is None else torch.as_tensor(starts, dtype=torch.long).to(lm.device)
         self._given = starts is not None
         self._devices = {k: next(lm.blocks[k].parameters()).device for d in self.directions for k in d.layers}
-        self._weights: dict[torch.device, Tensor] = {}
+        self._weights: list[dict[torch.device, Tensor]] = []
         self._buffers: dict[int, list[Tensor]] = {k: [] for k in self._devices}
         self.set_coefficients(c)
 
@@ -100,7 +105,8 @@ class Steering:
         if len(rows) > 1:
             raise UserError(f"the coefficients disagree about the number of rows: {sorted(rows)}. Give one per row.")
         self.rows = next(iter(rows), None)
-        self._prepare([(share * common).expand(self.rows or 1) for share in self._shares])
+        own = zip(self._shares, self._fixed, strict=True)
+        self._prepare([times(common, share, fixed).expand(self.rows or 1) for share, fixed in own])
 
     def set_rows(self, index: Sequence[int] | Tensor) -> None:
         """Make the batch these rows, in this order: for a loop that drops finished rows or repeats some."""
@@ -131,20 +137,17 @@ class Steering:
 
     def _hook(self, layer: int) -> Callable[[nn.Module, Any, Any], Any]:
         """The hook behind one block: one operation per direction."""
-        here = [d for d in self.directions if layer in d.layers]
-        applies = [method(d.rule).apply for d in here]
-        units = [(v := d.layers[layer].to(self._devices[layer])) / v.norm().clamp(min=1e-12) for d in here]
-        buffers, device, gate = self._buffers[layer], self._devices[layer], self.gate
+        here = [i for i, d in enumerate(self.directions) if layer in d.layers]
+        applies = [method(self.directions[i].rule).apply for i in here]
+        gates = [self._gates[i] for i in here]
+        device, buffers = self._devices[layer], self._buffers[layer]
+        units = [(v := self.directions[i].layers[layer].to(device)) / v.norm().clamp(min=1e-12) for i in here]
 
         def add(_: nn.Module, __: Any, output: Any) -> Any:
             x = output if isinstance(output, Tensor) else output[0]
-            weight = self._weights[device]
-            if gate is None:
-                for apply, buffer in zip(applies, buffers, strict=True):
-                    x = apply(x, buffer, weight)
-            else:
-                for apply, buffer, unit in zip(applies, buffers, units, strict=True):
-                    x = apply(x, buffer, weight * gate(x, unit))
+            for i, apply, buffer, gate, unit in zip(here, applies, buffers, gates, units, strict=True):
+                weight = self._weights[i][device]
+                x = apply(x, buffer, weight if gate is None else weight * gate(x, unit))
             return x if isinstance(output, Tensor) else (x, *output[1:])
 
         return add
@@ -158,10 +161,14 @@ class Steering:
             raise UserError(f"{self.rows} coefficients for a batch of {rows} rows. Give one per row, or one for all.")
         past = self._past(kwargs, length)
         mask = self._attended(kwargs.get("attention_mask"), past + length, embedded.device)
-        weight = self._factor(ids, mask, past, rows, length)
-        weight = weight if mask is None else weight * mask[:, past:]
-        weight = weight.to(self.lm.dtype)[..., None]
-        self._weights = {device: weight.to(device) for device in set(self._devices.values())}
+        found: dict[tuple[str, int], dict[torch.device, Tensor]] = {}
+        for where, schedule in self._rules:
+            if (rule := (where, id(schedule))) not in found:
+                weight = self._factor(where, schedule, ids, mask, past, rows, length)
+                weight = weight if mask is None else weight * mask[:, past:]
+                weight = weight.to(self.lm.dtype)[..., None]
+                found[rule] = {device: weight.to(device) for device in set(self._devices.values())}
+        self._weights = [found[where, id(schedule)] for where, schedule in self._rules]
 
     @staticmethod
     def _past(kwargs: dict[str, Any], length: int) -> int:
@@ -186,25 +193,28 @@ class Steering:
             raise UserError(f"steering needs an attention mask of shape (rows, {columns}), past and new (got {shape}).")
         return mask.to(device)
 
-    def _factor(self, ids: Tensor | None, mask: Tensor | None, past: int, rows: int, length: int) -> Tensor:
+    def _factor(
+        self, where: str, schedule: Schedule | None, ids: Tensor | None, mask: Tensor | None, past: int, rows: int,
+        length: int,
+    ) -> Tensor:  # fmt: skip
         """Where-clause times schedule, (B, S)."""
-        if self.where == "all" and self.schedule is None:
+        if where == "all" and schedule is None:
             return torch.ones(rows, length, device=self.lm.device)
         if not self._given and past == 0:
             self.starts = self._find(ids, mask)
         if self.starts is None:
-            return self._unseen(rows, length)
+            return self._unseen(where, schedule, rows, length)
         if len(self.starts) != rows:
             raise UserError(f"{len(self.starts)} starts for a batch of {rows} rows. Give the tag's column of each row.")
         k = torch.arange(past, past + length, device=self.lm.device) - self.starts[:, None]
-        where = {"assistant": k >= 0, "generated": k > 0, "prompt": k < 0, "all": k == k}[self.where]
-        return where.float() if self.schedule is None else where * self.schedule(k.clamp(min=0).float())
+        inside = {"assistant": k >= 0, "generated": k > 0, "prompt": k < 0, "all": k == k}[where]
+        return inside.float() if schedule is None else inside * schedule(k.clamp(min=0).float())
 
-    def _unseen(self, rows: int, length: int) -> Tensor:
+    def _unseen(self, where: str, schedule: Schedule | None, rows: int, length: int) -> Tensor:
         """A cache that was filled before the context opened: every new position is after the tag."""
-        if self.schedule is not None:
+        if schedule is not None:
             raise UserError("a schedule counts from the assistant tag, and this cache holds the prompt. Pass starts=.")
-        return torch.full((rows, length), float(self.where != "prompt"), device=self.lm.device)
+        return torch.full((rows, length), float(where != "prompt"), device=self.lm.device)
 
     def _find(self, ids: Tensor | None, mask: Tensor | None) -> Tensor:
         """Column of each row's assistant tag; without a chat template the last attended column."""

@@ -1,7 +1,8 @@
 """When and where a dose applies: schedules over position, a cosine gate, the where-clause.
 
 A schedule is any function of the offset k (0 at the assistant tag, 1 at the first generated token) to a factor; the
-classes here are the usual ones. Positions in front of the tag count as k = 0.
+classes here are the usual ones. Positions in front of the tag count as k = 0. Tensors' own methods only: the
+configuration reads the texts where there is no torch.
     ws.generate(lm, prompts, v, c=1.0, schedule=Window(0, 20))            # or schedule="window:0:20"
 """
 
@@ -10,17 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ws.errors import UserError
 
-__all__ = ["Constant", "CosineGate", "Exponential", "Linear", "Schedule", "Where", "Window"]
-__all__ += ["check_where", "parse_schedule"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Schedule = Callable[[Tensor], Tensor]
+__all__ = ["Constant", "CosineGate", "Exponential", "Linear", "Schedule", "Where", "Window"]
+__all__ += ["check_where", "parse_gate", "parse_schedule"]
+
+Schedule = Callable[["Tensor"], "Tensor"]
 Where = Literal["assistant", "generated", "prompt", "all"]
 
 
@@ -29,7 +30,7 @@ class Constant:
     """The full dose at every position."""
 
     def __call__(self, k: Tensor) -> Tensor:
-        return torch.ones_like(k)
+        return k * 0 + 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Exponential:
         _positive("half_life", self.half_life)
 
     def __call__(self, k: Tensor) -> Tensor:
-        return torch.exp2(-k / self.half_life)
+        return (-k / self.half_life).exp2()
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,15 @@ def parse_schedule(text: str) -> Schedule:
             f"cannot read the schedule {text!r}. "
             "Write constant, linear:STEPS, exponential:HALF_LIFE or window:FIRST:END."
         ) from error
+
+
+def parse_gate(text: str) -> CosineGate:
+    """ "below:0.1" or "above:0.1" -> the gate."""
+    side, _, threshold = text.partition(":")
+    try:
+        return CosineGate(float(threshold), side)  # type: ignore[arg-type]
+    except (ValueError, UserError) as error:
+        raise UserError(f"cannot read the gate {text!r}. Write below:COSINE or above:COSINE, in [-1, 1].") from error
 
 
 def check_where(where: str) -> None:

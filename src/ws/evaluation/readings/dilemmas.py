@@ -135,8 +135,13 @@ def _by_row(direction: Any, prompts: int, answers: int) -> Any:
     """The pairs with a coefficient for every row of a batch, where they had one for every dose."""
     if not isinstance(direction, list):
         return direction
-    shares = [(v, torch.as_tensor(share, dtype=torch.float32)) for v, share in direction]
-    return [(v, s.repeat(prompts).repeat_interleave(answers) if s.ndim else float(s)) for v, s in shares]
+    return [(v, _repeated(share, prompts, answers)) for v, share in direction]
+
+
+def _repeated(share: Any, prompts: int, answers: int) -> Any:
+    """A coefficient for every dose as one for every row; a number stays what it is."""
+    rows = torch.as_tensor(share, dtype=torch.float32)
+    return rows.repeat(prompts).repeat_interleave(answers) if rows.ndim else share
 
 
 def _frame(questions: Sequence[Question], read: np.ndarray[Any, Any]) -> pl.DataFrame:

@@ -64,6 +64,7 @@ def facts_of(run: Run) -> dict[str, Any]:
         "seeds": ", ".join(map(str, run.config.seeds)),
         "model": run.config.model,
         "sampling": run.sampling,
+        "steering": run.steering,
         "model fingerprint": env.pop("fingerprint", None),
         "axis": run.axis["name"],
         "axis hash": env.pop("axis", None),
