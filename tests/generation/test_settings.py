@@ -83,8 +83,9 @@ def test_evaluate_takes_what_it_reads_and_refuses_the_rest(tmp_path: Path) -> No
     assert words.identity["text"]["temperature"] == 0.5
     cut = ws.evaluate(lm, axis, seed=2, top_k=3, max_new_tokens=6, **how)  # type: ignore[arg-type]
     assert cut.identity["text"]["top_k"] == 3 and "temperature" not in cut.identity["text"]
+    text = "give the text of it"
     refused = {"allow_stale": (True, "adapters="), "where": ("all", "shared among doses"),
-               "gate": (CosineGate(0.0), "give the text of it"), "schedule": (Window(0, 5), "give the text of it")}  # fmt: skip
+               "gate": (CosineGate(0.0), text), "schedule": (Window(0, 5), text)}  # fmt: skip
     for name, (value, said) in refused.items():
         with pytest.raises(UserError, match=said):
             ws.evaluate(lm, axis, direction=v, c=1.0, **{name: value}, **how)  # type: ignore[arg-type]
