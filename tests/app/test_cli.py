@@ -251,6 +251,7 @@ def test_an_adapter_says_what_vllm_refuses(changes: dict[str, Any], family: str 
 
 def test_only_built_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
     built = {"run", "steer", "show", "gates", "doctor", "results", "diff", "journal", "judge", "bake", "export", "app"}
+    built |= {"calibrate", "layers"}
     assert set(COMMANDS) == built
     for name in ("sweep", "bench", "diff"):
         assert main([name]) == 2

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ws.runs.reader import Run
 
 __all__ = [
-    "app", "bake", "diff", "doctor", "export", "gates", "journal", "judge", "results", "run", "show", "steer",
+    "app", "bake", "calibrate", "diff", "doctor", "export", "gates", "journal", "judge", "layers", "results", "run",
+    "show", "steer",
 ]  # fmt: skip
 
 WIDE = 144
@@ -110,6 +111,29 @@ def steer(args: options.SteerArgs) -> None:
     console.print(Text(visible(f"method: {done.direction.method}" + (f"; {done.applied}" if done.applied else ""))))
     for row in done.texts.rows(named=True):
         print_text(f"c {done.dose(row['c'])}", row["text"], console, note=done.note(row))
+
+
+def calibrate(args: options.CalibrateArgs) -> None:
+    """Methods at equal KL."""
+    from ws.app.calibrating import compare_methods, print_calibrated
+
+    found = compare_methods(args)
+    if args.json:
+        _json({"calibrated": found.to_dicts()})
+    else:
+        print_calibrated(found, _console())
+
+
+def layers(args: options.LayersArgs) -> None:
+    """Bands of blocks at equal KL."""
+    from ws.app.calibrating import compare_layers, print_calibrated
+
+    found, told, picture = compare_layers(args)
+    if args.json:
+        _json({"bands": found.to_dicts(), "verdict": told, "picture": str(picture)})
+        return
+    print_calibrated(found, _console())
+    _console().print(Text(f"{told}\nThe map: {visible(str(picture))}"))
 
 
 def show(args: options.ShowArgs) -> None:

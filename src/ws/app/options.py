@@ -88,6 +88,46 @@ class SteerArgs:
 
 
 @dataclass(frozen=True)
+class CalibrateArgs:
+    """Steering methods where they disturb equally: the dose of each at a KL, both signs, and what it moves there.
+
+    KL is of free text against base; the trait is read by the axis's questions."""
+
+    methods: tuple[str, ...] = ("all",)
+    """names of methods; all of them"""
+    kl: tuple[float, ...] = (1.0,)
+    """nats: 95th percentile over positions of KL(steered || base)"""
+    model: str = "mini"
+    """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
+    axis: str | None = None
+    """a shipped axis or a path; None takes the model's own"""
+    prompts: int = 8
+    """prompts that are rolled out under every probe"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
+class LayersArgs:
+    """Which blocks to steer: every band of blocks at equal KL, a map and a verdict (which, how sharp)."""
+
+    method: str = RunConfig.method
+    """how the directions are found and applied"""
+    kl: tuple[float, ...] = (0.3, 1.0, 3.0)
+    """nats; the verdict is read at the middle one"""
+    width: int | None = None
+    """neighbouring blocks in a band; None takes as many as the model's own band has"""
+    model: str = "mini"
+    """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
+    axis: str | None = None
+    """a shipped axis or a path; None takes the model's own"""
+    out: Path = Path("out")
+    """the map goes to OUT/layers/"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
 class ShowArgs:
     """Read a run: n samples per arm, after its report."""
 
@@ -283,7 +323,7 @@ class AppArgs:
 
 
 COMMANDS: dict[str, type] = {
-    "run": RunArgs, "steer": SteerArgs, "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs,
-    "results": ResultsArgs, "diff": DiffArgs, "journal": JournalArgs, "judge": JudgeArgs, "bake": BakeArgs,
-    "export": ExportArgs, "app": AppArgs,
+    "run": RunArgs, "steer": SteerArgs, "calibrate": CalibrateArgs, "layers": LayersArgs, "show": ShowArgs,
+    "gates": GatesArgs, "doctor": DoctorArgs, "results": ResultsArgs, "diff": DiffArgs, "journal": JournalArgs,
+    "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs, "app": AppArgs,
 }  # fmt: skip

@@ -32,7 +32,9 @@ from ws.steering.direction import Direction
 from ws.steering.methods import Poles
 from ws.steering.methods import method as method_named
 
-__all__ = ["check_blocks", "default_layers", "extract", "extract_beside", "pairs_of", "stopped", "tag_states"]
+__all__ = [
+    "check_blocks", "default_layers", "extract", "extract_bands", "extract_beside", "pairs_of", "stopped", "tag_states",
+]  # fmt: skip
 
 POLES = ("positive", "negative")
 NOTHING = 1e-5  # of a state's length: what batches of another shape differ by
@@ -66,23 +68,42 @@ def extract(
     context comes at least once. meta["relative"]: |v| / |h|, so that c times it is a dose that means the same on any
     axis and model. UserError: unknown method or contrast, a block out of range, a prompt too long.
     """
-    axis = axis.on(lm)
-    rule = method_named(method)
+    whole = _Extraction(lm, axis.on(lm), method, contrast, pairs)
     chosen = tuple(layers) if layers is not None else default_layers(lm)
-    if contrast not in ("pair", "base"):
-        raise UserError(f"contrast must be 'pair' (against the negative pole) or 'base' (neutral), not {contrast!r}.")
-    positive, negative = _systems(axis, contrast)
-    quota = pairs if pairs is not None else lm.recipe.pairs
-    drawn = pairs_of(axis.contexts, positive, negative, quota)
-    with lm.lock, attached(lm, adapters):
-        poles = _poles(lm, axis, drawn, rule.reads, chosen, batch_size)
-    found = {k: rule.extract(poles[k]) for k in chosen}
-    layers_of = {k: x if x.ndim == 1 else x[0] for k, x in found.items()}
-    _check_nonzero(lm, layers_of, poles, axis.name)
-    meta = {"axis": axis.name, "contrast": contrast, "pairs": len(drawn), "adapters": len(adapters),
-            "relative": _relative(layers_of, poles)}  # fmt: skip
-    beside = {k: x[1:] for k, x in found.items() if x.ndim > 1}
-    return Direction(layers_of, method, lm.fingerprint, meta, lm.origin, beside)
+    return whole.direction(whole.poles(chosen, adapters, batch_size), len(adapters))
+
+
+class _Extraction:
+    """A method's reading of an axis. UserError: unknown method or contrast."""
+
+    def __init__(self, lm: LM, axis: Axis, method: str, contrast: str, pairs: int | None) -> None:
+        self.lm, self.axis, self.method, self.contrast, self.rule = lm, axis, method, contrast, method_named(method)
+        if contrast not in ("pair", "base"):
+            raise UserError(f"contrast must be 'pair' (positive minus negative) or 'base' (neutral), not {contrast!r}.")
+        self.drawn = pairs_of(axis.contexts, *_systems(axis, contrast), lm.recipe.pairs if pairs is None else pairs)
+
+    def poles(self, layers: Sequence[int], adapters: Sequence[Any], batch_size: int) -> dict[int, Poles]:
+        """Block -> what the method reads there, with these adapters on."""
+        with self.lm.lock, attached(self.lm, adapters):
+            return _poles(self.lm, self.axis, self.drawn, self.rule.reads, layers, batch_size)
+
+    def direction(self, poles: dict[int, Poles], adapters: int) -> Direction:
+        """What the method makes of them; adapters: how many were on. UserError where the poles do not differ."""
+        found = {k: self.rule.extract(here) for k, here in poles.items()}
+        layers = {k: x if x.ndim == 1 else x[0] for k, x in found.items()}
+        _check_nonzero(self.lm, layers, poles, self.axis.name)
+        meta = {"axis": self.axis.name, "contrast": self.contrast, "pairs": len(self.drawn), "adapters": adapters,
+                "relative": _relative(layers, poles)}  # fmt: skip
+        beside = {k: x[1:] for k, x in found.items() if x.ndim > 1}
+        return Direction(layers, self.method, self.lm.fingerprint, meta, self.lm.origin, beside)
+
+
+def extract_bands(lm: LM, axis: Axis, method: str, bands: Sequence[Sequence[int]], batch_size: int = 64,
+                  *, contrast: str = "pair", pairs: int | None = None) -> list[Direction]:  # fmt: skip
+    """The axis's direction at each of these bands of blocks, from one reading of the states."""
+    whole = _Extraction(lm, axis.on(lm), method, contrast, pairs)
+    poles = whole.poles(sorted({k for band in bands for k in band}), (), batch_size)
+    return [whole.direction({k: poles[k] for k in band}, 0) for band in bands]
 
 
 def extract_beside(lm: LM, axis: Axis, name: str, **how: Any) -> Direction:
