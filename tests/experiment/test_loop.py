@@ -28,7 +28,7 @@ from ws import files as storing
 from ws.app import cli
 from ws.axes.axis import load_axis
 from ws.errors import Cancelled, UserError
-from ws.experiment import loop
+from ws.experiment import loop, rounds
 from ws.experiment.controls import engineered_prompt, plain_rows, same_kl
 from ws.experiment.loop import run
 from ws.experiment.pipeline import spread_rows
@@ -370,6 +370,25 @@ def test_the_loop_stops_at_the_floor_and_delivers_the_best_round(
     assert done.rounds == 1
     assert any("Stopped after round 0" in event.note for event in said)
     assert done.best == 0
+
+
+def test_a_later_round_without_a_dose_ends_the_loop(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was healed is delivered, its report can be read, and the same command returns it."""
+    found = rounds.find_knee
+
+    def none_later(probe: Any, *asked: Any) -> float | None:
+        return None if probe.__self__._pipeline.number else found(probe, *asked)
+
+    monkeypatch.setattr(rounds, "find_knee", none_later)
+    said: list[Event] = []
+    asked = dataclasses.replace(config, rounds=3)
+    done = run(asked, said.append, out=tmp_path, lm=ending_lm())
+    assert done.finished and done.best == 0 and done.has("heal.json", 0) and not done.has("heal.json", 1)
+    assert any("Stopped after round 0: No dose is coherent" in event.note for event in said)
+    assert cli.main(["show", str(done.path)]) == 0 and cli.main(["gates", str(done.path)]) == 0
+    assert read_results(tmp_path).height == 1 and run(asked, out=tmp_path, lm=ending_lm()).path == done.path
 
 
 def test_cancel_stops_between_steps_and_resumes(whole: reader.Run, config: RunConfig, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.builders.gate_frames import TRAIT, grid, steer
 from ws.gating import judge_steer
 from ws.gating.advice import ADVICE, advice
+from ws.gating.arm_table import BASE, STUDENT
 from ws.gating.knee import knee_of, probes_of
 from ws.gating.knee_topic import leaving
 from ws.gating.schemas import arms_frame
@@ -84,6 +85,18 @@ def test_the_less_tied_of_base_and_persona_is_the_measure() -> None:
     assert "text leaves its question" in strict.text and f"at c {strict.at.value:.3g}" in strict.text
     untied = probes_of(arms((0.1, -0.1, 0.3), pirate, steered))
     assert untied["tied"].is_null().all() and knee_of(untied, 0.95, SHARE).on_topic is None, "base keeps to no prompt"
+
+
+def test_a_student_is_held_against_what_it_begins_with() -> None:
+    """It is healed, and keeps .8 of base's tie: a second round's dose is what takes a share of that."""
+    steered = {c: (0.96 * math.exp(-c / 20), *(0.96 * math.exp(-c / 20) + x for x in (-0.1, 0.1))) for c in DOSES[1:]}
+    table = arms((1.2, 1.1, 1.3), None, steered)
+    own = table.filter(pl.col("arm") == BASE).with_columns(
+        arm=pl.lit(STUDENT), on_prompt=pl.lit(0.96), on_prompt_low=pl.lit(0.86), on_prompt_high=pl.lit(1.06)
+    )
+    found = knee_of(probes_of(pl.concat([table, own])), 0.95, SHARE)
+    assert found.by_topic and found.at.value == pytest.approx(20 * math.log(1 / SHARE), rel=0.15)
+    assert knee_of(probes_of(table), 0.95, SHARE).at.value < found.at.value / 2
 
 
 def test_what_comes_first_is_the_knee() -> None:

@@ -134,10 +134,17 @@ def _fill(context: RunContext, pool: WorkerPool | None, out: Path) -> None:
 
 
 def _play_rounds(context: RunContext, pool: WorkerPool | None) -> None:
-    """Round after round until the last, or until a healed model falls under the floor."""
+    """Round after round until the last, until a healed model falls under the floor, or has no dose left."""
     floor = context.config.dose.coherence
     for number in range(context.config.rounds):
-        adapter, coherence = play_round(Round(context, number), pool)
+        round = Round(context, number)
+        try:
+            adapter, coherence = play_round(round, pool)
+        except UserError as error:
+            if number == 0 or not round.without_dose:
+                raise
+            say(context.listen, f"Stopped after round {number - 1}: {error}", number)
+            return
         context.history.append(adapter)
         context.keys.append(context.folder.key(f"{number}/heal"))
         if coherence < floor and number + 1 < context.config.rounds:

@@ -176,6 +176,11 @@ class Round(HealPipeline):
         if knee["c"] is None:
             raise UserError(no_dose(knee, self.read("dose.parquet"), self.config.dose, self.lm.name))
 
+    @property
+    def without_dose(self) -> bool:
+        """Whether its search ended, and no dose passed."""
+        return f"{self.number}/dose" in self.context.folder.status["stages"] and self.read("knee.json")["c"] is None
+
     def search(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
         """The probes of the dose search: their arms, their texts, and what they decided."""
         d = self.config.dose

@@ -155,7 +155,8 @@ def is_vague(found: Interval) -> bool:
 
 def probes_of(arms: pl.DataFrame) -> pl.DataFrame:
     """The rows of a dose search that `knee_of` reads: c >= 0 on the student of earlier rounds, or on the base; with
-    tied and tied_error, a text's tie to its prompt as a share of base's, or of the persona's where that is less."""
+    tied and tied_error, a text's tie to its prompt as a share of base's, the persona's or the student's, the least of
+    them."""
     unsteered = STUDENT if STUDENT in arms["arm"] else BASE
     arms = arms.with_columns(_tied(arms)) if set(TOPIC) <= set(arms.columns) else arms
     return arms.filter((pl.col("arm") == unsteered) | ((pl.col("arm") == STEER) & (pl.col("c") > 0)))
@@ -164,7 +165,8 @@ def probes_of(arms: pl.DataFrame) -> pl.DataFrame:
 def _tied(arms: pl.DataFrame) -> list[pl.Expr]:
     """The two columns; null where unsteered text keeps to no prompt, or was not read."""
     value, low, high = (pl.col(name).cast(pl.Float64) for name in TOPIC)
-    own, least = unsteered_tie(arms) or (math.nan, math.nan)
+    # a student of earlier rounds is what is steered: a dose is held against what it takes from there
+    own, least = unsteered_tie(arms, STUDENT) or (math.nan, math.nan)
     if not least > 0:
         return [pl.lit(None, pl.Float64).alias(name) for name in ("tied", "tied_error")]
     return [(value / own).alias("tied"), ((high - low) / (2 * Z95 * own)).alias("tied_error")]

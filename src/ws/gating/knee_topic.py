@@ -33,11 +33,11 @@ DOSES = 2  # with a reading, at least: one point draws no curve
 LEAST = 0.6  # of the errors between prompts: texts of one prompt vary by that; points that scatter less have luck
 
 
-def unsteered_tie(arms: pl.DataFrame) -> tuple[float, float] | None:
-    """What text is held against: the smaller tie of base and of the prompted persona, nats per token, and the smaller
-    low end of their intervals; None where base's was not read."""
+def unsteered_tie(arms: pl.DataFrame, *more: str) -> tuple[float, float] | None:
+    """What text is held against: the smallest tie of base, of the prompted persona and of the arms named beside, nats
+    per token, and the smallest low end of their intervals; None where base's was not read."""
     columns = {name: pl.col(name).cast(pl.Float64) for name in TOPIC[:2]}
-    read = arms.filter(pl.col("arm").is_in([BASE, PERSONA])).select("arm", **columns).drop_nulls()
+    read = arms.filter(pl.col("arm").is_in([BASE, PERSONA, *more])).select("arm", **columns).drop_nulls()
     if BASE not in read["arm"]:
         return None
     least, low = (as_float(read[name].min()) for name in TOPIC[:2])
