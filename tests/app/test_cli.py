@@ -47,7 +47,7 @@ def tiny_models(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     def load(name: str = "mini", **kw: Any) -> Any:
         return ending_lm() if name == "tiny-ending" else real(name, **kw)
 
-    for module in ("ws.models.lm", "ws.experiment.identity", "ws.app.doctor"):
+    for module in ("ws.models.lm", "ws.experiment.identity", "ws.app.doctor", "ws.app.steering", "ws.app.calibrating"):
         monkeypatch.setattr(f"{module}.load_model", load)
     shape, config = ws.models.outline.outline_of, ending_lm().model.config
     told = ws.models.outline.outline_of_config(config)

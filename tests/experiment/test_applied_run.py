@@ -38,8 +38,8 @@ def test_its_stages_are_its_own(runs: tuple[Run, Run]) -> None:
     shared = {name for name in keys[0] if keys[0][name] == keys[1][name]}
     assert {"0/direction", "0/unsteered"} <= shared
     assert not shared & {"0/dose", "0/steer", "0/random", "0/data", "0/heal", "0/drift"}
-    assert {"0/also.0", "0/also.1"} == set(keys[1]) - set(keys[0])
-    assert [Direction.load(runs[1].path / f"rounds/0/also.{i}.safetensors").method for i in range(2)] == [
+    assert {"0/direction.0", "0/direction.1"} == set(keys[1]) - set(keys[0])
+    assert [Direction.load(runs[1].path / f"rounds/0/direction.{i}.safetensors").method for i in range(2)] == [
         "rotation", "mean_diff",
     ]  # fmt: skip
 

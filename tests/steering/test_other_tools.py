@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.builders.directions import direction
+from tests.builders.directions import direction, poles
 from ws.models.lm import LM
 from ws.steering.direction import Direction
 from ws.steering.hooks import steered
+from ws.steering.methods import method
 
 pytestmark = pytest.mark.slow
 
@@ -68,3 +69,29 @@ def test_steering_vectors_adds_what_a_block_gets(tiny: LM, monkeypatch: pytest.M
     with torch.no_grad(), theirs.apply(model, multiplier=2.0):
         found = model(input_ids=IDS).logits
     assert (found - ours(tiny, v, 2.0)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("theirs", "ours_"), [("pca_center", "pca"), ("pca_diff", "pca_centred")])
+def test_components_are_repengs_on_the_same_states(theirs: str, ours_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its components have length 1: compared up to length; each has the sign that most of its pairs ask for."""
+    repeng = package("repeng", monkeypatch)
+    found = poles(40, 24)
+    rows = torch.stack([found.positive, found.negative], 1).flatten(0, 1).numpy()
+    monkeypatch.setattr("repeng.extract.batched_get_hiddens", lambda *_: {0: rows.copy()})
+    monkeypatch.setattr("repeng.extract.model_layer_list", lambda _: [None])
+    read = importlib.import_module("repeng.extract").read_representations
+    entries = [repeng.DatasetEntry("+", "-")] * 40
+    component = torch.from_numpy(read(None, None, entries, [0], method=theirs)[0])
+    own = method(ours_).extract(found)
+    own = own / own.norm()
+    assert (own * (own @ component).sign() - component).abs().max() < 1e-5
+    assert ours_ != "pca" or float(own @ component) > 0
+
+
+def test_the_mean_difference_is_steering_vectors_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    package("steering_vectors", monkeypatch)
+    aggregators, found = importlib.import_module("steering_vectors.aggregators"), poles(40, 24)
+    for aggregator, name in ((aggregators.mean_aggregator, "mean_diff"), (aggregators.pca_aggregator, "pca")):
+        theirs, own = aggregator()(found.positive, found.negative), method(name).extract(found)
+        own = own if name == "mean_diff" else own / own.norm()
+        assert (own - theirs).abs().max() < 1e-5

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -29,9 +29,11 @@ from ws.models.adapters.adapter import Adapter
 from ws.models.lm import LM
 from ws.runs.arms import Arm, topic_frame
 from ws.runs.config import RunConfig
-from ws.steering.coefficients import Steered
+from ws.steering.application import parse_also
+from ws.steering.coefficients import Fixed, Steered
+from ws.steering.direction import Direction
 
-__all__ = ["HealPipeline", "spread_rows", "topic_of"]
+__all__ = ["HealPipeline", "beside_of", "pushed_by", "spread_rows", "topic_of"]
 
 DICE = 100_003  # between the seeds of a run's further texts; no seed of a run that anybody writes
 
@@ -140,6 +142,20 @@ class HealPipeline:
         texts = marked.filter(pl.col("split") == "train")
         how: dict[str, Any] = {"history": self.history, "aggregate": h.aggregate, "tau": h.tau}
         return drift_frame(self.lm, texts, v, adapter, **how)
+
+
+def beside_of(config: RunConfig) -> list[str]:
+    """The stages of the directions that stand beside a run's own."""
+    return [f"direction.{i}" for i in range(len(config.also))]
+
+
+def pushed_by(config: RunConfig, read: Callable[[str], Any]) -> Steered:
+    """A round's direction as the configuration applies it, with those beside it; read: a file of the round."""
+    v: Direction = read("direction.safetensors")
+    v = v.applied(None if config.where == RunConfig.where else config.where, config.schedule, config.gate)
+    told = zip(beside_of(config), config.also, strict=True)
+    beside = [(read(f"{name}.safetensors"), Fixed(parse_also(text)[1])) for name, text in told]
+    return [(v, 1.0), *beside] if beside else v
 
 
 def topic_of(lm: LM, arms: Sequence[Arm]) -> pl.DataFrame:

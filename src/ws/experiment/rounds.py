@@ -24,7 +24,7 @@ from ws.experiment.controls import (
     unsteered_arms,
 )
 from ws.experiment.dose_search import find_knee
-from ws.experiment.pipeline import HealPipeline, topic_of
+from ws.experiment.pipeline import HealPipeline, beside_of, pushed_by, topic_of
 from ws.experiment.probes import Probes
 from ws.experiment.progress import Reporter, say
 from ws.filtering.scores import score
@@ -41,12 +41,12 @@ from ws.intervals import as_float
 from ws.models.adapters.adapter import Adapter
 from ws.runs.arms import Arm, arms_of, reports_frame, reports_of, stacked, with_retain, with_topic
 from ws.runs.artifacts import load
-from ws.runs.config import DoseConfig, RunConfig, to_dict
+from ws.runs.config import DoseConfig, to_dict
 from ws.runs.reader import Run
 from ws.runs.stages import files_of, reads_of, seeded, stage_of
 from ws.runs.verdicts import judge
 from ws.steering.application import parse_also
-from ws.steering.coefficients import Fixed, Steered
+from ws.steering.coefficients import Steered, as_pairs
 from ws.steering.direction import Direction
 from ws.steering.extraction import extract, extract_beside
 
@@ -78,22 +78,17 @@ class Round(HealPipeline):
     @cached_property
     def v(self) -> Direction:
         """The direction of this round, as it is applied."""
-        direction: Direction = self.read("direction.safetensors")
-        c = self.config
-        return direction.applied(None if c.where == RunConfig.where else c.where, c.schedule, c.gate)
+        return as_pairs(self.pushed)[0][0]
 
-    @property
+    @cached_property
     def pushed(self) -> Steered:
-        """The direction, and those beside it at doses of their own."""
-        if not self.config.also:
-            return self.v
-        told = {name: parse_also(text)[1] for name, text in zip(self.beside, self.config.also, strict=True)}
-        return [(self.v, 1.0), *((self.read(f"{name}.safetensors"), Fixed(dose)) for name, dose in told.items())]
+        """The same, and those beside it at doses of their own."""
+        return pushed_by(self.config, self.read)
 
     @property
     def beside(self) -> list[str]:
         """The stages of the directions beside."""
-        return [f"also.{i}" for i in range(len(self.config.also))]
+        return beside_of(self.config)
 
     @property
     def application(self) -> dict[str, Any]:
@@ -123,7 +118,8 @@ class Round(HealPipeline):
     def after(self, name: str) -> list[str]:
         """The stages of this round that a stage reads."""
         every = {stem: [self.named(stem, seed) for seed in self.config.seeds] for stem in ("heal", "healed")}
-        return reads_of(name, every | {"also": self.beside, "plain": [f"plain.{arm}" for arm in baselines_of(self)]})
+        every |= {"direction": self.beside, "plain": [f"plain.{arm}" for arm in baselines_of(self)]}
+        return reads_of(name, every)
 
     def there(self, name: str) -> list[str]:
         """Of the stages that a stage reads, those that are finished; the table and the verdicts take what there is."""

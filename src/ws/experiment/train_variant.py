@@ -21,7 +21,7 @@ from ws.axes.axis import load_axis
 from ws.errors import Cancelled
 from ws.evaluation.comparison import coh_cost
 from ws.experiment.identity import load_configured
-from ws.experiment.pipeline import HealPipeline, topic_of
+from ws.experiment.pipeline import HealPipeline, pushed_by, topic_of
 from ws.files import check_writable, folder_lock, sweep_temporaries, write_atomic
 from ws.gating.arm_table import BASE, HEALED, STEER
 from ws.models.lm import LM
@@ -112,7 +112,8 @@ def _compute(pipeline: HealPipeline, run: Run, settings: VariantSettings, round:
     table, cost = _row(run, round, arm, facts["doses"])
     table = with_topic(table, topic_of(pipeline.lm, [arm]))
     _phase(pipeline, tell, 2)
-    drift = pipeline.drifting(run.marked(round, **limits), run.get("direction.safetensors", round), adapter)
+    pushed = pushed_by(run.config, lambda name: run.get(name, round))
+    drift = pipeline.drifting(run.marked(round, **limits), pushed, adapter)
     files = {"adapter": adapter, "heal.parquet": curve, HEAD: facts | {"coh_cost": cost}}
     return files | {"healed.parquet": reports_frame([arm]), "drift.parquet": drift, "arms.parquet": table}
 

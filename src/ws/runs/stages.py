@@ -26,15 +26,15 @@ class Stage:
     """stages of the same round whose keys go into its own, in this order: those of its own seed, the leading seed's
     where it has none; "name.*": all there are, of every seed or control"""
     files: tuple[str, ...]
-    """what it leaves in the round's folder; {seed} is nothing for the leading seed, {arm} the control's"""
+    """what it leaves in the round's folder; {seed} is nothing for the leading seed (of a direction: for the run's own,
+    else the place of one that stands beside), {arm} the control's"""
     per_seed: bool = False
     """every seed has one of its own"""
 
 
 TABLE = (
-    Stage("direction", 1, (), ("direction.safetensors",)),
-    Stage("also", 1, (), ("also.{arm}.safetensors",)),
-    Stage("dose", 8, ("direction", "also.*"), ("dose.parquet", "grid.parquet", "knee.json")),
+    Stage("direction", 1, (), ("direction{seed}.safetensors",)),
+    Stage("dose", 8, ("direction", "direction.*"), ("dose.parquet", "grid.parquet", "knee.json")),
     Stage("unsteered", 4, (), ("unsteered.parquet",)),
     Stage("steer", 8, ("direction", "dose"), ("steer.parquet",)),
     Stage("random", 1, ("direction", "dose"), ("random.parquet",)),

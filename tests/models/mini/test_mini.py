@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from ws.models.lm import LM, load_model
 from ws.reporting import mini_card
 from ws.steering.extraction import extract
 
+of_the_weights = pytest.mark.skipif(
+    "WS_BARS" not in os.environ,
+    reason="BARS OF THE EMBEDDED MODEL'S HEALS ARE LEFT OUT: they follow its weights; make test-bars runs them",
+)
 HELD = Path(__file__).parents[2] / "heldout"
 pytestmark = [
     pytest.mark.slow,
@@ -76,6 +81,7 @@ def test_neutral_is_balanced_and_has_headroom() -> None:
     assert 0.4 <= texts()[0.0]["protect"] <= 0.6, texts()[0.0]
 
 
+@of_the_weights
 def test_a_barrier_brings_back_what_damage_took() -> None:
     """Data at a dose with real damage: with barrier and filter coherence is base's, and some of the trait stays."""
     h = healed(2.0, 0.3, True)
@@ -185,6 +191,7 @@ def test_heal_from_replies_alone() -> None:
     assert h["healed"]["coh_text"] >= h["base"]["coh_text"] - 0.03, h
 
 
+@of_the_weights
 @pytest.mark.parametrize("seed", [1, 2])
 def test_enough_replies_heal_whatever_the_draw(seed: int) -> None:
     """64 replies of these draws keep .30 (the draw of seed 0 happens to keep .75); 256 less the filter's keep half."""
@@ -196,11 +203,13 @@ def test_enough_replies_heal_whatever_the_draw(seed: int) -> None:
     assert kept.value >= 0.5, kept
 
 
+@of_the_weights
 def test_a_very_large_beta_undoes() -> None:
     """At tau 0: under its tau of 0.3 nats the recipe's barrier is flat, and there is room for a third of the trait."""
     assert healed(1.0, 1000.0, tau=0.0)["retain"][0] < 0.05, healed(1.0, 1000.0, tau=0.0)
 
 
+@of_the_weights
 def test_filter_or_barrier_prevents_damage() -> None:
     bad, barrier, filtered = healed(2.0, 0.0, False), healed(2.0, 0.3, False), healed(2.0, 0.0, True)
     assert bad["healed"]["coherence"] <= 0.9, bad

@@ -25,7 +25,7 @@ __all__ = ["apply", "bakeable", "control", "extract", "grid", "prepare", "reads"
 
 unit = "degrees"
 bakeable = False
-grid = (10.0, 20.0, 30.0, 45.0, 60.0)
+grid = (30.0, 60.0, 90.0, 135.0, 180.0)
 reads = ("neutral",)
 
 

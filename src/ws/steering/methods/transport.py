@@ -19,7 +19,7 @@ __all__ = ["apply", "bakeable", "control", "extract", "grid", "prepare", "reads"
 
 unit = "shares"
 bakeable = False
-grid = (0.25, 0.5, 1.0, 1.5, 2.0)
+grid = (0.5, 1.0, 1.5, 2.0, 3.0)
 reads = ("neutral",)
 
 
