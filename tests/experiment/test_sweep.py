@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.builders.small_runs import ending_lm, small_config
+from tests.builders.small_runs import as_base, bare_config, ending_lm
 from ws.errors import UserError
 from ws.experiment.estimate import shares_of, sweep_estimate, sweep_shares
 from ws.experiment.progress import Event
 from ws.experiment.sweep_loop import sweep
-from ws.runs.config import SamplingConfig, flat
 from ws.runs.grid import arms_of
 from ws.runs.ledger import read_results
 from ws.runs.recipes import recipe_for
@@ -25,18 +24,9 @@ SHARED = {"direction", "dose", "unsteered", "steer", "random", "data", "data.see
 OWN = {"heal", "heal.seed1", "healed", "healed.seed1", "drift", "topic", "table", "judge"}
 
 
-def written(value: Any) -> Any:
-    """A field's value as a TOML file has it."""
-    return "None" if value is None else list(value) if isinstance(value, tuple) else value
-
-
 def tiny_grid(folder: Path, **more: Any) -> dict[str, Any]:
     """The smallest run as a grid's base, with two seeds."""
-    small = small_config(folder, seeds=(0, 1), sampling=SamplingConfig(max_new_tokens=8))
-    bare = dataclasses.replace(small.controls, sft=False, sft_base=False, engineered=False)
-    short = dataclasses.replace(small.evaluation, per_foundation=1, readings=())
-    told = flat(dataclasses.asdict(dataclasses.replace(small, controls=bare, evaluation=short)))
-    return {"base": {name: written(value) for name, value in told.items()}} | more
+    return {"base": as_base(bare_config(folder, seeds=(0, 1)))} | more
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +51,13 @@ def test_what_arms_share_is_computed_once(swept: tuple[Sweep, list[Event], Path]
     assert [taken == SHARED for taken in stages(found, taken=True)] == [False, True, True, True]
     assert found.table["state"].to_list() == ["finished", "finished", "failed", "finished"]
     assert found.table["computed"].to_list() == [15, 8, 2, 8] and found.table["taken"].to_list() == [0, 7, 7, 7]
-    assert read_results(found.out).height == 3
+
+
+def test_the_ledger_has_what_arms_differ_in(swept: tuple[Sweep, list[Event], Path]) -> None:
+    lines = read_results(swept[0].out)
+    assert lines["beta"].to_list() == ["0.1", "1", "0.3"] and lines["tau"].to_list() == ["0.3", "0.3", "0.5"]
+    assert set(lines.select("adapter", "barrier", "aggregate", "reference").rows()) == {("lora", "kl_rev", "rmse", "prev")}
+    assert lines["sampling"].null_count() == 0 and float(lines["kl"][0]) > 0
 
 
 def test_its_table_has_means_over_the_seeds(swept: tuple[Sweep, list[Event], Path]) -> None:
