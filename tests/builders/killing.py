@@ -3,8 +3,8 @@
     ticks, _ = whole("journal", out)                       # how much it does to files under `out`, and steps it tells
     killed("journal", out, at=7, delay=0.01)               # the same, killed 10 ms after its seventh tick
 
-A tick is an opened, renamed or removed file, or a step of a run. The model is a folder that lies beside `out`, or further
-up (`write_model`). Processes come from a server that has imported all
+A tick is an opened, renamed or removed file, or a step of a run. The model is a folder that lies beside `out`, or
+further up (`write_model`). Processes come from a server that has imported all
 there is to import: a kill costs what it interrupts.
 """
 
@@ -117,7 +117,9 @@ def a_sweep(out: Path, step: Callable[[int], None]) -> None:
     sweep({"base": base, "grid": {"heal.beta": [0.0, 0.3, 3.0]}}, lambda event: step(event.round), out=out)
 
 
-TASKS: dict[str, Task] = {"run": a_run, "sweep": a_sweep, "journal": a_journal, "bake": a_bake, "export": an_export, "variant": a_variant}
+TASKS: dict[str, Task] = {
+    "run": a_run, "sweep": a_sweep, "journal": a_journal, "bake": a_bake, "export": an_export, "variant": a_variant,
+}  # fmt: skip
 
 
 class Clock:

@@ -56,13 +56,14 @@ def test_what_arms_share_is_computed_once(swept: tuple[Sweep, list[Event], Path]
 def test_the_ledger_has_what_arms_differ_in(swept: tuple[Sweep, list[Event], Path]) -> None:
     lines = read_results(swept[0].out)
     assert lines["beta"].to_list() == ["0.1", "1", "0.3"] and lines["tau"].to_list() == ["0.3", "0.3", "0.5"]
-    assert set(lines.select("adapter", "barrier", "aggregate", "reference").rows()) == {("lora", "kl_rev", "rmse", "prev")}
+    heals = lines.select("adapter", "barrier", "aggregate", "reference")
+    assert set(heals.rows()) == {("lora", "kl_rev", "rmse", "prev")}
     assert lines["sampling"].null_count() == 0 and float(lines["kl"][0]) > 0
 
 
 def test_its_table_has_means_over_the_seeds(swept: tuple[Sweep, list[Event], Path]) -> None:
     table, run = swept[0].table, swept[0].runs[0]
-    both = [x for x in run.arms().filter(run.arms()["arm"].is_in(["healed", "healed_seed"]))["coherence"]]
+    both = list(run.arms().filter(run.arms()["arm"].is_in(["healed", "healed_seed"]))["coherence"])
     assert len(both) == 2 and table["coherence"][0] == pytest.approx(sum(both) / 2)
     assert table["coherence_sd"][0] is not None and table["verdict"][0]
 
