@@ -25,7 +25,8 @@ from ws.runs.grid import SweepArm
 from ws.runs.reader import Run, folder_status
 
 __all__ = [
-    "RECORD", "STATES", "Sweep", "newest_sweep", "open_sweep", "run_of", "sweep_folder", "sweep_table", "write_sweep",
+    "RECORD", "STATES", "Sweep", "newest_sweep", "open_sweep", "run_of", "sweep_folder", "sweep_table", "sweeps_of",
+    "write_sweep",
 ]  # fmt: skip
 
 RECORD = "sweep.json"
@@ -95,10 +96,19 @@ def open_sweep(path: str | Path) -> Sweep:
 
 def newest_sweep(out: str | Path = "out") -> Sweep:
     """The sweep under `out` that was written to last. UserError where there is none."""
-    found = sorted(Path(out).glob(f"sweeps/*/{RECORD}"), key=lambda path: path.stat().st_mtime_ns)
+    found = sweeps_of(out)
     if not found:
         raise UserError(f"There is no sweep under {Path(out) / 'sweeps'} yet. `ws sweep GRID.toml` makes one.")
-    return open_sweep(found[-1].parent)
+    return found[-1]
+
+
+def sweeps_of(out: str | Path = "out") -> list[Sweep]:
+    """The sweeps under `out`, the one that was written to last at the end. UserError where that one is damaged."""
+    found = sorted(Path(out).glob(f"sweeps/*/{RECORD}"), key=lambda path: path.stat().st_mtime_ns)
+    sweeps = [Sweep(path.parent) for path in found]
+    if sweeps:
+        _ = sweeps[-1].record
+    return sweeps
 
 
 def run_of(out: Path, config: dict[str, Any]) -> str | None:
