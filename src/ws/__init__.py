@@ -40,6 +40,7 @@ _WHERE = {
     "judge": "runs.verdicts",
     "Gate": "gating",
     "run": "experiment.loop",
+    "sweep": "experiment.sweep_loop",
     "RunConfig": "runs.config",
     "recipe_for": "runs.recipes",
     "open_run": "runs.reader",

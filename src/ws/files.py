@@ -32,6 +32,8 @@ WAYS = {
 }
 """What to do about a refusal of the file system."""
 TEMPORARY = ".tmp-"
+ANOTHER = "Wait for it, stop it, or start a separate one with --new."
+"""What to do about a folder that another process writes."""
 SEAL = "seal"
 """Where a file holds the checksum of its own content."""
 
@@ -277,8 +279,8 @@ def read_frame(path: Path, columns: Container[str] | None = None) -> pl.DataFram
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path, what: str = "run", wait: bool = False) -> Iterator[None]:
-    """Be the folder's only writer. UserError naming the holder's pid when another process writes it.
+def folder_lock(folder: Path, what: str = "run", wait: bool = False, way: str = ANOTHER) -> Iterator[None]:
+    """Be the folder's only writer. UserError naming the holder's pid when another process writes it, and the way out.
 
     The kernel drops the lock with its process, so a killed writer never blocks the next one; the pid is for the reader.
     """
@@ -291,10 +293,7 @@ def folder_lock(folder: Path, what: str = "run", wait: bool = False) -> Iterator
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise UserError(
-                f"Another process (pid {holder}) is writing the {what} {folder}. "
-                "Wait for it, stop it, or start a separate one with --new."
-            ) from error
+            raise UserError(f"Another process (pid {holder}) is writing the {what} {folder}. {way}") from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -17,6 +17,7 @@ from ws.app.views.run_picker import chosen_run, first_run, run_choices
 from ws.errors import UserError
 from ws.experiment.examples import EXAMPLE_ROUNDS, LOOPS, ROUNDS, betas_of, shipped
 from ws.runs.reader import Run
+from ws.runs.sweeps import write_sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,3 +109,14 @@ def test_a_notebook_runs_as_a_script(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "nbs" / "loop.py")]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_compare_shows_a_sweep_beside_the_arms(tmp_path: Path) -> None:
+    """How far each arm is; a name that is markup stays text."""
+    arms = [{"name": "<img src=x>", "varied": {}, "config": {"seeds": [0]}, "state": state, "run": None, "said": said}
+            for state, said in (("waiting", None), ("failed", "no coherent dose"))]  # fmt: skip
+    write_sweep(tmp_path / "sweeps" / "betas-1", {"arms": arms})
+    outputs, _ = notebook("compare").app.run(defs={"out": tmp_path})
+    html = shown(outputs)
+    assert "written to last" in html and "no coherent dose" in html
+    assert "<img src=x>" not in html

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from tests.builders.small_runs import small_config
+from tests.builders.small_runs import as_base, bare_config, small_config
 from tests.builders.tiny_models import tiny_model, tiny_tokenizer
 from ws.app.access import AppSettings
 from ws.app.cli import main
@@ -31,6 +31,7 @@ from ws.app.jobs import Jobs
 from ws.app.views.heal import start_training
 from ws.experiment.loop import run
 from ws.experiment.progress import Event
+from ws.experiment.sweep_loop import sweep
 from ws.healing.config import HealConfig
 from ws.models.lm import load_model
 from ws.reporting.journal import write_journal
@@ -109,7 +110,16 @@ def a_variant(out: Path, step: Callable[[int], None]) -> None:
     assert job.view().state == "done", job.view()
 
 
-TASKS: dict[str, Task] = {"run": a_run, "journal": a_journal, "bake": a_bake, "export": an_export, "variant": a_variant}
+def a_sweep(out: Path, step: Callable[[int], None]) -> None:
+    """Three arms that differ in the heal."""
+    (out / "inputs").mkdir(parents=True, exist_ok=True)
+    base = as_base(bare_config(out / "inputs", model=_model(out)))
+    sweep({"base": base, "grid": {"heal.beta": [0.0, 0.3, 3.0]}}, lambda event: step(event.round), out=out)
+
+
+TASKS: dict[str, Task] = {
+    "run": a_run, "sweep": a_sweep, "journal": a_journal, "bake": a_bake, "export": an_export, "variant": a_variant,
+}  # fmt: skip
 
 
 class Clock:

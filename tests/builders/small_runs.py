@@ -15,7 +15,7 @@ from tests.builders.tiny_models import tiny_model, tiny_tokenizer
 from ws.gating.foundations import FOUNDATIONS
 from ws.healing.config import HealConfig
 from ws.models.lm import LM, wrap_model
-from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig
+from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig, SamplingConfig, flat
 
 AXIS = """
 name = "tiny"
@@ -84,3 +84,17 @@ def small_config(folder: Path, **changes: Any) -> RunConfig:
         threads=1,
     )
     return dataclasses.replace(config, **changes)
+
+
+def bare_config(folder: Path, **changes: Any) -> RunConfig:
+    """Smaller still: no control beside the random one, one item a foundation, replies of eight tokens."""
+    small = small_config(folder, sampling=SamplingConfig(max_new_tokens=8))
+    bare = ControlConfig(sft=False, sft_base=False, engineered=False, prompted=False)
+    short = dataclasses.replace(small.evaluation, per_foundation=1, readings=())
+    return dataclasses.replace(small, controls=bare, evaluation=short, **changes)
+
+
+def as_base(config: RunConfig) -> dict[str, Any]:
+    """A configuration as the table [base] of a grid has it."""
+    told = flat(dataclasses.asdict(config))
+    return {name: "None" if v is None else list(v) if isinstance(v, tuple) else v for name, v in told.items()}

@@ -20,6 +20,7 @@ from ws.files import SEAL, TEMPORARY, checksum, read_frame, read_json
 from ws.models.adapters.adapter import Adapter
 from ws.runs.ledger import read_results
 from ws.runs.reader import Run, newest_run, open_run
+from ws.runs.sweeps import newest_sweep
 from ws.runs.whole import check_whole, recorded
 
 pytestmark = pytest.mark.slow
@@ -62,8 +63,8 @@ def same(a: Path, b: Path) -> bool:
     return checksum(a) == checksum(b)
 
 
-def check_same(one: Run, other: Run) -> None:
-    """Every file of every stage, the verdicts, the summary, the round to deliver, the one line of the ledger."""
+def check_same(one: Run, other: Run, lines: int = 1) -> None:
+    """Every file of every stage, the verdicts, the summary, the round to deliver, the lines of the ledger."""
     places = [name for name in recorded(one.status) if name.startswith("rounds/")]
     assert places == [name for name in recorded(other.status) if name.startswith("rounds/")]
     for name in places:
@@ -72,7 +73,7 @@ def check_same(one: Run, other: Run) -> None:
     summaries = [{k: v for k, v in run.summary.items() if k not in ("run", "seconds")} for run in (one, other)]
     assert summaries[0] == summaries[1]
     assert (one.best, one.finished) == (other.best, other.finished)
-    assert read_results(other.path.parents[1]).height == 1
+    assert read_results(other.path.parents[1]).height == lines
 
 
 def test_a_run_of_three_rounds(undisturbed: tuple[Run, int, int], tmp_path: Path) -> None:
@@ -115,4 +116,25 @@ def test_what_is_made_of_a_run(task: str, undisturbed: tuple[Run, int, int], tmp
         whole(task, out)
         assert not leftovers(out)
         assert products(out) == wanted
+        shutil.rmtree(out)
+
+
+def test_a_sweep_killed_twice(tmp_path: Path) -> None:
+    """In its first half, and again behind that; stages are counted: none was computed by two arms."""
+    write_model(tmp_path)
+    rng, straight = random.Random("sweep"), tmp_path / "straight"
+    ticks = whole("sweep", straight)[0]
+    wanted = newest_sweep(straight)
+    for i in range(max(1, KILLS // 4)):
+        out = tmp_path / str(i)
+        for at in (rng.randint(ticks // 10, ticks // 2), rng.randint(ticks // 10, ticks // 3)):
+            assert killed("sweep", out, at, rng.choice([0.0, rng.uniform(0, LATEST)])), (i, at)
+        whole("sweep", out)
+        found = newest_sweep(out)
+        clocks = ("cpu", "run")
+        assert found.table.drop(clocks).equals(wanted.table.drop(clocks))
+        for one, other in zip(wanted.runs, found.runs, strict=True):
+            check_same(one, other, lines=3)
+        assert not leftovers(out)
+        assert len(list((out / "runs").glob("2*"))) == 3
         shutil.rmtree(out)

@@ -379,6 +379,25 @@ def test_a_damaged_line_of_the_ledger_is_named_and_may_be_deleted(tmp_path: Path
     assert ledger.read_results(tmp_path)["run"].to_list() == ["run-0", "run-2"]
 
 
+def test_a_ledger_of_fewer_columns_is_read_and_carried_over(tmp_path: Path) -> None:
+    """As this version's columns were before the settings of the heal, sampling and KL came behind them."""
+    names, path = ledger.COLUMNS[: ledger.COLUMNS.index("adapter")], tmp_path / "results.tsv"
+    lines = [ledger._line([f"{name} {i}" for name in names]) for i in range(3)]
+    lines[1] = lines[1].replace("model 1", "model 7")
+    path.write_text("\n".join(["\t".join([*names, ledger.CHECK]), *lines]) + "\n")
+    with pytest.raises(UserError, match="line 3 is not what was written"):
+        ledger.read_results(tmp_path)
+    _append((str(tmp_path), 1))
+    with pytest.raises(UserError, match="line 3 is not what was written"):  # damage is carried over as damage
+        ledger.read_results(tmp_path)
+    kept = path.read_text().split("\n")
+    path.write_text("\n".join([*kept[:2], *kept[3:]]))
+    frame = ledger.read_results(tmp_path)
+    assert frame["run"].to_list() == ["run 0", "run 2", "run-1"]
+    assert frame["argv"].to_list()[:2] == ["argv 0", "argv 2"] and frame["kl"].to_list() == [None] * 3
+    assert frame.columns == list(ledger.COLUMNS)
+
+
 def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "results.tsv"
     cells = ["old-run" if name == "run" else "" for name in ledger.COLUMNS]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "app", "bake", "calibrate", "diff", "doctor", "export", "gates", "journal", "judge", "layers", "results", "run",
-    "show", "steer",
+    "show", "steer", "sweep",
 ]  # fmt: skip
 
 WIDE = 144
@@ -93,6 +93,20 @@ def _check(args: options.RunArgs, workers: int) -> None:
         _console().print(Text(f"{found.state:<9}{found.check}: {visible(found.said)}"), soft_wrap=True)
     if refused:
         raise UserError(f"this run is refused ({', '.join(refused)}): nothing was written. Mend it and check again.")
+
+
+def sweep(args: options.SweepArgs) -> None:
+    """Every arm of a grid; the table of arms, or with --check the arms and the estimate alone."""
+    from ws.app.sweeping import checked_arms, run_sweep
+
+    _json_or_table(args.json, *(checked_arms(args) if args.check else run_sweep(args, _progress())))
+
+
+def _json_or_table(as_json: bool, said: dict[str, Any], shown: Any, failed: str) -> None:
+    """The object or what is shown in its place. UserError with what failed, after it."""
+    _json(said) if as_json else _console().print(shown)
+    if failed:
+        raise UserError(failed)
 
 
 def steer(args: options.SteerArgs) -> None:

@@ -40,6 +40,25 @@ class RunArgs:
 
 
 @dataclass(frozen=True)
+class SweepArgs:
+    """A grid of runs: every row of a TOML file is an arm, what arms share is computed once.
+
+    The same command goes on where one was stopped. docs/sweeps.md says how a grid is written."""
+
+    grid: Annotated[Positional[Path], arg(metavar="GRID.toml")]
+    """the grid: [base], [grid] and [[arm]] with fields as `ws run --...` calls them"""
+    out: Path = Path("out")
+    """where runs, the ledger and the sweep's record are kept"""
+    workers: int = 1
+    """processes that share the stages of each run; each arm starts its own, which pays where an arm's own stages are
+    many"""
+    check: bool = False
+    """look at every arm, print its settings and the estimate and stop; exit code 2 where one is refused"""
+    json: bool = False
+    """print one JSON object instead of the table"""
+
+
+@dataclass(frozen=True)
 class SteerArgs:
     """Write to one prompt at several doses, same dice at each; base is c = 0."""
 
@@ -323,7 +342,7 @@ class AppArgs:
 
 
 COMMANDS: dict[str, type] = {
-    "run": RunArgs, "steer": SteerArgs, "calibrate": CalibrateArgs, "layers": LayersArgs, "show": ShowArgs,
-    "gates": GatesArgs, "doctor": DoctorArgs, "results": ResultsArgs, "diff": DiffArgs, "journal": JournalArgs,
-    "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs, "app": AppArgs,
+    "run": RunArgs, "sweep": SweepArgs, "steer": SteerArgs, "calibrate": CalibrateArgs, "layers": LayersArgs,
+    "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs, "results": ResultsArgs, "diff": DiffArgs,
+    "journal": JournalArgs, "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs, "app": AppArgs,
 }  # fmt: skip

@@ -15,13 +15,14 @@ __all__ = ["Event", "Listener", "Reporter", "bars"]
 
 @dataclass(frozen=True)
 class Event:
-    """One step of a stage: done of total; a total of 0 is a message only."""
+    """One step of a stage: done of total; a total of 0 is a message only. arm: of a sweep, whose run this is."""
 
     round: int
     stage: str
     done: float
     total: float
     note: str = ""
+    arm: str = ""
 
 
 Listener = Callable[[Event], object]
@@ -65,8 +66,13 @@ class _Bars:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.tasks: dict[tuple[int, str], TaskID] = {}
+        self.arm = ""
 
     def __call__(self, event: Event) -> None:
+        if event.arm != self.arm:  # the bars of one arm at a time
+            for task in self.tasks.values():
+                self.progress.remove_task(task)
+            self.tasks, self.arm = {}, event.arm
         if not event.total:
             self.progress.console.print(event.note, markup=False, highlight=False)
             return
@@ -80,13 +86,13 @@ class _Bars:
 class _Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.began: dict[tuple[int, str], float] = {}
+        self.began: dict[tuple[str, int, str], float] = {}
 
     def __call__(self, event: Event) -> None:
         if not event.total:
             self.console.print(event.note, markup=False, highlight=False, soft_wrap=True)
             return
-        key = (event.round, event.stage)
+        key = (event.arm, event.round, event.stage)
         began = self.began.setdefault(key, time.monotonic())
         if event.done >= event.total and began >= 0:
             seconds = time.monotonic() - began

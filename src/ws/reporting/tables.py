@@ -14,7 +14,7 @@ from ws.reporting.visible import visible
 if TYPE_CHECKING:
     from ws.runs.reader import Run
 
-__all__ = ["arms_shown", "diary_table", "equal_shown", "rounds_table", "verdict_text", "verdicts_table",
+__all__ = ["arms_shown", "diary_table", "equal_shown", "rounds_table", "sweep_shown", "verdict_text", "verdicts_table",
            "visible_frame", "who"]  # fmt: skip
 
 
@@ -22,6 +22,29 @@ def who(row: dict[str, Any]) -> str:
     """A step of a run (a row with kind, round, c) in words."""
     dose = f", c {row['c']:+.3g}" if row["c"] is not None else ""
     return str(row["kind"]) if row["kind"] == BASE else f"{row['kind']}, round {row['round']}{dose}"
+
+
+def sweep_shown(table: pl.DataFrame) -> pl.DataFrame:
+    """ws.runs.sweeps.sweep_table as a notebook shows it: means over seeds, their spread beside them."""
+
+    def figure(row: dict[str, Any], name: str) -> str:
+        spread = row[f"{name}_sd"]
+        return with_interval(row[name], None, None) + ("" if spread is None else f" +- {spread:.2f}")
+
+    rows = [
+        {
+            "arm": row["arm"],
+            "state": row["state"],
+            "seeds": row["seeds"],
+            "healed (nat)": figure(row, "d_target"),
+            "retain": figure(row, "retain"),
+            "coherence": figure(row, "coherence"),
+            "verdict": row["verdict"] or row["said"] or "",
+            "stages": "" if row["computed"] is None else f"{row['computed']} computed, {row['taken']} taken",
+        }
+        for row in table.rows(named=True)
+    ]
+    return visible_frame(pl.DataFrame(rows))
 
 
 def verdict_text(gate: Gate) -> str:

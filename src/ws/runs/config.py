@@ -33,7 +33,7 @@ from ws.steering.methods import check_method
 
 __all__ = [
     "ControlConfig", "DataConfig", "DoseConfig", "EvalConfig", "HealConfig", "RunConfig", "SamplingConfig",
-    "check_runnable", "data_tokens", "flat", "from_dict", "to_dict",
+    "check_runnable", "data_tokens", "field_types", "flat", "from_dict", "to_dict",
 ]  # fmt: skip
 
 SEEDS = 2**50  # the dice of random directions are 10,000 times a seed, and fit in 64 bits
@@ -366,6 +366,15 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return {
         k: v for name, part in values.items() for k, v in flat(part, f"{prefix}.{name}" if prefix else name).items()
     }
+
+
+def field_types(kind: Any = RunConfig, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> type of every field of a configuration, with the names that each takes now."""
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = field_types(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else {f"{prefix}{name}": hint}
+        found |= inner
+    return found
 
 
 def from_dict(values: dict[str, Any]) -> RunConfig:

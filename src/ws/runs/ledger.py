@@ -1,4 +1,8 @@
-"""The ledger out/results.tsv: one line per finished run, fixed columns, safe for several processes at once."""
+"""The ledger out/results.tsv: one line per finished run, fixed columns, safe for several processes at once.
+
+A ledger of an earlier version, with fewer columns, is read with empty cells for those that it lacks, and gets them when
+the next run is appended.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from ws.files import digest, folder_lock, write_text, writing
 COLUMNS = (
     "time", "run", "axis", "model", "method", "seeds", "rounds", "best_round", "c", "d_target", "low", "high",
     "coherence", "p_ans_any", "coh_text", "generated", "kept", "beta", "healed_d_target", "retain", "healed_coherence",
-    "gates", "seconds", "commit", "argv",
+    "gates", "seconds", "commit", "argv", "adapter", "barrier", "tau", "aggregate", "reference", "sampling", "kl",
 )  # fmt: skip
 
 
@@ -27,7 +31,8 @@ HEAD = [*COLUMNS, CHECK]
 
 
 def append_result(out: Path, row: dict[str, Any]) -> None:
-    """Append one line, once per run. A ledger with other columns is set aside under a dated name, never mixed into.
+    """Append one line, once per run. A ledger with columns that this version does not know is set aside under a dated
+    name, never mixed into; one of an earlier version is carried over.
 
     UserError when it cannot be written.
     """
@@ -47,11 +52,32 @@ def _check_header(path: Path) -> None:
         _append_line(path, "\t".join(HEAD))
         return
     head, *lines = _lines(path)
-    if head == list(COLUMNS):  # written by an earlier version
-        write_text(path, "\n".join(["\t".join(HEAD), *map(_line, lines)]) + "\n")
-    elif head != HEAD:
+    if head == HEAD:
+        return
+    if _known(head):
+        # a line that is not the one that was written stays as it is, for the reader to be told
+        carried = [_line(_cells(head, cells)) if _whole(head, cells) else "\t".join(cells) for cells in lines]
+        write_text(path, "\n".join(["\t".join(HEAD), *carried]) + "\n")
+    else:
         path.rename(path.with_name(f"results.{datetime.now(UTC):%Y%m%dT%H%M%S%f}.tsv"))
         _append_line(path, "\t".join(HEAD))
+
+
+def _known(head: list[str]) -> bool:
+    """Whether a first line is this version's or an earlier one's: known columns, each once, with or without CHECK."""
+    names = head[:-1] if head[-1:] == [CHECK] else head
+    return names[:2] == list(COLUMNS[:2]) and set(names) <= set(COLUMNS) and len(set(names)) == len(names)
+
+
+def _whole(head: list[str], cells: list[str]) -> bool:
+    """Whether a line is the one that was written, as far as it says."""
+    return len(cells) == len(head) and (head[-1] != CHECK or cells == _line(cells[:-1]).split("\t"))
+
+
+def _cells(head: list[str], cells: list[str]) -> list[str]:
+    """A line's cells in the order of COLUMNS; empty for a column that its version did not have."""
+    told = dict(zip(head, cells, strict=True))
+    return [told.get(name, "") for name in COLUMNS]
 
 
 def _line(cells: list[str]) -> str:
@@ -106,11 +132,10 @@ def read_results(out: Path) -> pl.DataFrame:
     if not path.exists():
         raise UserError(f"There is no {path} yet: it gets a line when a run finishes. `ws run` makes one.")
     head, *lines = _lines(path)
-    if head not in (HEAD, list(COLUMNS)):
+    if not _known(head):
         raise UserError(f"{path} is damaged, or of another version: its first line is not this version's. {ASIDE}")
     for number, cells in enumerate(lines, start=2):
-        whole = cells == _line(cells[:-1]).split("\t") if head == HEAD else True
-        if not whole or len(cells) != len(head):
+        if not _whole(head, cells):
             raise UserError(f"{path} is damaged: line {number} is not what was written. {LINE}")
-    return pl.DataFrame([[cell or None for cell in cells[: len(COLUMNS)]] for cells in lines],
+    return pl.DataFrame([[cell or None for cell in _cells(head, cells)] for cells in lines],
                         schema=dict.fromkeys(COLUMNS, pl.String), orient="row")  # fmt: skip

@@ -98,6 +98,9 @@ def _heal(row: dict[str, Any], arms: pl.DataFrame, counts: dict[str, Any]) -> di
 def ledger_row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
     """The run's line in out/results.tsv."""
     config, env, steer, heal = run.config, run.env, summary["steer"], summary["heal"]
+    best = best_round(summary)
+    trained = run.get("heal.json", best)["meta"]["config"] if run.has("heal.json", best) else {}
+    judged = run.arms(best).filter(pl.col("arm") == STEER, pl.col("chosen"))
     return {
         "time": run.status.get("updated"),
         "run": str(run.path),
@@ -106,7 +109,7 @@ def ledger_row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         "method": config.method,
         "seeds": ",".join(map(str, config.seeds)),
         "rounds": len(summary["rounds"]),
-        "best_round": best_round(summary),
+        "best_round": best,
         **{k: steer.get(k) for k in ("c", *SHIFT, "coherence", "p_ans_any", "coh_text")},
         "generated": summary["filter"].get("generated"),
         "kept": summary["filter"].get("kept"),
@@ -118,4 +121,7 @@ def ledger_row(run: Run, summary: dict[str, Any]) -> dict[str, Any]:
         "seconds": summary["seconds"],
         "commit": env.get("commit"),
         "argv": " ".join(env.get("argv", [])),
+        **{name: trained.get(name) for name in ("adapter", "barrier", "tau", "aggregate", "reference")},
+        "sampling": run.sampling,
+        "kl": judged["kl"][0] if judged.height else None,
     }

@@ -99,13 +99,16 @@ class RunFolder:
             for source, place in zip(sources, places, strict=True):
                 write_atomic(place, lambda tmp, source=source: _copy(source, tmp))  # type: ignore[misc]
             self.say(f"{name}: taken from {folder.name}, same inputs.")
-            self._finish(name, key, places, 0.0, 0.0)
+            self._finish(name, key, places, 0.0, 0.0, {"taken_from": folder.name})
             return True
         return False
 
-    def _finish(self, name: str, key: str, places: list[Path], seconds: float, cpu: float) -> None:
+    def _finish(
+        self, name: str, key: str, places: list[Path], seconds: float, cpu: float, more: dict[str, str] | None = None
+    ) -> None:
         files = {p.name: checksum(p) for p in places}
-        self.status["stages"][name] = {"key": key, "files": files, "seconds": round(seconds, 3), "cpu": round(cpu, 3)}
+        took = {"seconds": round(seconds, 3), "cpu": round(cpu, 3)}
+        self.status["stages"][name] = {"key": key, "files": files} | took | (more or {})
         self.write_status()
 
     def take(self, stages: dict[str, Any]) -> None:
