@@ -55,7 +55,7 @@ def test_what_arms_share_is_computed_once(swept: tuple[Sweep, list[Event], Path]
 
 def test_the_ledger_has_what_arms_differ_in(swept: tuple[Sweep, list[Event], Path]) -> None:
     lines = read_results(swept[0].out)
-    assert lines["beta"].to_list() == ["0.1", "1", "0.3"] and lines["tau"].to_list() == ["0.3", "0.3", "0.5"]
+    assert lines["beta"].to_list() == ["0.1", "1", "0.2"] and lines["tau"].to_list() == ["1", "1", "0.5"]
     heals = lines.select("adapter", "barrier", "aggregate", "reference")
     assert set(heals.rows()) == {("lora", "kl_rev", "rmse", "prev")}
     assert lines["sampling"].null_count() == 0 and float(lines["kl"][0]) > 0
