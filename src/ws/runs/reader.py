@@ -71,6 +71,9 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
     @cached_property
     def status(self) -> dict[str, Any]:
         """The record. UserError where it cannot be read: without it nobody knows which round is the best."""
