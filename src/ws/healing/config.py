@@ -11,13 +11,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ws.errors import UserError
 from ws.healing.divergences import AGGREGATES, BARRIERS, holds
+from ws.healing.objectives import OBJECTIVES
 from ws.models.adapters.families import FAMILIES
 from ws.models.setting_names import Names, check_names
+from ws.models.stored_settings import LATER
 
 if TYPE_CHECKING:
     from ws.models.lm import LM
@@ -44,6 +46,9 @@ class HealConfig:
     """blocks that it trains, as shares of the depth; recipe all (embedded), 0.2 to 0.8"""
     barrier: Names[str, BARRIERS] = "kl_rev"
     """KL(student || reference), KL(reference || student), or none: plain fine-tuning, the control"""
+    objective: Names[str, OBJECTIVES] = field(default="nll", metadata=LATER)
+    """what is fitted: nll, every token alike; dft, each token by the probability it has: with barrier kl_fwd, tau 0 and
+    aggregate mean that is anchored SFT"""
     aggregate: Names[str, AGGREGATES] = "rmse"
     """how the KL per position becomes one D per sequence"""
     reference: Literal["prev", "base"] = "prev"
@@ -67,9 +72,12 @@ class HealConfig:
     warmup: float = 0.1
     """share of the steps in which the learning rate rises; a cosine to 0 follows"""
     weight_decay: float = 0.0
-    """AdamW's decoupled decay on the adapter's factors"""
+    """AdamW's decoupled decay on the adapter's factors; those that do nothing at another value than 0 (a magnitude, a
+    scale) are pulled there"""
     l2: float = 0.0
     """penalty on the squared Frobenius norm of the update"""
+    spectral: float = field(default=0.0, metadata=LATER)
+    """penalty on the update's largest singular value, mean over the weights that it trains"""
     validation: float = 0.1
     """share of the prompts held out for the validation loss"""
     patience: int | None = None
@@ -87,7 +95,7 @@ class HealConfig:
         check_names(self, "heal")
         for name in ("rank", "alpha", "batch", "epochs", "clip", "min_rows", "measure_every", "patience"):
             _check(self, name, lambda x: x > 0, "above 0")
-        for name in ("beta", "tau", "lr", "weight_decay", "l2"):
+        for name in ("beta", "tau", "lr", "weight_decay", "l2", "spectral"):
             _check(self, name, lambda x: x >= 0, "0 or more")
         for name, top in (("warmup", 1.0), ("validation", 0.5)):
             _check(self, name, lambda x, top=top: 0 <= x <= top, f"in [0, {top:g}]")  # type: ignore[misc]

@@ -46,6 +46,7 @@ class TrainableAdapter:
                 self._anchor()
         self.trained: list[nn.Parameter] = [p for p in lm.model.parameters() if p.requires_grad]
         self._new = live.parts(NEW)
+        self.resting = [own[part] for own in self._new.values() for part in sorted(self.family.resting & own.keys())]
         self._taken_off = live.parts(ANCHOR) if self.family.principal else {}
 
     def _anchor(self) -> None:
@@ -86,14 +87,13 @@ class TrainableAdapter:
             # the trace of two products can come out a rounding error below 0
             return self.square().clamp(min=0).sqrt().item()
 
-    def spectral(self) -> float:
-        """Mean over modules of the update's largest singular value."""
+    def spectral(self) -> Tensor:
+        """Mean over modules of the update's largest singular value; carries a gradient."""
         tops = []
-        with torch.no_grad():
-            for name, parts in self._parts().items():
-                weight = self.live.weight(name)
-                tops.append(_top(self.family.step(weight, weight, parts, self.peft, name) - weight))
-        return sum(tops) / len(tops)
+        for name, parts in self._parts().items():
+            weight = self.live.weight(name)
+            tops.append(_top(self.family.step(weight, weight, parts, self.peft, name) - weight))
+        return torch.stack([top.to(tops[0].device) for top in tops]).mean()
 
     def result(self) -> tuple[PeftConfig, dict[str, Tensor]]:
         """Config and tensors to keep; PiSSA becomes the plain LoRA of twice the rank that it is."""
@@ -152,13 +152,17 @@ def _add(live: PeftLayers, config: PeftConfig, asked: Sequence[str], lm: LM) -> 
         )
 
 
-def _top(matrix: Tensor, rounds: int = 30) -> float:
-    """Largest singular value by power iteration, from a fixed start."""
+def _top(matrix: Tensor, rounds: int = 30) -> Tensor:
+    """Largest singular value by power iteration, from a fixed start.
+
+    |M v| at the right singular vector v, which is held: its gradient u v' is the singular value's own.
+    """
     start = torch.randn(matrix.shape[1], generator=torch.Generator().manual_seed(0))
-    vector = start.to(matrix.device, matrix.dtype)
-    for _ in range(rounds):
-        vector = nn.functional.normalize(matrix.T @ (matrix @ vector), dim=0)
-    return (matrix @ vector).norm().item()
+    with torch.no_grad():
+        vector = start.to(matrix.device, matrix.dtype)
+        for _ in range(rounds):
+            vector = nn.functional.normalize(matrix.T @ (matrix @ vector), dim=0)
+    return (matrix @ vector).norm()
 
 
 @contextmanager
