@@ -235,7 +235,8 @@ def token_nll(one: HealTrainer) -> Tensor:
 def test_every_family_under_every_arm(tiny: LM, family: str, arm: str, tmp_path: Path) -> None:
     """It takes steps, fits better than before, and comes back from its folder as it went in."""
     rows = training_rows(tiny, kept(4))
-    config = dataclasses.replace(QUICK, adapter=family, targets="attention", depth=(0.0, 0.25), lr=5e-2, epochs=1, **ARMS[arm])
+    config = dataclasses.replace(QUICK, adapter=family, targets="attention", depth=(0.0, 0.25), epochs=1, **ARMS[arm])
+    config = dataclasses.replace(config, lr=5e-2 * FAMILIES[family].lr)
     config = config.resolved(tiny)
     one = HealTrainer(private_copy(tiny), HealPlan(config, rows * 5, [], [], 0))
     with torch.enable_grad():
@@ -244,7 +245,7 @@ def test_every_family_under_every_arm(tiny: LM, family: str, arm: str, tmp_path:
             one.step(i, [0, 1, 2, 3])
         after = token_nll(one)
     if config.objective == "dft":  # what it raises is the probability itself
-        assert (-after).exp().mean() > 1.05 * (-before).exp().mean()
+        assert (-after).exp().mean() > 1.02 * (-before).exp().mean()
     else:
         assert after.mean() < before.mean() - 0.01
     adapter = Adapter(*one.growing.result(), tiny.fingerprint)
@@ -572,6 +573,10 @@ def test_recipes(tiny: LM) -> None:
     small = HealConfig().resolved(dataclasses.replace(tiny, recipe=MINI))
     assert (small.rank, small.alpha, small.lr, small.epochs, small.batch) == (8, 16, 5e-3, 6, 12)
     assert (small.tau, small.beta, small.depth, small.checkpoint) == (0.3, 0.3, (0.0, 1.0), False)
+    own = {family: HealConfig(adapter=family).resolved(tiny) for family in FAMILIES}
+    assert own["lora"] == HealConfig().resolved(tiny) and own["dora"].lr == own["lora"].lr == 1e-4
+    assert own["oft"].lr == own["boft"].lr == 1e-4 / 3 and own["ia3"].lr == 1e-3 and own["delora"].alpha == 4
+    assert HealConfig(adapter="ia3", lr=0.5).resolved(tiny).lr == 0.5, "what is asked for is taken as it is"
     large = HealConfig(rank=7).resolved(tiny)
     assert (large.rank, large.alpha, large.lr, large.depth, large.tau) == (7, 64, 1e-4, (0.2, 0.8), 1.0)
 

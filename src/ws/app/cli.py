@@ -89,12 +89,14 @@ def _usage(name: str) -> int:
 
 
 def _parse(name: str, args: list[str]) -> Any:
-    """The command's options. `ws run` takes its defaults from the recipe of the model that is named."""
+    """The command's options. `ws run` takes its defaults from the recipe of the model and the family that are named."""
     kind = COMMANDS[name]
     how: dict[str, Any] = {"prog": f"ws {name}", "description": inspect.cleandoc(kind.__doc__ or ""), "args": args}
     how["config"] = (FlagCreatePairsOff,)
     if name == "run":
-        how["default"] = RunArgs(config=recipe_for(_option(args, "model") or "mini", _option(args, "recipe")))
+        given = {word: _option(args, word) for word in ("model", "recipe", "heal.adapter")}
+        config = recipe_for(given["model"] or "mini", given["recipe"], given["heal.adapter"] or "lora")
+        how["default"] = RunArgs(config=config)
     return _at_home(tyro.cli(kind, **how))
 
 

@@ -24,9 +24,7 @@ from ws.models.stored_settings import LATER
 if TYPE_CHECKING:
     from ws.models.lm import LM
 
-__all__ = [
-    "HealConfig",
-]
+__all__ = ["HealConfig", "of_family"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,9 @@ class HealConfig:
     adapter: Names[str, FAMILIES] = "lora"
     """family of the adapter"""
     rank: int | None = None
-    """rank; recipe 8 (embedded), 32"""
+    """rank, of OFT and BOFT the size of a block; recipe 8 (embedded), 32"""
     alpha: float | None = None
-    """scale numerator, the update is alpha / rank * B A; recipe 16 (embedded), 64"""
+    """scale numerator, the update is alpha / rank * B A; recipe 16 (embedded), 64; of DeLoRA its bound, 1/16 of it"""
     targets: Literal["all", "writers", "readers", "attention", "mlp", "shared"] | None = None
     """weights that it trains, found by shape: all, writing to the residual stream, reading from it, attention, mlp,
     shared (all beside experts and routers); recipe attention (embedded), all"""
@@ -60,7 +58,7 @@ class HealConfig:
     beta_pow: float = 0.0
     """beta grows over the rounds: beta * (1 + round) ** beta_pow"""
     lr: float | None = None
-    """peak learning rate; recipe 5e-3 (embedded), 1e-4"""
+    """peak learning rate; recipe 5e-3 (embedded), 1e-4, of OFT and BOFT a third of it, of IA3 ten times it"""
     epochs: int = 6
     """passes over the training rows"""
     batch: int | None = None
@@ -107,8 +105,9 @@ class HealConfig:
             )
 
     def resolved(self, lm: LM) -> HealConfig:
-        """With the model's recipe in every field that is None, except patience."""
-        recipe = dataclasses.asdict(lm.recipe.heal)
+        """With the model's recipe in every field that is None, except patience; lr, rank and alpha as the family has
+        them."""
+        recipe = of_family(self.adapter, dataclasses.asdict(lm.recipe.heal))
         unset = {name: value for name, value in recipe.items() if getattr(self, name) is None}
         if self.checkpoint is None:
             unset["checkpoint"] = sum(p.numel() for p in lm.model.parameters()) > 1_000_000_000
@@ -117,6 +116,15 @@ class HealConfig:
     def slope(self, round: int) -> float:
         """beta of this round (0 is the first heal); 0 where there is no barrier."""
         return (self.beta or 0.0) * (1 + round) ** self.beta_pow if holds(self.barrier) else 0.0
+
+
+def of_family(adapter: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a heal by name, with those that are LoRA's (lr, rank, alpha; None stays) as this family needs them."""
+    if adapter == "lora":  # what they are; its file need not be read, which brings torch
+        return recipe
+    family = FAMILIES[adapter]
+    own = {name: recipe[name] for name in ("lr", "rank", "alpha") if recipe.get(name) is not None}
+    return recipe | {name: type(value)(value * getattr(family, name)) for name, value in own.items()}
 
 
 def _check(config: HealConfig, name: str, holds: Callable[[Any], bool], rule: str) -> None:

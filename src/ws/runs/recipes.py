@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from ws.errors import UserError
-from ws.healing.config import HealConfig
+from ws.healing.config import HealConfig, of_family
 from ws.models.recipe import recipe_of
 from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig, _with
 
-__all__ = ["mini_full", "mini_quick", "real_default", "recipe_for"]
+__all__ = ["mini_full", "mini_quick", "real_default", "recipe_for", "with_adapter"]
 
 
 ABOVE = 1.4
@@ -52,10 +52,18 @@ def real_default(model: str) -> RunConfig:
     )
 
 
-def recipe_for(model: str, name: str | None = None) -> RunConfig:
+def with_adapter(config: RunConfig, adapter: str) -> RunConfig:
+    """A recipe with another family in the place of LoRA, and what the recipe sets for LoRA (lr) as that family needs
+    it. UserError for an unknown family."""
+    heal = dataclasses.replace(config.heal, adapter=adapter)
+    own = of_family(adapter, {name: getattr(heal, name) for name in ("lr", "rank", "alpha")})
+    return dataclasses.replace(config, heal=dataclasses.replace(heal, **own))
+
+
+def recipe_for(model: str, name: str | None = None, adapter: str = "lora") -> RunConfig:
     """The recipe of that name for that model; None is its own ("quick" for the embedded model, "real" for others).
 
-    UserError for an unknown name.
+    adapter: the family that it is for. UserError for an unknown name or family.
     """
     own = recipe_of(model)
     recipes = {"quick": mini_quick, "full": mini_full, "real": lambda: real_default(model)}
@@ -67,4 +75,4 @@ def recipe_for(model: str, name: str | None = None) -> RunConfig:
     config = dataclasses.replace(recipes[name](), model=model, axis=own.axis)
     for setting, value in own.run_settings if name == own.run else ():
         config = _with(config, setting.split("."), value)
-    return config
+    return with_adapter(config, adapter)

@@ -88,5 +88,6 @@ FAMILY = Family(
     fields=frozenset(FIELDS),
     conv1d=False,
     fits=lambda rank, inputs: rank % 2 == 0 and inputs % (rank * 2 ** (FACTORS - 1)) == 0,
+    lr=1 / 3,
     resting=frozenset({"boft_s"}),
 )

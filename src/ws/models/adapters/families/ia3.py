@@ -43,5 +43,6 @@ FAMILY = Family(
     at=_at,
     bias=_bias,
     fields=frozenset({"feedforward_modules", "init_ia3_weights"}),
+    lr=10.0,
     resting=frozenset({"ia3_l"}),
 )

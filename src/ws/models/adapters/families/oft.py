@@ -86,4 +86,5 @@ FAMILY = Family(
     refused=_refused,
     conv1d=False,
     fits=lambda rank, inputs: rank > 1 and inputs % rank == 0,
+    lr=1 / 3,
 )
