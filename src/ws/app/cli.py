@@ -1,4 +1,4 @@
-"""The command line: `ws run`, steer, show, gates, doctor, results, diff, journal, judge, bake, export, app.
+"""The command line: `ws run` and the other commands of `ws.app.options.COMMANDS`.
 
 With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
 2 the user's mistake or the system's refusal (one message, no traceback), 130 Ctrl-C, 1 a bug.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ws.runs.reader import Run
 
 __all__ = [
-    "app", "bake", "diff", "doctor", "export", "gates", "journal", "judge", "results", "run", "show", "steer",
+    "app", "bake", "diff", "doctor", "export", "gates", "heal", "journal", "judge", "results", "run", "show", "steer",
 ]  # fmt: skip
 
 WIDE = 144
@@ -257,6 +257,15 @@ def judge(args: options.JudgeArgs) -> None:
         _said(args.json, said)
     if failed:
         raise UserError("\n".join(failed))
+
+
+def heal(args: options.HealArgs) -> None:
+    """An adapter from a user's own conversations, and the report on it."""
+    from ws.app.healing import heal_file
+
+    with bars(_progress()) as listen:
+        report = heal_file(args, listen)
+    _said(args.json, report if args.json else {k: v for k, v in report.items() if k not in ("heal", "samples")})
 
 
 def bake(args: options.BakeArgs) -> None:

@@ -119,7 +119,7 @@ class HealConfig:
 
 
 def of_family(adapter: str, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a heal by name, with those that are LoRA's (lr, rank, alpha; None stays) as this family needs them."""
+    """Settings of a heal by name, with LoRA's among them (lr, rank, alpha; None stays) as this family needs them."""
     if adapter == "lora":  # what they are; its file need not be read, which brings torch
         return recipe
     family = FAMILIES[adapter]

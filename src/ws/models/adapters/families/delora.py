@@ -37,5 +37,11 @@ def _configure(rank: int, alpha: float, names: Sequence[str]) -> PeftConfig:
 # lambda_pattern says where the stored lambdas began; ranks of modules apart would need theirs in _step
 FIELDS = frozenset({"r", "delora_lambda", "lambda_pattern", "module_dropout", "init_weights"})
 FAMILY = Family(
-    _configure, lambda config: isinstance(config, DeloraConfig), _step, at=_at, fields=FIELDS, conv1d=False, alpha=1 / 16
+    _configure,
+    lambda config: isinstance(config, DeloraConfig),
+    _step,
+    at=_at,
+    fields=FIELDS,
+    conv1d=False,
+    alpha=1 / 16,
 )
