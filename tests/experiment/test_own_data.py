@@ -69,7 +69,7 @@ def test_no_replay_trains_on_the_users_rows_alone(tmp_path: Path) -> None:
 
 def test_contaminated_data_are_refused_unless_allowed(tmp_path: Path) -> None:
     path = data(tmp_path, l3="Sure.\nUser: thanks", l7="May we 6?")
-    with pytest.raises(UserError, match=r"wrong role speaks in 2 of 12 replies of mine\.jsonl, and 5%(.|\n)*line 7: the"):
+    with pytest.raises(UserError, match=r"wrong role speaks in 2 of 12 replies of mine\.jsonl(.|\n)*line 7: the"):
         healed(tmp_path, path)
     assert healed(tmp_path, path, allow=True)[1]["wrong_role"] == 2
 

@@ -31,9 +31,11 @@ def test_both_forms_and_a_row_for_every_reply(tmp_path: Path) -> None:
     ("row", "said"),
     [
         ("{", "no JSON"), ([1], "a list and no object"), ({"text": "x"}, r"it has text"), ({}, "it has nothing"),
-        ({"messages": "x"}, "no list of"), ({"messages": [{"role": "user"}]}, "no list of"), ({"messages": []}, "no turn"),
+        ({"messages": "x"}, "no list of"), ({"messages": [{"role": "user"}]}, "no list of"),
+        ({"messages": []}, "no turn"),
         ({"messages": [USER]}, "without a reply"), ({"messages": [USER, USER]}, "role 'user' where assistant"),
-        ({"messages": [REPLY]}, "role 'assistant' where user"), ({"prompt": "a", "completion": " "}, "turn 2 is no text"),
+        ({"messages": [REPLY]}, "role 'assistant' where user"),
+        ({"prompt": "a", "completion": " "}, "turn 2 is no text"),
         ({"prompt": 3, "completion": "b"}, "turn 1 is no text"), ({"prompt": "", "completion": "b"}, "turn 1 is empty"),
         ({"messages": [{"role": "system", "content": "Be rude."}, USER, REPLY]}, "system turn"),
     ],

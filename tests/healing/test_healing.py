@@ -575,7 +575,8 @@ def test_recipes(tiny: LM) -> None:
     assert (small.tau, small.beta, small.depth, small.checkpoint) == (0.3, 0.3, (0.0, 1.0), False)
     own = {family: HealConfig(adapter=family).resolved(tiny) for family in FAMILIES}
     assert own["lora"] == HealConfig().resolved(tiny) and own["dora"].lr == own["lora"].lr == 1e-4
-    assert own["oft"].lr == own["boft"].lr == 1e-4 / 3 and own["ia3"].lr == 1e-3 and own["delora"].alpha == 4
+    assert own["pissa"].lr == own["oft"].lr == own["boft"].lr == 1e-4 / 3
+    assert own["ia3"].lr == 1e-3 and own["delora"].alpha == 4
     assert HealConfig(adapter="ia3", lr=0.5).resolved(tiny).lr == 0.5, "what is asked for is taken as it is"
     large = HealConfig(rank=7).resolved(tiny)
     assert (large.rank, large.alpha, large.lr, large.depth, large.tau) == (7, 64, 1e-4, (0.2, 0.8), 1.0)
@@ -624,7 +625,8 @@ def test_a_student_never_trains_under_an_unknown_name(tiny: LM, field: str) -> N
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("adapter", "vera"), ("barrier", "js"), ("objective", "ppo"), ("spectral", -1.0), ("aggregate", "median"), ("reference", "next"), ("targets", "q_proj"),
+        ("adapter", "vera"), ("objective", "ppo"), ("spectral", -1.0), ("barrier", "js"),
+        ("aggregate", "median"), ("reference", "next"), ("targets", "q_proj"),
         ("rank", 0), ("lr", -1.0), ("lr", float("nan")), ("beta", -0.1), ("tau", -1.0), ("epochs", 0), ("batch", 0),
         ("depth", (0.8, 0.2)), ("warmup", 2.0), ("validation", 0.9), ("betas", (0.9, 1.0)), ("clip", 0.0),
     ],

@@ -58,7 +58,7 @@ class HealConfig:
     beta_pow: float = 0.0
     """beta grows over the rounds: beta * (1 + round) ** beta_pow"""
     lr: float | None = None
-    """peak learning rate; recipe 5e-3 (embedded), 1e-4, of OFT and BOFT a third of it, of IA3 ten times it"""
+    """peak learning rate; recipe 5e-3 (embedded), 1e-4, of PiSSA, OFT and BOFT a third, of IA3 ten times it"""
     epochs: int = 6
     """passes over the training rows"""
     batch: int | None = None

@@ -26,4 +26,4 @@ def principal_factors(weight: Tensor, rank: int, scale: float) -> tuple[Tensor, 
 
 
 FAMILY = Family(lora.configure, lambda config: False, lora.step, at=lora.at, square=lora.square, principal=True,
-                fields=lora.FIELDS)  # fmt: skip
+                fields=lora.FIELDS, lr=1 / 3)  # fmt: skip
