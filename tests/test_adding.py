@@ -23,7 +23,7 @@ import ws.evaluation.readings
 import ws.models.adapters.families
 import ws.reporting.charts
 import ws.steering.methods
-from tests.builders.added_parts import BREVITY, COST, HALVED, IA3, NOTEBOOK, added
+from tests.builders.added_parts import BREVITY, COST, HALVED, LOHA, NOTEBOOK, added
 from tests.builders.small_runs import small_config, write_axis
 from tests.builders.tiny_models import tiny_model, tiny_tokenizer
 from ws.app import views
@@ -67,7 +67,7 @@ def hushed(scene: Any) -> dict[str, Any]:
 def place_files(folder: Path, stack: ExitStack) -> None:
     """The parts that are a file: method, family, reading, chart, and an axis beside the shipped ones."""
     parts = {
-        "halved": (ws.steering.methods, HALVED), "ia3": (ws.models.adapters.families, IA3),
+        "halved": (ws.steering.methods, HALVED), "loha": (ws.models.adapters.families, LOHA),
         "brevity": (ws.evaluation.readings, BREVITY), "cost": (ws.reporting.charts, COST),
     }  # fmt: skip
     for name, (package, text) in parts.items():
@@ -97,7 +97,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         place_files(folder, stack)
         enter_tables(folder, patch)
         config = small_config(folder)
-        heal = dataclasses.replace(config.heal, adapter="ia3", barrier="doubled", beta=1.0, tau=0.0, lr=0.05)
+        heal = dataclasses.replace(config.heal, adapter="loha", barrier="doubled", beta=1.0, tau=0.0, lr=0.05)
         config = dataclasses.replace(
             config, axis="kindness", model="next", device="cpu", method="halved",
             heal=heal,
@@ -165,11 +165,12 @@ def test_a_method_is_a_file(run: Run, capsys: pytest.CaptureFixture[str], compar
 
 
 def test_a_family_is_a_file(run: Run, choices: str, page: views.Page, compared: pl.DataFrame) -> None:
-    assert list(FAMILIES) == ["lora", "dora", "pissa", "delora", "ia3"] and len(FAMILIES) == 5
-    assert "{lora,dora,pissa,delora,ia3}" in choices
+    names = ["lora", "dora", "pissa", "delora", "oft", "boft", "ia3", "loha"]
+    assert list(FAMILIES) == names and len(FAMILIES) == len(names)
+    assert f"{{{','.join(names)}}}" in choices
     adapter = Adapter.load(run.path / "rounds/0/adapter")
-    assert adapter.config.peft_type == "IA3" and adapter.curve["update_norm"][-1] > 0
-    assert "ia3 r5" in compared["adapter"].to_list() and page.training(1.0).curve() is not None
+    assert adapter.config.peft_type == "LOHA" and adapter.curve["update_norm"][-1] > 0
+    assert "loha r5" in compared["adapter"].to_list() and page.training(1.0).curve() is not None
 
 
 def test_a_family_that_is_not_there_or_lacks_its_part_says_so(tmp_path: Path) -> None:

@@ -58,23 +58,24 @@ def apply(x, buffer, weight):
     return x + weight * buffer
 '''
 
-IA3 = '''
-"""IA3: l W, a factor per output row (Liu et al. 2022, arXiv:2205.05638)."""
+LOHA = '''
+"""LoHa: W + s (A B) * (C D), two low-rank products entry by entry (Hyeon-Woo et al. 2022, arXiv:2108.06098)."""
 
-from peft import IA3Config
+from peft import LoHaConfig
 
 from ws.models.adapters.family import Family
 
 
 def configure(rank, alpha, names):
-    return IA3Config(task_type="CAUSAL_LM", target_modules=list(names), feedforward_modules=[])
+    return LoHaConfig(task_type="CAUSAL_LM", r=rank, alpha=alpha, target_modules=list(names))
 
 
 def step(acc, weight, parts, config, name):
-    return parts["ia3_l"] * acc
+    a, b, c, d = (parts[f"hada_{part}"] for part in ("w1_a", "w1_b", "w2_a", "w2_b"))
+    return acc + config.alpha / config.r * (a @ b) * (c @ d)
 
 
-FAMILY = Family(configure, lambda config: isinstance(config, IA3Config), step)
+FAMILY = Family(configure, lambda config: isinstance(config, LoHaConfig), step, fields=frozenset({"r", "alpha"}))
 '''
 
 COST = '''

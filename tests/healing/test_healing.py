@@ -19,9 +19,11 @@ from ws.app.cli import main
 from ws.axes.axis import Axis
 from ws.errors import Cancelled, UserError
 from ws.healing.baking import bake
+from ws.healing.barrier import position_losses
 from ws.healing.config import HealConfig
 from ws.healing.dataset import split, training_rows
 from ws.healing.divergences import AGGREGATES, BARRIERS
+from ws.healing.objectives import OBJECTIVES
 from ws.healing.target_modules import TARGETS
 from ws.healing.training import CURVE, heal
 from ws.healing.training_step import HealPlan, HealTrainer
@@ -65,7 +67,7 @@ def shaken(one: HealTrainer, size: float = 0.3, seed: int = 5) -> HealTrainer:
 @pytest.mark.parametrize("aggregate", ["mean", "rmse", "max"])
 def test_figures_against_full_logits(arch_lm: LM, aggregate: str) -> None:
     one = shaken(student(arch_lm, aggregate=aggregate))
-    nll, d = one._losses([0, 5, 2])
+    _, nll, d = one._losses([0, 5, 2])
     for k, i in enumerate([0, 5, 2]):
         row = one.plan.training[i]
         ids = torch.tensor([row.ids])
@@ -84,7 +86,7 @@ def test_figures_against_full_logits(arch_lm: LM, aggregate: str) -> None:
 def test_both_references_are_logged(tiny: LM) -> None:
     history = [(made(tiny, seed=3), 1.0)]
     one = student(tiny, history=history)
-    _, d = one._losses([0, 1])
+    _, _, d = one._losses([0, 1])
     # a fresh adapter does nothing yet: the student is the previous one
     assert d["kl_prev"].abs().max() < 1e-4 < 0.05 < d["kl_base"].min()
     with attached(tiny, history), torch.no_grad():
@@ -109,7 +111,7 @@ def test_references_are_the_pristine_model(arch_lm: LM) -> None:
 
 
 def gradients(one: HealTrainer, batch: list[int]) -> list[Tensor]:
-    nll, d = one._losses(batch)
+    _, nll, d = one._losses(batch)
     loss = (nll + one.slope * (d["kl_prev"] - one.tau).relu()).mean()
     return list(torch.autograd.grad(loss, one.trained))
 
@@ -133,7 +135,7 @@ def test_recomputed_blocks_change_nothing(tiny: LM) -> None:
 
 def test_pressure_is_the_ratio_of_gradient_norms(tiny: LM) -> None:
     one = shaken(student(tiny, measure_every=1))
-    nll, d = one._losses([0, 1, 2])
+    _, nll, d = one._losses([0, 1, 2])
     held = 0.3 * (d["kl_base"] - 0.1).relu().mean()
     norms = [
         torch.cat([g.flatten() for g in torch.autograd.grad(x, one.trained, retain_graph=True)]).norm()
@@ -157,10 +159,103 @@ def test_l2_pulls_on_the_update(tiny: LM) -> None:
         g + 0.1 * s
         for g, s in zip(gradients(one, [0]), torch.autograd.grad(one.growing.square(), one.trained), strict=True)
     ]
-    nll, _ = one._losses([0])
+    _, nll, _ = one._losses([0])
     one._backward(nll.mean(), None, measured=False)
     for p, g in zip(one.trained, expected, strict=True):
         torch.testing.assert_close(p.grad, g, rtol=1e-4, atol=1e-6)
+
+
+def test_the_spectral_penalty_is_that_of_a_singular_value_decomposition(tiny: LM) -> None:
+    one = shaken(student(tiny, beta=0.0, spectral=0.5))
+    named = one.growing._parts().items()
+    tops = [torch.linalg.matrix_norm(one.growing.live.layers()[n].get_delta_weight("ws_new"), 2) for n, _ in named]
+    expected = torch.autograd.grad(0.5 * torch.stack(tops).mean(), one.trained)
+    torch.testing.assert_close(one.growing.spectral(), torch.stack(tops).mean(), rtol=1e-3, atol=0)
+    plain = gradients(one, [0])
+    one._backward(one._losses([0])[0].mean(), None, measured=False)
+    for p, g, s in zip(one.trained, plain, expected, strict=True):
+        torch.testing.assert_close(p.grad, g + s, rtol=5e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("penalty", ["spectral", "l2", "weight_decay"])
+def test_arms_that_hold_the_update_small(tiny: LM, penalty: str) -> None:
+    strength = {"spectral": 1.0, "l2": 0.5, "weight_decay": 20.0}[penalty]
+    config = dataclasses.replace(QUICK, targets="writers", depth=(0.0, 0.5))
+    free, held = (heal(tiny, kept(), dataclasses.replace(config, **{penalty: x})) for x in (0.0, strength))
+    name = "spectral" if penalty == "spectral" else "update_norm"
+    assert held.meta[name] < 0.8 * free.meta[name] and held.meta["config"][penalty] == strength
+
+
+@pytest.mark.parametrize("family", ["ia3", "boft", "dora"])
+def test_decay_pulls_a_factor_to_where_it_does_nothing(tiny: LM, family: str) -> None:
+    """To one, or to the norms of the weight's rows, and not to nothing, as AdamW's own would."""
+    config = dataclasses.replace(QUICK, adapter=family, targets="writers", depth=(0.0, 0.5), beta=0.0)
+    away = []
+    for decay in (0.0, 40.0):
+        adapter = heal(tiny, kept(), dataclasses.replace(config, weight_decay=decay))
+        resting = {n: parts[p] for n, parts in adapter.modules.items() for p in parts.keys() & FAMILIES[family].resting}
+        starts = [tiny.model.get_submodule(n).weight.norm(dim=1) if family == "dora" else 1.0 for n in resting]
+        away.append(max((v - s).abs().max().item() for v, s in zip(resting.values(), starts, strict=True)))
+    assert away[1] < 0.5 * away[0]
+
+
+def test_dynamic_fine_tuning_weighs_each_token_by_its_probability(tiny: LM) -> None:
+    """Its gradient is that of -p, since p grad(log p) = grad(p)."""
+    one = shaken(student(tiny, objective="dft", beta=0.0))
+    fitted, nll, _ = one._losses([0, 3])
+    logp, lengths = [], [len(one.plan.training[i].ids) - one.plan.training[i].start for i in (0, 3)]
+    for i in (0, 3):
+        row = one.plan.training[i]
+        out = one.lm.model(input_ids=torch.tensor([row.ids]), use_cache=False).logits.float().log_softmax(-1)
+        logp.append(out[0, row.start - 1 : -1].gather(-1, torch.tensor(row.ids[row.start :])[:, None]).squeeze(-1))
+    assert [len(x) for x in logp] == lengths
+    torch.testing.assert_close(fitted, torch.stack([(-x.exp() * x).mean() for x in logp]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(nll, torch.stack([-x.mean() for x in logp]), rtol=1e-4, atol=1e-5)
+    expected = torch.autograd.grad(torch.stack([-x.exp().mean() for x in logp]).mean(), one.trained)
+    for g, e in zip(torch.autograd.grad(fitted.mean(), one.trained), expected, strict=True):
+        torch.testing.assert_close(g, e, rtol=1e-3, atol=1e-5)
+
+
+ARMS: dict[str, dict[str, Any]] = {
+    **{name: {"barrier": name} for name in BARRIERS},
+    "weight_decay": {"weight_decay": 0.1}, "l2": {"l2": 1e-3}, "spectral": {"spectral": 1e-2},
+    "anchored": {"objective": "dft", "barrier": "kl_fwd", "aggregate": "mean", "tau": 0.0, "reference": "base"},
+}  # fmt: skip
+
+
+def token_nll(one: HealTrainer) -> Tensor:
+    rows = one.plan.training[:4]
+    targets = torch.tensor([i for row in rows for i in row.ids[row.start :]])
+    with torch.no_grad():
+        return position_losses(one.lm.head, one._hidden(rows), targets, {})[0]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_under_every_arm(tiny: LM, family: str, arm: str, tmp_path: Path) -> None:
+    """It takes steps, fits better than before, and comes back from its folder as it went in."""
+    rows = training_rows(tiny, kept(4))
+    config = dataclasses.replace(QUICK, adapter=family, targets="attention", depth=(0.0, 0.25), epochs=1, **ARMS[arm])
+    config = dataclasses.replace(config, lr=5e-2 * FAMILIES[family].lr)
+    config = config.resolved(tiny)
+    one = HealTrainer(private_copy(tiny), HealPlan(config, rows * 5, [], [], 0))
+    with torch.enable_grad():
+        before = token_nll(one)
+        for i in range(5):
+            one.step(i, [0, 1, 2, 3])
+        after = token_nll(one)
+    if config.objective == "dft":  # what it raises is the probability itself
+        assert (-after).exp().mean() > 1.02 * (-before).exp().mean()
+    else:
+        assert after.mean() < before.mean() - 0.01
+    adapter = Adapter(*one.growing.result(), tiny.fingerprint)
+    adapter.save(tmp_path / "a")
+    with attached(tiny, [Adapter.load(tmp_path / "a", tiny)]), torch.no_grad():
+        body = tiny.body(input_ids=torch.tensor([rows[0].ids]), use_cache=False).last_hidden_state
+    assert body is not None
+    with torch.no_grad():
+        mine = one._hidden(rows[:1])
+    torch.testing.assert_close(body[0, rows[0].start - 1 : -1], mine, rtol=0, atol=1e-4)
 
 
 # --- the knobs
@@ -224,8 +319,8 @@ def test_without_a_learning_rate_nothing_moves(tiny: LM, family: Any) -> None:
 def test_families_learn_and_load_in_plain_peft(arch: str, family: Any, tmp_path: Path) -> None:
     lm = tiny_lm(arch)
     config = dataclasses.replace(QUICK, adapter=family)
-    if (arch, family) == ("gpt2", "delora"):
-        with pytest.raises(UserError, match="lora, dora or pissa"):
+    if arch == "gpt2" and family in ("delora", "oft", "boft"):
+        with pytest.raises(UserError, match="Use one of: lora, dora, pissa, ia3"):
             heal(lm, kept(), config)
         return
     adapter = heal(lm, kept(), config)
@@ -478,6 +573,11 @@ def test_recipes(tiny: LM) -> None:
     small = HealConfig().resolved(dataclasses.replace(tiny, recipe=MINI))
     assert (small.rank, small.alpha, small.lr, small.epochs, small.batch) == (8, 16, 5e-3, 6, 12)
     assert (small.tau, small.beta, small.depth, small.checkpoint) == (0.3, 0.3, (0.0, 1.0), False)
+    own = {family: HealConfig(adapter=family).resolved(tiny) for family in FAMILIES}
+    assert own["lora"] == HealConfig().resolved(tiny) and own["dora"].lr == own["lora"].lr == 1e-4
+    assert own["pissa"].lr == own["oft"].lr == own["boft"].lr == 1e-4 / 3
+    assert own["ia3"].lr == 1e-3 and own["delora"].alpha == 4
+    assert HealConfig(adapter="ia3", lr=0.5).resolved(tiny).lr == 0.5, "what is asked for is taken as it is"
     large = HealConfig(rank=7).resolved(tiny)
     assert (large.rank, large.alpha, large.lr, large.depth, large.tau) == (7, 64, 1e-4, (0.2, 0.8), 1.0)
 
@@ -486,7 +586,7 @@ def test_names_are_in_step() -> None:
     known = known_names(HealConfig)
     assert set(known["adapter"]) == set(FAMILIES) and set(known["targets"]) - {None} == set(TARGETS)
     assert known["barrier"] == tuple(BARRIERS) and known["aggregate"] == tuple(AGGREGATES)
-    assert known["reference"] == ("prev", "base")
+    assert known["reference"] == ("prev", "base") and known["objective"] == tuple(OBJECTIVES)
 
 
 def doubled(student: Tensor, reference: Tensor) -> Tensor:
@@ -502,17 +602,17 @@ def test_a_new_barrier_is_a_function_and_its_entry(
     assert main(["run", "--help"]) == 0
     assert "kl_rev,kl_fwd,nll,doubled" in "".join(capsys.readouterr().out.split())
     mine, plain = (shaken(student(tiny, barrier=name)) for name in ("doubled", "kl_fwd"))
-    torch.testing.assert_close(mine._losses([0, 3])[1]["kl_base"], 2 * plain._losses([0, 3])[1]["kl_base"])
+    torch.testing.assert_close(mine._losses([0, 3])[2]["kl_base"], 2 * plain._losses([0, 3])[2]["kl_base"])
     with pytest.raises(UserError, match="doubled"):
         HealConfig(barrier="js")
 
 
 def test_a_new_aggregate_is_a_function_and_its_entry(tiny: LM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(AGGREGATES, "last", lambda kl, mask: kl[:, 0] * 0 + 7.0)
-    assert shaken(student(tiny, aggregate="last"))._losses([0])[1]["kl_base"].item() == 7
+    assert shaken(student(tiny, aggregate="last"))._losses([0])[2]["kl_base"].item() == 7
 
 
-@pytest.mark.parametrize("field", ["barrier", "aggregate"])
+@pytest.mark.parametrize("field", ["barrier", "aggregate", "objective"])
 def test_a_student_never_trains_under_an_unknown_name(tiny: LM, field: str) -> None:
     """Also where a configuration came around its own check, as one that was unpickled does."""
     config = dataclasses.replace(QUICK)
@@ -525,7 +625,8 @@ def test_a_student_never_trains_under_an_unknown_name(tiny: LM, field: str) -> N
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("adapter", "vera"), ("barrier", "js"), ("aggregate", "median"), ("reference", "next"), ("targets", "q_proj"),
+        ("adapter", "vera"), ("objective", "ppo"), ("spectral", -1.0), ("barrier", "js"),
+        ("aggregate", "median"), ("reference", "next"), ("targets", "q_proj"),
         ("rank", 0), ("lr", -1.0), ("lr", float("nan")), ("beta", -0.1), ("tau", -1.0), ("epochs", 0), ("batch", 0),
         ("depth", (0.8, 0.2)), ("warmup", 2.0), ("validation", 0.9), ("betas", (0.9, 1.0)), ("clip", 0.0),
     ],

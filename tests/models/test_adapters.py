@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import BOFTConfig, PeftModel
+from peft.tuners.boft.layer import Linear as BoftLinear
+from torch import Tensor
 
 from tests.builders.adapters import IDS, logits, made, weights_hash
 from tests.builders.tiny_models import ARCHS, tiny_lm
@@ -19,10 +22,13 @@ from ws.models.adapters import attaching
 from ws.models.adapters.adapter import Adapter, checked
 from ws.models.adapters.attaching import attached, stacked_weights
 from ws.models.adapters.families import FAMILIES, new_config, update_square
+from ws.models.adapters.families.oft import cayley, turned
 from ws.models.adapters.peft_layers import PREFIX, PeftLayers
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
 from ws.models.weight_sites import sites
+
+STORED = [family for family in FAMILIES if family != "pissa"]  # which is stored as a LoRA
 
 
 @pytest.fixture
@@ -64,7 +70,10 @@ def test_depth(tiny: LM) -> None:
 # --- attach and detach
 
 
-@pytest.mark.parametrize(("arch", "family"), [("qwen3", f) for f in FAMILIES if f != "pissa"] + [("gpt2", "dora")])
+@pytest.mark.parametrize(
+    ("arch", "family"),
+    [*(("qwen3", f) for f in STORED), ("gpt2", "dora"), ("gpt2", "ia3"), ("opt", "ia3"), ("opt", "boft")],
+)
 def test_attached_equals_peft_itself(arch: str, family: str) -> None:
     tiny = tiny_lm(arch)
     adapter = made(tiny, family)
@@ -81,9 +90,11 @@ def test_attached_equals_peft_itself(arch: str, family: str) -> None:
     assert (inside - before).abs().max() > 0.05
 
 
-@pytest.mark.parametrize("first", ["lora", "dora"])
-@pytest.mark.parametrize("second", ["lora", "dora"])
-def test_a_stack_equals_peft_in_the_same_order(tiny: LM, first: str, second: str, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"), [("lora", "dora"), ("dora", "lora"), *((family, family) for family in STORED)]
+)
+def test_a_stack_equals_peft_in_the_same_order(first: str, second: str, monkeypatch: Any) -> None:
+    tiny = tiny_lm("opt" if first == second == "ia3" else "qwen3")  # OPT has biases
     stack = [made(tiny, first, seed=1), made(tiny, second, seed=2)]
     with attached(tiny, stack):
         folded = logits(tiny)
@@ -113,7 +124,7 @@ def test_order_matters_for_dora(tiny: LM) -> None:
     assert (one - other).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("family", ["lora", "dora", "delora"])
+@pytest.mark.parametrize("family", STORED)
 def test_scaled_to_nothing_is_the_base_bit_for_bit(tiny: LM, family: str) -> None:
     before = logits(tiny)
     with attached(tiny, [(made(tiny, family), 0.0)]):
@@ -131,8 +142,90 @@ def test_scaling_of_live_layers(tiny: LM) -> None:
         expected = logits(tiny)
     with attached(tiny, [(adapter, 0.5)]):
         torch.testing.assert_close(logits(tiny), expected, rtol=0, atol=1e-5)
-    with pytest.raises(UserError, match="linear adapter"), attached(tiny, [(made(tiny, "dora"), 0.5)]):
-        pass
+
+
+@pytest.mark.parametrize("c", [-1.0, 0.4, 1.7])
+@pytest.mark.parametrize("family", STORED)
+def test_a_coefficient_is_the_same_merged_and_live(family: str, c: float, monkeypatch: Any) -> None:
+    tiny = tiny_lm("opt" if family in ("ia3", "boft") else "qwen3")
+    stack = [(made(tiny, family, seed=1, size=0.15), c), (made(tiny, family, seed=2, size=0.15), 1.0)]
+    before = logits(tiny)
+    with attached(tiny, stack):
+        folded = logits(tiny)
+    assert (folded - before).abs().max() > 0.05
+    monkeypatch.setattr(attaching, "FOLD_BYTES", 0)
+    with attached(tiny, stack):
+        torch.testing.assert_close(logits(tiny), folded, rtol=0, atol=5e-5)
+
+
+def weights_at(lm: LM, adapter: Adapter, *cs: float) -> dict[str, Tensor]:
+    found = stacked_weights(lm, [(adapter, c) for c in cs])
+    names = {module: name for name, module in lm.model.named_modules()}
+    return {names[module]: values["weight"] for module, values in found}
+
+
+@pytest.mark.parametrize("family", ["lora", "dora", "delora"])
+def test_a_coefficient_of_an_update_multiplies_it(tiny: LM, family: str) -> None:
+    adapter = made(tiny, family)
+    whole, some = weights_at(tiny, adapter, 1.0), weights_at(tiny, adapter, -0.7)
+    for name, weight in whole.items():
+        own = tiny.model.get_submodule(name).weight
+        torch.testing.assert_close(some[name] - own, -0.7 * (weight - own), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["oft", "boft"])
+def test_rotations_are_orthogonal_however_far_they_are_trained(tiny: LM, family: str) -> None:
+    adapter = made(tiny, family, size=3.0)
+    for key in adapter.state:
+        if key.endswith("boft_s"):
+            adapter.state[key] = torch.ones_like(adapter.state[key])
+    for name, weight in weights_at(tiny, adapter, 1.0).items():
+        own = tiny.model.get_submodule(name).weight
+        torch.testing.assert_close(weight @ weight.T, own @ own.T, rtol=0, atol=1e-4)
+        assert (weight - own).norm() > 0.5 * own.norm()
+
+
+def test_a_coefficient_of_a_rotation_is_its_share_of_the_angle(tiny: LM) -> None:
+    """Two quarters and a half make one; minus one undoes it; a block of two has a closed form."""
+    adapter = made(tiny, "oft", size=2.0)
+    whole, parts = weights_at(tiny, adapter, 1.0), weights_at(tiny, adapter, 0.25, 0.5, 0.25)
+    undone = weights_at(tiny, adapter, 1.0, -1.0)
+    for name, weight in whole.items():
+        torch.testing.assert_close(parts[name], weight, rtol=0, atol=1e-5)
+        torch.testing.assert_close(undone[name], tiny.model.get_submodule(name).weight, rtol=0, atol=1e-5)
+    skew = torch.tensor([[[0.0, 0.8], [-0.8, 0.0]]])
+    angle = torch.tensor(-0.3 * 2 * math.atan(0.8))
+    turn = cayley(turned(skew, -0.3))[0]
+    torch.testing.assert_close(turn[0], torch.stack([angle.cos(), -angle.sin()]), rtol=0, atol=1e-6)
+
+
+def test_a_butterfly_of_three_factors_is_pefts(tiny: LM) -> None:
+    """Only there a factor's order is not its own inverse."""
+    base = torch.nn.Linear(32, 5)
+    config = BOFTConfig(boft_block_size=4, boft_n_butterfly_factor=3)
+    layer = BoftLinear(base, "x", config)
+    dice = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        layer.boft_R["x"].copy_(torch.randn(layer.boft_R["x"].shape, generator=dice))
+        layer.boft_s["x"].add_(torch.randn(5, 1, generator=dice))
+    parts = {"boft_R": layer.boft_R["x"].detach(), "boft_s": layer.boft_s["x"].detach()}
+    mine = FAMILIES["boft"].step(base.weight, base.weight, parts, config, "")
+    x = torch.randn(7, 32, generator=dice)
+    torch.testing.assert_close(x @ mine.T + base.bias, layer(x), rtol=0, atol=2e-5)
+    layer(x).square().sum().backward()
+    own = parts | {"boft_R": layer.boft_R["x"]}
+    weight = FAMILIES["boft"].step(base.weight.detach(), base.weight, own, config, "")
+    (expected,) = torch.autograd.grad((x @ weight.T + base.bias).square().sum(), [layer.boft_R["x"]])
+    torch.testing.assert_close(layer.boft_R["x"].grad, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_rank_that_does_not_fill_the_inputs_is_refused_with_one_that_does(tiny: LM) -> None:
+    modules = {name: tiny.model.get_submodule(name) for name in targeted(tiny)}  # 32 and 48 inputs
+    with pytest.raises(UserError, match=r"5 do not fill the 32 inputs of .*--heal.rank 4\.$"):
+        new_config("oft", 5, 1.0, modules)
+    with pytest.raises(UserError, match=r"--heal.rank 8\.$"):
+        new_config("boft", 16, 1.0, modules)
+    assert new_config("oft", 16, 1.0, modules) and new_config("boft", 8, 1.0, modules)
 
 
 @pytest.mark.parametrize("mode", ["folded", "live"])
@@ -210,10 +303,11 @@ def test_mixed_peft_types_are_refused_live(tiny: LM) -> None:
 # --- measuring
 
 
-@pytest.mark.parametrize("family", ["lora", "dora", "delora"])
+@pytest.mark.parametrize("family", STORED)
 def test_size_of_the_update(tiny: LM, family: str) -> None:
     adapter = made(tiny, family)
-    for module, weight in stacked_weights(tiny, [(adapter, 1.0)]):
+    for module, values in stacked_weights(tiny, [(adapter, 1.0)]):
+        weight = values["weight"]
         name = next(n for n, m in tiny.model.named_modules() if m is module)
         square = update_square(module.weight, adapter.modules[name], adapter.config, name)
         torch.testing.assert_close(square, (weight - module.weight).square().sum(), rtol=1e-4, atol=1e-6)
@@ -243,7 +337,7 @@ def test_no_private_copy_of_an_adapted_model(tiny: LM) -> None:
 # --- files
 
 
-@pytest.mark.parametrize("family", ["lora", "dora", "delora"])
+@pytest.mark.parametrize("family", STORED)
 def test_round_trip_and_plain_peft(tiny: LM, family: str, tmp_path: Path) -> None:
     adapter = made(tiny, family)
     adapter.save(tmp_path / "a")

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, OFTConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from tests.builders.adapters import IDS, logits
 from tests.builders.tiny_models import tiny_lm, tiny_model
 from ws.errors import UserError
+from ws.healing.baking import bake
 from ws.models.adapters.adapter import Adapter
 from ws.models.adapters.attaching import attached
 from ws.models.lm import LM
@@ -54,6 +55,35 @@ def test_what_is_taken_is_pefts_own_forward(tmp_path: Path, lm: LM, special: dic
         expected = peft(input_ids=IDS, use_cache=False).logits
     with attached(lm, [Adapter.load(folder, lm)]):
         torch.testing.assert_close(logits(lm), expected, rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("arch", ["opt", "gpt2"])
+def test_an_ia3_that_scales_inputs_and_outputs_is_pefts_own_forward(tmp_path: Path, arch: str) -> None:
+    """Where outputs are scaled the bias is, too; where inputs are, it is not."""
+    torch.manual_seed(0)
+    targets, inner = (["q_proj", "fc2"], ["fc2"]) if arch == "opt" else (["c_attn", "mlp.c_proj"], ["mlp.c_proj"])
+    peft: Any = get_peft_model(
+        tiny_model(arch), IA3Config(task_type="CAUSAL_LM", target_modules=targets, feedforward_modules=inner)
+    )
+    for name, tensor in peft.named_parameters():
+        if "ia3_" in name:
+            torch.nn.init.normal_(tensor, mean=1.0, std=0.3)
+    peft.eval().save_pretrained(tmp_path / "a")
+    with torch.no_grad():
+        expected = peft(input_ids=IDS, use_cache=False).logits
+    lm = tiny_lm(arch)
+    adapter = Adapter.load(tmp_path / "a", lm)
+    with attached(lm, [adapter]):
+        torch.testing.assert_close(logits(lm), expected, rtol=0, atol=2e-5)
+    baked = bake(lm, [adapter])
+    torch.testing.assert_close(logits(baked), expected, rtol=0, atol=2e-5)
+
+
+def test_an_oft_of_pefts_truncated_series_is_refused(tmp_path: Path, lm: LM) -> None:
+    config = OFTConfig(task_type="CAUSAL_LM", oft_block_size=8, target_modules=["q_proj"])
+    get_peft_model(tiny_model("llama"), config).save_pretrained(tmp_path / "a")
+    with pytest.raises(UserError, match=r"OFT adapter uses use_cayley_neumann=True.*merge_and_unload"):
+        Adapter.load(tmp_path / "a", lm)
 
 
 def test_an_activated_adapter_is_refused(tmp_path: Path, lm: LM) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `ws run`, sweep, steer, show, gates, doctor, results, diff, journal, judge, bake, export, app.
+"""The command line: `ws run` and the other commands of `ws.app.options.COMMANDS`.
 
 With --json the last line of standard output is one JSON object; progress goes to standard error. Exit codes: 0 done,
 2 the user's mistake or the system's refusal (one message, no traceback), 130 Ctrl-C, 1 a bug.
@@ -90,7 +90,7 @@ def _usage(name: str) -> int:
 
 
 def _parse(name: str, args: list[str]) -> Any:
-    """The command's options. `ws run` takes its defaults from the recipe of the model that is named."""
+    """The command's options. `ws run` takes its defaults from a recipe (`_recipe`)."""
     kind = COMMANDS[name]
     how: dict[str, Any] = {"prog": f"ws {name}", "description": inspect.cleandoc(kind.__doc__ or ""), "args": args}
     how["config"] = (FlagCreatePairsOff,)
@@ -100,8 +100,10 @@ def _parse(name: str, args: list[str]) -> Any:
 
 
 def _recipe(args: Sequence[str]) -> RunConfig:
-    """The defaults of `ws run` for the model, the recipe and the method that are named."""
-    return recipe_for(_option(args, "model") or "mini", _option(args, "recipe"), _option(args, "method"))
+    """The defaults of `ws run` for what is named of model, recipe, method and adapter."""
+    given = {name: value for name in ("method", "heal.adapter") if (value := _option(args, name)) is not None}
+    own = {name.removeprefix("heal."): value for name, value in given.items()}
+    return recipe_for(_option(args, "model") or "mini", _option(args, "recipe"), **own)
 
 
 def _at_home(options: Any) -> Any:

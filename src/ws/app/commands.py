@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ws.runs.reader import Run
 
 __all__ = [
-    "app", "bake", "calibrate", "diff", "doctor", "export", "gates", "journal", "judge", "layers", "results", "run",
-    "show", "steer", "sweep",
+    "app", "bake", "calibrate", "diff", "doctor", "export", "gates", "heal", "journal", "judge", "layers", "results",
+    "run", "show", "steer", "sweep",
 ]  # fmt: skip
 
 WIDE = 144
@@ -271,6 +271,15 @@ def judge(args: options.JudgeArgs) -> None:
         _said(args.json, said)
     if failed:
         raise UserError("\n".join(failed))
+
+
+def heal(args: options.HealArgs) -> None:
+    """An adapter from a user's own conversations, and the report on it."""
+    from ws.app.healing import heal_file
+
+    with bars(_progress()) as listen:
+        report = heal_file(args, listen)
+    _said(args.json, report if args.json else {k: v for k, v in report.items() if k not in ("heal", "samples")})
 
 
 def bake(args: options.BakeArgs) -> None:

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from ws.app.access import AppSettings
 from ws.gating.arm_table import BASE, HEALED
 from ws.generation.settings import check_sampling
+from ws.healing.config import HealConfig
 from ws.runs.config import RunConfig, SamplingConfig
 from ws.steering.application import check_application
 from ws.steering.methods import check_method
@@ -286,6 +287,37 @@ class JudgeArgs:
 
 
 @dataclass(frozen=True)
+class HealArgs:
+    """Train an adapter on your own conversations: no steering, no axis, a report on what it did to free text.
+
+    A line of DATA is {"messages": [{"role": "user", "content": ...}, {"role": "assistant", ...}]}, every reply is
+    trained, or {"prompt": ..., "completion": ...}."""
+
+    data: Annotated[Positional[Path], arg(metavar="DATA")]
+    """a JSONL file"""
+    model: str = "mini"
+    """"mini", "smollm2", a GGUF file, a local folder or a hub id"""
+    heal: HealConfig = field(default_factory=HealConfig)
+    """the adapter and its barrier; unset fields take the model's recipe"""
+    replay: float = 0.2
+    """share of the training rows that the model wrote itself, to neutral prompts: what it is not to forget"""
+    allow: bool = False
+    """train although the wrong role speaks in more than one reply of twenty"""
+    out: Path | None = None
+    """the folder that is written (adapter/, report.json, report.md); None is out/heal/ and the file's name"""
+    axis: str | None = None
+    """whose prompts replay and free text answer; None takes the model's own"""
+    template: Literal["question"] | None = None
+    """"question": a base model is asked as "Question: ... Answer:"; None: its own template, or plain text"""
+    texts: int = 64
+    """free completions before, and after"""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """how they are drawn; unset fields are the model's own"""
+    json: bool = False
+    """print one JSON object"""
+
+
+@dataclass(frozen=True)
 class BakeArgs:
     """Merge a run's adapters into the weights and store the student in the run's own folder."""
 
@@ -344,5 +376,6 @@ class AppArgs:
 COMMANDS: dict[str, type] = {
     "run": RunArgs, "sweep": SweepArgs, "steer": SteerArgs, "calibrate": CalibrateArgs, "layers": LayersArgs,
     "show": ShowArgs, "gates": GatesArgs, "doctor": DoctorArgs, "results": ResultsArgs, "diff": DiffArgs,
-    "journal": JournalArgs, "judge": JudgeArgs, "bake": BakeArgs, "export": ExportArgs, "app": AppArgs,
+    "journal": JournalArgs, "judge": JudgeArgs, "heal": HealArgs, "bake": BakeArgs, "export": ExportArgs,
+    "app": AppArgs,
 }  # fmt: skip

@@ -273,7 +273,7 @@ class Round(HealPipeline):
         def compute() -> tuple[Adapter, pl.DataFrame, dict[str, Any]]:
             return self.healing(self.scored(seed), self.limits, settings, steps(report))
 
-        self.stage(self.named("heal", seed), [dataclasses.asdict(settings), self.filtering], compute)
+        self.stage(self.named("heal", seed), [to_dict(settings), self.filtering], compute)
         report(1, 1)
 
     @property
@@ -345,7 +345,7 @@ class Round(HealPipeline):
             adapter = self.train(rows, settings, steps(report))
             return adapter, adapter.curve, reports_frame([self.healed(adapter, name)])
 
-        inputs = [dataclasses.asdict(settings), self.filtering, self.reading]
+        inputs = [to_dict(settings), self.filtering, self.reading]
         self.stage(f"plain.{name}", inputs, compute)
         report(1, 1)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
 from ws.errors import UserError
 from ws.files import write_atomic
 from ws.models.adapters.adapter import Adapter, Stack, as_stack, checked
-from ws.models.adapters.attaching import attached, stacked_weights
+from ws.models.adapters.attaching import attached, put_on
 from ws.models.architecture import fingerprint_of
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
@@ -48,8 +48,7 @@ def _merged(lm: LM, adapters: Stack, own_weights: bool) -> LM:
     with lm.lock, torch.inference_mode(False), torch.no_grad():
         _check_floats(lm, stack)
         baked = private_copy(lm, own_weights)
-        for module, weight in stacked_weights(baked, stack):
-            module.weight = nn.Parameter(weight, requires_grad=False)
+        put_on(baked, stack)
     digests = "+".join(f"{adapter.digest[:4]}" for adapter, _ in stack)
     merged = (*lm.merged, *(f"{adapter.digest} {c:g}" for adapter, c in stack))
     name, own = f"{lm.name}+{digests}", fingerprint_of(baked.model)

@@ -12,7 +12,7 @@ import polars as pl
 from ws.errors import UserError
 from ws.models.lm import LM
 
-__all__ = ["TrainingRow", "split", "training_rows"]
+__all__ = ["TrainingRow", "encoded", "split", "training_rows"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def training_rows(lm: LM, frame: pl.DataFrame) -> list[TrainingRow]:
         start = prompts.setdefault(key, []) or prompts[key]
         if not start:
             start += lm.prompt_ids(_user(row["prompt"]))
-        ids = row["token_ids"] if "token_ids" in row else _encoded(lm, row[text or "completion"])
+        ids = row["token_ids"] if "token_ids" in row else encoded(lm, row[text or "completion"])
         rows.append(_training_row(lm, start, ids, key))
     return rows
 
@@ -67,7 +67,7 @@ def _user(prompt: Any) -> Any:
     return prompt
 
 
-def _encoded(lm: LM, text: str | None) -> list[int]:
+def encoded(lm: LM, text: str | None) -> list[int]:
     """Ids of a text with the token that ends a turn behind it."""
     if not text:
         return []

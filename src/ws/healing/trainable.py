@@ -9,9 +9,7 @@ from contextlib import contextmanager
 import torch
 from peft import LoraConfig, PeftConfig
 from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
-from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from ws.errors import UserError
 from ws.healing.config import HealConfig
@@ -48,6 +46,7 @@ class TrainableAdapter:
                 self._anchor()
         self.trained: list[nn.Parameter] = [p for p in lm.model.parameters() if p.requires_grad]
         self._new = live.parts(NEW)
+        self.resting = [own[part] for own in self._new.values() for part in sorted(self.family.resting & own.keys())]
         self._taken_off = live.parts(ANCHOR) if self.family.principal else {}
 
     def _anchor(self) -> None:
@@ -55,7 +54,7 @@ class TrainableAdapter:
         for name, layer in self.live.layers().items():
             if NEW in layer.lora_A:
                 with torch.no_grad():
-                    a, b = principal_factors(self._weight(name), layer.r[NEW], layer.scaling[NEW])
+                    a, b = principal_factors(self.live.weight(name), layer.r[NEW], layer.scaling[NEW])
                     for adapter, sign in ((NEW, 1), (ANCHOR, -1)):
                         layer.lora_A[adapter].weight.copy_(a)
                         layer.lora_B[adapter].weight.copy_(sign * b)
@@ -79,7 +78,7 @@ class TrainableAdapter:
     def square(self) -> Tensor:
         """Squared Frobenius norm of the whole update, over all modules; carries a gradient."""
         named = self._parts().items()
-        squares = [update_square(None if self.is_cheap else self._weight(n), p, self.peft, n) for n, p in named]
+        squares = [update_square(None if self.is_cheap else self.live.weight(n), p, self.peft, n) for n, p in named]
         return torch.stack([s.to(squares[0].device) for s in squares]).sum()
 
     def norm(self) -> float:
@@ -88,14 +87,13 @@ class TrainableAdapter:
             # the trace of two products can come out a rounding error below 0
             return self.square().clamp(min=0).sqrt().item()
 
-    def spectral(self) -> float:
-        """Mean over modules of the update's largest singular value."""
+    def spectral(self) -> Tensor:
+        """Mean over modules of the update's largest singular value; carries a gradient."""
         tops = []
-        with torch.no_grad():
-            for name, parts in self._parts().items():
-                weight = self._weight(name)
-                tops.append(_top(self.family.step(weight, weight, parts, self.peft, name) - weight))
-        return sum(tops) / len(tops)
+        for name, parts in self._parts().items():
+            weight = self.live.weight(name)
+            tops.append(_top(self.family.step(weight, weight, parts, self.peft, name) - weight))
+        return torch.stack([top.to(tops[0].device) for top in tops]).mean()
 
     def result(self) -> tuple[PeftConfig, dict[str, Tensor]]:
         """Config and tensors to keep; PiSSA becomes the plain LoRA of twice the rank that it is."""
@@ -117,16 +115,10 @@ class TrainableAdapter:
             n: {k: torch.cat([new[k], off[k]], dim=int(k == "lora_B")) for k in new} for n, (new, off) in both.items()
         }
 
-    def _weight(self, name: str) -> Tensor:
-        """The pristine weight (out, in) of a module, float32."""
-        base = self.lm.model.get_submodule(name).get_base_layer()  # type: ignore[operator]
-        weight: Tensor = dequantize_module_weight(base).float()
-        return weight.T if isinstance(base, Conv1D) else weight
-
 
 def _taken_by_peft(lm: LM, family: str, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """(names that PEFT adapts in this family, names that it refuses: where Mamba's kernels read the weight itself)."""
-    kind = new_config(family, 1, 1.0, {name: lm.model.get_submodule(name) for name in names})
+    kind = FAMILIES[family].configure(1, 1.0, names)
     taken, refused = list[str](), list[str]()
     for name in names:
         try:
@@ -160,13 +152,17 @@ def _add(live: PeftLayers, config: PeftConfig, asked: Sequence[str], lm: LM) -> 
         )
 
 
-def _top(matrix: Tensor, rounds: int = 30) -> float:
-    """Largest singular value by power iteration, from a fixed start."""
+def _top(matrix: Tensor, rounds: int = 30) -> Tensor:
+    """Largest singular value by power iteration, from a fixed start.
+
+    |M v| at the right singular vector v, which is held: its gradient u v' is the singular value's own.
+    """
     start = torch.randn(matrix.shape[1], generator=torch.Generator().manual_seed(0))
-    vector = start.to(matrix.device, matrix.dtype)
-    for _ in range(rounds):
-        vector = nn.functional.normalize(matrix.T @ (matrix @ vector), dim=0)
-    return (matrix @ vector).norm().item()
+    with torch.no_grad():
+        vector = start.to(matrix.device, matrix.dtype)
+        for _ in range(rounds):
+            vector = nn.functional.normalize(matrix.T @ (matrix @ vector), dim=0)
+    return (matrix @ vector).norm()
 
 
 @contextmanager

@@ -3,7 +3,9 @@
     adapter = ws.heal(lm, kept, ws.HealConfig(beta=0.3, tau=1.0))
 
 loss = mean over sequences of `nll + beta_r * relu(D - tau)`, with D the KL to the reference over the completion's
-positions and beta_r = beta * (1 + round)^beta_pow. No second model: the reference is the same weights with adapters off
+positions and beta_r = beta * (1 + round)^beta_pow, plus `l2` and `spectral` times the update's squared Frobenius norm
+and its largest singular value. An `objective` other than nll puts its own in the nll's place (`ws.healing.objectives`);
+the curve shows the nll all the same. No second model: the reference is the same weights with adapters off
 (`base`) or with the earlier rounds' on (`prev`). The shared model is never touched: training runs on modules of its own
 over the same weights, at any size, and the lock is held only while these are made.
 
@@ -23,7 +25,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -37,6 +39,7 @@ from ws.healing.training_step import HealPlan, HealTrainer
 from ws.models.adapters.adapter import Adapter, checked
 from ws.models.attachments import private_copy
 from ws.models.lm import LM
+from ws.models.stored_settings import to_dict
 
 if TYPE_CHECKING:
     from ws.axes.axis import Axis
@@ -84,7 +87,7 @@ def _train(
 def _figures(student: HealTrainer, plan: HealPlan, curve: pl.DataFrame, stopped: str) -> dict[str, Any]:
     """What the heal says about itself: settings, counts, and the curve's figures in one number each."""
     return {
-        "config": asdict(plan.config),
+        "config": to_dict(plan.config),
         "round": plan.round,
         "history": [[adapter.digest, c] for adapter, c in plan.history],
         "train_rows": len(plan.training),
@@ -92,7 +95,7 @@ def _figures(student: HealTrainer, plan: HealPlan, curve: pl.DataFrame, stopped:
         "stopped": stopped,
         "beta": plan.config.slope(plan.round),
         "update_norm": student.growing.norm(),
-        "spectral": student.growing.spectral(),
+        "spectral": student.growing.spectral().item(),
         "active": curve["active"].mean(),
         "pressure": curve["pressure"].mean(),
         "seconds": curve["seconds"][-1],

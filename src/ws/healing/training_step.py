@@ -24,6 +24,7 @@ from ws.healing.barrier import aggregate, by_sequence, penalty, position_losses
 from ws.healing.config import HealConfig
 from ws.healing.dataset import TrainingRow
 from ws.healing.divergences import mean_over
+from ws.healing.objectives import objective_of
 from ws.healing.target_modules import targeted
 from ws.healing.trainable import TrainableAdapter
 from ws.models.adapters.adapter import Adapter
@@ -62,6 +63,7 @@ class HealTrainer:
     def __init__(self, lm: LM, plan: HealPlan) -> None:
         self.lm, self.plan, self.config = lm, plan, plan.config
         self.slope, self.tau = plan.config.slope(plan.round), plan.config.tau or 0.0
+        self.objective = objective_of(self.config.objective)
         names = targeted(lm, plan.config.targets or "all", plan.config.depth or (0.0, 1.0))
         self.references = {"base": self._states(plan.training)}
         live = PeftLayers(lm.model)
@@ -72,16 +74,14 @@ class HealTrainer:
             self.references["prev"] = self._states(plan.training)
         self.growing = TrainableAdapter(lm, live, plan.config, names)
         self.trained = self.growing.trained
-        self.optimizer = torch.optim.AdamW(
-            self.trained, lr=0.0, betas=self.config.betas, weight_decay=self.config.weight_decay, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=0.0, betas=self.config.betas, fused=True)
         if self.config.checkpoint:
             for block in lm.blocks:
                 block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
 
     def step(self, step: int, batch: Sequence[int]) -> dict[str, float | None]:
         """One optimiser step over these training rows; what was measured, by column of the curve."""
-        nll, d = self._losses(batch)
+        fitted, nll, d = self._losses(batch)
         held = d[f"kl_{self.config.reference}"]
         over = (held > self.tau).float().mean().item()
         pushes = self.slope > 0 and over > 0
@@ -91,22 +91,35 @@ class HealTrainer:
         # the first step says nothing: its KL is 0
         measured = (step + 1) % self.config.measure_every == 0
         barrier = self.slope * penalty(held, self.tau).mean() if pushes else None
-        figures["pressure"] = self._backward(nll.mean(), barrier, measured)
+        figures["pressure"] = self._backward(fitted.mean(), barrier, measured)
         if step == 0:
             self.growing.check_reached()
         figures["lr"] = self._update(self.plan.rate(step))
         shown = self.growing.is_cheap or measured or step == self.plan.steps - 1
         return figures | {"update_norm": self.growing.norm() if shown else None}
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """The trained parameters by how they decay: to 0, or (by `_update`) to where they start."""
+        decay = self.config.weight_decay
+        self.start = [(p, p.detach().clone()) for p in self.growing.resting] if decay else []
+        resting = [p for p, _ in self.start]
+        apart = {id(p) for p in resting}
+        groups = [([p for p in self.trained if id(p) not in apart], decay), (resting, 0.0)]
+        return [{"params": params, "weight_decay": decay} for params, decay in groups if params]
+
     def _update(self, rate: float) -> float:
         nn.utils.clip_grad_norm_(self.trained, self.config.clip)
-        self.optimizer.param_groups[0]["lr"] = rate
+        with torch.no_grad():
+            for parameter, start in self.start:
+                parameter.lerp_(start, rate * self.config.weight_decay)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
         return rate
 
-    def _losses(self, batch: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        """nll (rows,) and D (rows,) to both references, by column."""
+    def _losses(self, batch: Sequence[int]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What is fitted (rows,), the nll (rows,), and D (rows,) to both references, by column."""
         rows = [self.plan.training[i] for i in batch]
         cached = {name: torch.cat([states[i] for i in batch]) for name, states in self.references.items()}
         reference = self.config.reference if self.config.reference in cached else "base"
@@ -120,12 +133,15 @@ class HealTrainer:
         )
         lengths = _lengths(rows)
         d = {name: aggregate(*by_sequence(k, lengths), self.config.aggregate) for name, k in kl.items()}
-        return mean_over(*by_sequence(nll, lengths)), {"kl_base": d["base"], "kl_prev": d.get("prev", d["base"])}
+        fitted, plain = (mean_over(*by_sequence(values, lengths)) for values in (self.objective(nll), nll))
+        return fitted, plain, {"kl_base": d["base"], "kl_prev": d.get("prev", d["base"])}
 
     def _backward(self, nll: Tensor, barrier: Tensor | None, measured: bool) -> float | None:
         """Fill the gradients; the pressure where it is measured, 0 where the barrier is flat for the whole batch."""
         if self.config.l2:
             (self.config.l2 * self.growing.square()).backward()
+        if self.config.spectral:
+            (self.config.spectral * self.growing.spectral()).backward()
         if barrier is None or not measured:
             (nll if barrier is None else nll + barrier).backward()
             return 0.0 if measured else None

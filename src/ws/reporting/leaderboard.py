@@ -116,7 +116,8 @@ def _recipe(heal: dict[str, Any], kind: str) -> dict[str, Any]:
     beta, rank = heal["beta"], heal["rank"]
     held = kind == HEALED and holds(heal["barrier"]) and bool(beta)
     barrier = f"{heal['barrier']} {heal['aggregate']}, tau {_short(heal['tau'])}, to {heal['reference']}"
-    decay = [f"{name} {_short(heal[name])}" for name in ("weight_decay", "l2") if heal[name]]
+    decay = [f"{name} {_short(heal[name])}" for name in ("weight_decay", "l2", "spectral") if heal.get(name)]
+    decay += [] if heal.get("objective", "nll") == "nll" else [str(heal["objective"])]
     return {
         "adapter": heal["adapter"] + (f" r{rank}" if rank else ""),
         "barrier": ", ".join([barrier if held else "none", *decay]),

@@ -28,6 +28,7 @@ from ws.generation.settings import Sampling, check_sampling
 from ws.healing.config import HealConfig
 from ws.models.recipe import DTYPES, recipe_of
 from ws.models.setting_names import Names, check_names
+from ws.models.stored_settings import LATER, to_dict
 from ws.steering.application import check_application
 from ws.steering.methods import check_method
 
@@ -39,10 +40,6 @@ __all__ = [
 SEEDS = 2**50  # the dice of random directions are 10,000 times a seed, and fit in 64 bits
 DEVICE = re.compile(r"(auto|cpu|cuda|hpu|mps|npu|xpu)(:\d+)?")
 _OPENING: ContextVar[bool] = ContextVar("_OPENING", default=False)  # a stored configuration is being read
-
-
-LATER: dict[str, bool] = {"later": True}
-"""Of a field that runs were stored without: at its default it is left out, so that those runs keep keys and files."""
 
 
 @dataclass(frozen=True)
@@ -342,21 +339,6 @@ def _with(config: Any, names: list[str], value: Any) -> Any:
     """A configuration with another value at the end of a path of fields."""
     name, *rest = names
     return dataclasses.replace(config, **{name: _with(getattr(config, name), rest, value) if rest else value})
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """The configuration as plain JSON values, tuples as lists; fields marked LATER only where they are not default."""
-    plain: dict[str, Any] = _plain(config)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        told = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return {f.name: _plain(v) for f, v in told.items() if not (f.metadata.get("later") and v == f.default)}
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -229,7 +229,8 @@ def _named(tables: list[Any]) -> list[_Row]:
 
 def _configured(values: Mapping[str, Any], recipe: str | None) -> RunConfig:
     """The recipe of the row's model with these fields changed, all at once: some are checked against each other."""
-    config = recipe_for(str(values.get("model", RunConfig.model)), recipe, str(values.get("method", RunConfig.method)))
+    own = {name.removeprefix("heal."): str(values[name]) for name in ("method", "heal.adapter") if name in values}
+    config = recipe_for(str(values.get("model", RunConfig.model)), recipe, **own)
     made: RunConfig = _changed(config, values)
     return made
 

@@ -118,7 +118,7 @@ def variant_key(run: Run, settings: VariantSettings, round: int = 0) -> str:
     data = run.status["stages"][f"{round}/data"]["key"]
     versions = [VERSIONS[name] for name in ("heal", "healed", "drift", "table")]
     keep = run.config.data.keep
-    return digest([versions, upstream, data, dataclasses.asdict(heal), limits_of(run, settings, round), keep])
+    return digest([versions, upstream, data, to_dict(heal), limits_of(run, settings, round), keep])
 
 
 def folder_of(run: Run, round: int) -> Path:

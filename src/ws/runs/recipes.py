@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from ws.errors import UserError
-from ws.healing.config import HealConfig
+from ws.healing.config import HealConfig, of_family
 from ws.models.recipe import recipe_of
 from ws.runs.config import ControlConfig, DataConfig, DoseConfig, EvalConfig, RunConfig, _with
 from ws.steering.methods import method as method_of
 
-__all__ = ["mini_full", "mini_quick", "real_default", "recipe_for", "with_method"]
+__all__ = ["mini_full", "mini_quick", "real_default", "recipe_for", "with_adapter", "with_method"]
 
 
 ABOVE = 1.4
@@ -53,11 +53,29 @@ def real_default(model: str) -> RunConfig:
     )
 
 
-def recipe_for(model: str, name: str | None = None, method: str | None = None) -> RunConfig:
+def with_adapter(config: RunConfig, adapter: str) -> RunConfig:
+    """A recipe with another family in the place of LoRA, and what the recipe sets for LoRA (lr) as that family needs
+    it. UserError for an unknown family."""
+    heal = dataclasses.replace(config.heal, adapter=adapter)
+    own = of_family(adapter, {name: getattr(heal, name) for name in ("lr", "rank", "alpha")})
+    return dataclasses.replace(config, heal=dataclasses.replace(heal, **own))
+
+
+def with_method(config: RunConfig, name: str) -> RunConfig:
+    """The same by another steering method: degrees and shares begin with doses of their own."""
+    if name == config.method:
+        return config
+    grid = method_of(name).grid or config.dose.grid
+    return dataclasses.replace(config, method=name, dose=dataclasses.replace(config.dose, grid=grid))
+
+
+def recipe_for(
+    model: str, name: str | None = None, method: str = RunConfig.method, adapter: str = HealConfig.adapter
+) -> RunConfig:
     """The recipe of that name for that model; None is its own ("quick" for the embedded model, "real" for others).
 
-    method: of steering, whose own doses the search begins with where it counts in another unit (`with_method`).
-    UserError for an unknown name.
+    method, adapter: of steering and of the heal, with what the recipe sets as they need it (`with_method`,
+    `with_adapter`). UserError for an unknown name.
     """
     own = recipe_of(model)
     recipes = {"quick": mini_quick, "full": mini_full, "real": lambda: real_default(model)}
@@ -69,12 +87,4 @@ def recipe_for(model: str, name: str | None = None, method: str | None = None) -
     config = dataclasses.replace(recipes[name](), model=model, axis=own.axis)
     for setting, value in own.run_settings if name == own.run else ():
         config = _with(config, setting.split("."), value)
-    return config if method is None else with_method(config, method)
-
-
-def with_method(config: RunConfig, name: str) -> RunConfig:
-    """The same by another steering method: degrees and shares begin with doses of their own."""
-    if name == config.method:
-        return config
-    grid = method_of(name).grid or config.dose.grid
-    return dataclasses.replace(config, method=name, dose=dataclasses.replace(config.dose, grid=grid))
+    return with_method(with_adapter(config, adapter), method)

@@ -15,7 +15,7 @@ from ws.models.adapters.peft_layers import PeftLayers
 from ws.models.attachments import ADAPTED, restored
 from ws.models.lm import LM
 
-__all__ = ["attached", "stacked_weights"]
+__all__ = ["attached", "put_on", "stacked_weights"]
 
 
 # Up to here adapted weights are built as a second copy (float32 only); above, PEFT's layers save the memory.
@@ -26,7 +26,7 @@ FOLD_BYTES = 1 << 30
 def attached(lm: LM, adapters: Stack) -> Iterator[LM]:
     """base + adapters in order, (Adapter, c) scaled by c; holds lm.lock, leaves the model pristine whatever happens.
 
-    UserError: another base model, adapters already attached, different PEFT types or a scaled DoRA in half precision.
+    UserError: another base model, adapters already attached; in half precision, different PEFT types.
     """
     stack = checked(lm, adapters)
     with lm.lock:
@@ -39,8 +39,7 @@ def attached(lm: LM, adapters: Stack) -> Iterator[LM]:
             ADAPTED.add(lm.model)
             try:
                 if _folds(lm, stack):
-                    for module, weight in stacked_weights(lm, stack):
-                        module.weight = nn.Parameter(weight, requires_grad=False)
+                    put_on(lm, stack)
                 else:
                     _put_in(lm, stack)
                 yield lm
@@ -53,25 +52,43 @@ def _folds(lm: LM, stack: list[tuple[Adapter, float]]) -> bool:
     return all(w.dtype == torch.float32 for w in weights) and sum(w.numel() * 4 for w in weights) <= FOLD_BYTES
 
 
-def stacked_weights(lm: LM, stack: list[tuple[Adapter, float]]) -> Iterator[tuple[nn.Module, Tensor]]:
-    """(module, its weight with the stack on) for every adapted module; computed in float32, given in the own dtype."""
+def put_on(lm: LM, stack: list[tuple[Adapter, float]]) -> None:
+    """Weights (and biases) with the stack on in the place of the model's own, which are left as they are."""
+    for module, values in stacked_weights(lm, stack):
+        for part, value in values.items():
+            setattr(module, part, nn.Parameter(value, requires_grad=False))
+
+
+def stacked_weights(lm: LM, stack: list[tuple[Adapter, float]]) -> Iterator[tuple[nn.Module, dict[str, Tensor]]]:
+    """(module, its weight with the stack on, and its bias where the stack changes that) for every adapted module;
+    computed in float32, given in the own dtype."""
     for name in dict.fromkeys(n for adapter, _ in stack for n in adapter.modules):
         module = lm.model.get_submodule(name)
-        own = _weight(module)
+        own = {part: value for part in ("weight", "bias") if isinstance(value := getattr(module, part, None), Tensor)}
         across = not isinstance(module, nn.Linear)  # Conv1D keeps (in, out)
         with torch.no_grad():
-            weight = _stacked(name, (own.T if across else own).float(), stack)
-            yield module, (weight.T if across else weight).to(own.dtype).contiguous()
+            after = {part: value.float() for part, value in own.items()}
+            after["weight"] = after["weight"].T if across else after["weight"]
+            after = _stacked(name, after, stack)
+            after["weight"] = after["weight"].T if across else after["weight"]
+            yield module, {part: value.to(own[part].dtype).contiguous() for part, value in after.items()}
 
 
-def _stacked(name: str, pristine: Tensor, stack: list[tuple[Adapter, float]]) -> Tensor:
-    weight = pristine
+def _stacked(name: str, pristine: dict[str, Tensor], stack: list[tuple[Adapter, float]]) -> dict[str, Tensor]:
+    """The weight (out, in) with the stack on, and the bias where a family of the stack changes it."""
+    weight, bias, changed = pristine["weight"], pristine.get("bias"), False
     for adapter, c in stack:
-        if name in adapter.modules:
-            parts = {part: value.to(pristine.device) for part, value in adapter.modules[name].items()}
-            after = family_of(adapter.config).step(weight, pristine, parts, adapter.config, name)
-            weight = after if c == 1 else weight + c * (after - weight)
-    return weight
+        if name not in adapter.modules or c == 0:
+            continue
+        config, family = adapter.config, family_of(adapter.config)
+        parts = {part: value.to(weight.device) for part, value in adapter.modules[name].items()}
+        if c != 1 and family.at is not None:
+            parts = family.at(parts, pristine["weight"], config, name, c)
+        after = family.step(weight, pristine["weight"], parts, config, name)
+        weight = weight + c * (after - weight) if c != 1 and family.at is None else after
+        if bias is not None and family.bias is not None:
+            bias, changed = family.bias(bias, parts), True
+    return {"weight": weight} | ({"bias": bias} if changed and bias is not None else {})
 
 
 def _weight(module: nn.Module) -> Tensor:

@@ -9,12 +9,15 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from peft import PeftConfig, PeftType
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, cast_adapter_dtype
+from peft.utils.integrations import dequantize_module_weight
 from peft.utils.save_and_load import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from ws.errors import UserError
 from ws.models.adapters.families import family_of
@@ -41,7 +44,7 @@ class PeftLayers:
         """One more adapter: fresh where no state is given. UserError for a second PEFT type in one stack."""
         config = copy.deepcopy(config)
         config.inference_mode = False
-        family = family_of(config)
+        family_of(config)
         if self.tuner is None:
             self.tuner = PEFT_TYPE_TO_TUNER_MAPPING[PeftType(config.peft_type)](self.model, config, adapter_name=name)
         else:
@@ -55,16 +58,24 @@ class PeftLayers:
         if state is not None:
             result: Any = set_peft_model_state_dict(self.model, dict(state), adapter_name=name)
             assert not result.unexpected_keys, f"PEFT did not take {result.unexpected_keys[:3]}"
-        if c != 1 and not family.scales:
-            raise UserError(f"c = {c:g} needs a linear adapter wherever PEFT's layers run. Use LoRA, or c = 1.")
-        for layer in self.layers().values() if c != 1 else ():
-            if name in layer.scaling:
-                layer.scaling[name] *= c
+        if c != 1:
+            self._scale(name, config, c)
+
+    def _scale(self, name: str, config: PeftConfig, c: float) -> None:
+        """Bring one adapter's tensors to strength c. UserError for a family that merged weights alone can scale."""
+        at = family_of(config).at
+        if at is None:
+            raise UserError(f"c = {c:g} of this family needs merged weights (float32). Use LoRA, or c = 1.")
+        with torch.no_grad():
+            for module, parts in self.parts(name).items():
+                for part, value in at(parts, self.weight(module), config, module, c).items():
+                    parts[part].copy_(value)
 
     def activate(self, trained: str | None) -> None:
         """Switch on all adapters in order; only the named one is trained (PEFT would set every listed one to train)."""
         assert self.tuner is not None
-        self.tuner.set_adapter(self.names)
+        inner = family_of(self.tuner.peft_config[self.names[0]]).inner
+        self.tuner.set_adapter(self.names[::-1] if inner else self.names)
         self.model.requires_grad_(False)
         if trained is not None:
             self.tuner.set_requires_grad(trained, True)
@@ -83,6 +94,12 @@ class PeftLayers:
             if mine:
                 found[module] = mine
         return found
+
+    def weight(self, module: str) -> Tensor:
+        """The pristine weight (out, in) of an adapted module, float32."""
+        base = self.layers()[module].get_base_layer()
+        weight: Tensor = dequantize_module_weight(base).float()
+        return weight.T if isinstance(base, Conv1D) else weight
 
     def state(self, name: str) -> dict[str, Tensor]:
         """One adapter's tensors as a PEFT file holds them, on the CPU, float32."""

@@ -9,6 +9,9 @@
 family whose layer is no linear map of its input, or that writes into the base weight, does not belong here. What a
 stored config sets beside `Family.fields`, or a file holds beside what `step` reads, is refused: PEFT grows.
 
+What an adapter is at strength c, negative ones included, is said by the family alone (`Family.at`): families that add
+to the weight add c times as much, rotations turn by c times the angle, a factor l becomes 1 + c (l - 1).
+
 A new family is a new file here. Listing the names imports none of them: the configuration reads them where there is no
 torch.
 """
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "HARMLESS", "family_of", "new_config", "set_fields", "unknown_fields", "update_square"]
 
-FIRST = ("lora", "dora", "pissa", "delora")  # offered, and asked whose a stored config is, in this order
+FIRST = ("lora", "dora", "pissa", "delora", "oft", "boft", "ia3")
+"""Families in the order in which they are offered, and asked whose a stored config is."""
 HARMLESS = frozenset({
     "task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
     "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "runtime_config", "fan_in_fan_out",
@@ -67,15 +71,38 @@ FAMILIES = _Found()
 
 
 def new_config(family: str, rank: int, alpha: float, modules: Mapping[str, nn.Module]) -> PeftConfig:
-    """The PEFT config of a new adapter on these modules. UserError where the family cannot train GPT-2's Conv1D."""
-    from transformers.pytorch_utils import Conv1D  # only now: it brings torch
+    """The PEFT config of a new adapter on these modules.
 
-    config = FAMILIES[family].configure(rank, alpha, list(modules))
-    if any(isinstance(module, Conv1D) for module in modules.values()):
-        if not hasattr(config, "fan_in_fan_out"):
-            raise UserError(f"{family} cannot train Conv1D weights (as GPT-2's are). Use lora, dora or pissa.")
+    UserError where the family cannot train GPT-2's Conv1D, or its blocks of `rank` inputs do not fill a weight.
+    """
+    from transformers.pytorch_utils import Conv1D  # only now: they bring torch
+
+    from ws.models.architecture import shape_of
+
+    own = FAMILIES[family]
+    across = any(isinstance(module, Conv1D) for module in modules.values())
+    if across and not own.conv1d:
+        others = ", ".join(name for name, other in FAMILIES.items() if other.conv1d)
+        raise UserError(f"{family} cannot train Conv1D weights (as GPT-2's are). Use one of: {others}.")
+    _check_rank(family, own, rank, {name: shape_of(module)[0] for name, module in modules.items()})
+    config: Any = own.configure(rank, alpha, list(modules))
+    if across:
         config.fan_in_fan_out = True
-    return config
+    made: PeftConfig = config
+    return made
+
+
+def _check_rank(family: str, own: Family, rank: int, inputs: Mapping[str, int]) -> None:
+    """UserError, with the nearest rank that fits them all, where a weight of so many inputs cannot be trained at it."""
+    wrong = next((name for name, width in inputs.items() if not own.fits(rank, width)), None)
+    if wrong is None:
+        return
+    ranks = [r for r in range(1, min(inputs.values()) + 1) if all(own.fits(r, width) for width in inputs.values())]
+    way = f"Take --heal.rank {min(ranks, key=lambda r: abs(r - rank))}" if ranks else "Take another --heal.adapter"
+    raise UserError(
+        f"{family} turns blocks of heal.rank inputs, and {rank} do not fill the {inputs[wrong]} inputs of {wrong}."
+        f" {way}."
+    )
 
 
 def family_of(config: PeftConfig) -> Family:
@@ -86,11 +113,7 @@ def family_of(config: PeftConfig) -> Family:
         raise UserError(f"adapters of type {kind} are not supported. Supported: {', '.join(FAMILIES)}.")
     known = HARMLESS | family.fields
     used = [f"{name}={value!r}" for name, value in set_fields(config).items() if name not in known]
-    start = getattr(config, "init_lora_weights", True)
-    # pissa, olora, corda, loftq write into the base weight: with them, adapter off is no longer the base
-    if isinstance(start, str) and start not in ("gaussian", "eva", "orthogonal"):
-        used.append(f"init_lora_weights={start!r}")
-    if used:
+    if used := [*used, *family.refused(config)]:
         raise unknown_fields(kind, used)
     return family
 
@@ -98,8 +121,9 @@ def family_of(config: PeftConfig) -> Family:
 def unknown_fields(kind: str, used: Iterable[str]) -> UserError:
     """The refusal of an adapter whose config says ("name=value") what nothing here computes."""
     return UserError(
-        f"this {kind} adapter uses {', '.join(used)}, which ws cannot attach. Convert it to plain LoRA; a key that"
-        " changes nothing can be taken out of its adapter_config.json."
+        f"this {kind} adapter uses {', '.join(used)}, which ws cannot attach. Convert it to plain LoRA, or load the"
+        " model that PEFT's own merge_and_unload makes of it; a key that changes nothing can be taken out of its"
+        " adapter_config.json."
     )
 
 

@@ -19,8 +19,13 @@ def _step(acc: Tensor, weight: Tensor, parts: Parts, config: PeftConfig, name: s
     return acc + (b * (parts["delora_lambda"] / config.r / sizes)) @ a * parts["delora_w_norm"]
 
 
+def _at(parts: Parts, weight: Tensor, config: PeftConfig, name: str, c: float) -> Parts:
+    return parts | {"delora_lambda": c * parts["delora_lambda"]}
+
+
 def _configure(rank: int, alpha: float, names: Sequence[str]) -> PeftConfig:
-    # lambda bounds the update's norm in units of the weight's; alpha / r is the nearest thing to LoRA's scale
+    # lambda bounds the update's norm in units of the weight's, and a first step goes all the way: B starts at 0 and is
+    # divided by its own norm
     return DeloraConfig(
         task_type="CAUSAL_LM",
         r=rank,
@@ -31,4 +36,12 @@ def _configure(rank: int, alpha: float, names: Sequence[str]) -> PeftConfig:
 
 # lambda_pattern says where the stored lambdas began; ranks of modules apart would need theirs in _step
 FIELDS = frozenset({"r", "delora_lambda", "lambda_pattern", "module_dropout", "init_weights"})
-FAMILY = Family(_configure, lambda config: isinstance(config, DeloraConfig), _step, fields=FIELDS)
+FAMILY = Family(
+    _configure,
+    lambda config: isinstance(config, DeloraConfig),
+    _step,
+    at=_at,
+    fields=FIELDS,
+    conv1d=False,
+    alpha=1 / 16,
+)

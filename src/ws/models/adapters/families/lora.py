@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ws.models.adapters.family import Family, Parts
 
-__all__ = ["FAMILY", "FIELDS", "configure", "rank_of", "scale", "square", "step"]
+__all__ = ["FAMILY", "FIELDS", "at", "configure", "rank_of", "refused", "scale", "square", "step"]
 
 FIELDS = frozenset({
     "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "lora_dropout", "init_lora_weights", "eva_config",
@@ -38,6 +38,11 @@ def step(acc: Tensor, weight: Tensor, parts: Parts, config: PeftConfig, name: st
     return acc + scale(config, name) * (parts["lora_B"] @ parts["lora_A"])
 
 
+def at(parts: Parts, weight: Tensor, config: PeftConfig, name: str, c: float) -> Parts:
+    """c times the update."""
+    return parts | {"lora_B": c * parts["lora_B"]}
+
+
 def square(parts: Parts, config: PeftConfig, name: str) -> Tensor:
     """|s B A|^2 = s^2 tr(B'B A A'), r x r products only."""
     a, b = parts["lora_A"], parts["lora_B"]
@@ -56,8 +61,15 @@ def configure(rank: int, alpha: float, names: Sequence[str], *, dora: bool = Fal
     )
 
 
+def refused(config: PeftConfig) -> list[str]:
+    """Starts that write into the base weight (pissa, olora, corda, loftq): with them, adapter off is not the base."""
+    assert isinstance(config, LoraConfig)
+    start = config.init_lora_weights
+    return [f"init_lora_weights={start!r}"] if start not in (True, False, "gaussian", "eva", "orthogonal") else []
+
+
 def _is_lora(config: PeftConfig) -> bool:
     return isinstance(config, LoraConfig) and not config.use_dora
 
 
-FAMILY = Family(configure, _is_lora, step, scales=True, square=square, fields=FIELDS)
+FAMILY = Family(configure, _is_lora, step, at=at, square=square, fields=FIELDS, refused=refused)

@@ -25,5 +25,5 @@ def principal_factors(weight: Tensor, rank: int, scale: float) -> tuple[Tensor, 
     return root[:, None] * v.T, u * root
 
 
-FAMILY = Family(lora.configure, lambda config: False, lora.step, scales=True, square=lora.square, principal=True,
-                fields=lora.FIELDS)  # fmt: skip
+FAMILY = Family(lora.configure, lambda config: False, lora.step, at=lora.at, square=lora.square, principal=True,
+                fields=lora.FIELDS, lr=1 / 3)  # fmt: skip
