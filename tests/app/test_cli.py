@@ -47,7 +47,7 @@ def tiny_models(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest)
     def load(name: str = "mini", **kw: Any) -> Any:
         return ending_lm() if name == "tiny-ending" else real(name, **kw)
 
-    for module in ("ws.models.lm", "ws.experiment.identity", "ws.app.doctor", "ws.app.steering", "ws.app.calibrating"):
+    for module in ("ws.models.lm", "ws.experiment.identity", "ws.app.doctor"):
         monkeypatch.setattr(f"{module}.load_model", load)
     shape, config = ws.models.outline.outline_of, ending_lm().model.config
     told = ws.models.outline.outline_of_config(config)
@@ -251,7 +251,7 @@ def test_an_adapter_says_what_vllm_refuses(changes: dict[str, Any], family: str 
 
 def test_only_built_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
     built = {"run", "steer", "show", "gates", "doctor", "results", "diff", "journal", "judge", "bake", "export", "app"}
-    built |= {"calibrate", "layers"}
+    built |= {"calibrate", "layers", "sweep", "heal"}
     assert set(COMMANDS) == built
     for name in ("sweep", "bench", "diff"):
         assert main([name]) == 2

@@ -92,7 +92,7 @@ def test_only_what_stores_its_stages_says_that_it_goes_on(
 
     monkeypatch.setattr(cli, "_dispatch", act)
     assert cli.main([name]) == 130
-    assert ("goes on from there" in capsys.readouterr().err) is (name in ("run", "judge"))
+    assert ("goes on from there" in capsys.readouterr().err) is (name in ("run", "sweep", "judge"))
 
 
 def test_home_is_meant_by_a_tilde_in_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from tests.builders.small_runs import ending_lm, small_config
+from tests.builders.small_runs import bare_config, ending_lm
 from ws.errors import UserError
 from ws.experiment.loop import run
 from ws.reporting.terminal import print_run
@@ -29,8 +29,8 @@ HOW = {
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
     """The usual way, and the other."""
     folder = tmp_path_factory.mktemp("applied")
-    usual = run(small_config(folder), out=folder / "out", lm=ending_lm())
-    return usual, run(small_config(folder, **HOW), out=folder / "out", lm=ending_lm())
+    usual = run(bare_config(folder), out=folder / "out", lm=ending_lm())
+    return usual, run(bare_config(folder, **HOW), out=folder / "out", lm=ending_lm())
 
 
 def test_its_stages_are_its_own(runs: tuple[Run, Run]) -> None:

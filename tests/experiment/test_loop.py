@@ -23,7 +23,7 @@ from rich.console import Console
 
 import ws
 from tests.builders.records import record_changes
-from tests.builders.small_runs import ending_lm, small_config, write_axis
+from tests.builders.small_runs import bare_config, ending_lm, small_config, write_axis
 from ws import files as storing
 from ws.app import cli
 from ws.axes.axis import load_axis
@@ -373,7 +373,7 @@ def test_the_loop_stops_at_the_floor_and_delivers_the_best_round(
 
 
 def test_a_later_round_without_a_dose_ends_the_loop(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was healed is delivered, its report can be read, and the same command returns it."""
     found = rounds.find_knee
@@ -383,12 +383,13 @@ def test_a_later_round_without_a_dose_ends_the_loop(
 
     monkeypatch.setattr(rounds, "find_knee", none_later)
     said: list[Event] = []
-    asked = dataclasses.replace(config, rounds=3)
-    done = run(asked, said.append, out=tmp_path, lm=ending_lm())
+    asked = bare_config(tmp_path, rounds=3)
+    done = run(asked, said.append, out=tmp_path / "out", lm=ending_lm())
     assert done.finished and done.best == 0 and done.has("heal.json", 0) and not done.has("heal.json", 1)
     assert any("Stopped after round 0: No dose is coherent" in event.note for event in said)
     assert cli.main(["show", str(done.path)]) == 0 and cli.main(["gates", str(done.path)]) == 0
-    assert read_results(tmp_path).height == 1 and run(asked, out=tmp_path, lm=ending_lm()).path == done.path
+    assert read_results(tmp_path / "out").height == 1
+    assert run(asked, out=tmp_path / "out", lm=ending_lm()).path == done.path
 
 
 def test_cancel_stops_between_steps_and_resumes(whole: reader.Run, config: RunConfig, tmp_path: Path) -> None:

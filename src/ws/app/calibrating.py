@@ -14,7 +14,7 @@ from ws.errors import UserError
 from ws.experiment.calibration import calibrate, effects
 from ws.experiment.layer_search import layer_search, verdict
 from ws.intervals import interval_of
-from ws.models.lm import LM, load_model, one_thread
+from ws.models.lm import LM, one_thread
 from ws.models.recipe import recipe_of
 from ws.reporting import charts
 from ws.reporting.visible import visible
@@ -55,6 +55,8 @@ def compare_layers(args: LayersArgs) -> tuple[pl.DataFrame, str, Path]:
 
 
 def _loaded(model: str, axis: str | None) -> tuple[LM, Axis]:
+    from ws.models.lm import load_model  # whatever it is when it is called
+
     recipe = recipe_of(model)
     written = load_axis(axis or recipe.axis).written_for(recipe, model)
     if not written.questions:

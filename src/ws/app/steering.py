@@ -13,7 +13,7 @@ from ws.errors import UserError
 from ws.filtering.scores import score
 from ws.generation.completions import generate
 from ws.generation.rollout import Backtrack
-from ws.models.lm import LM, check_length, load_model, one_thread
+from ws.models.lm import LM, check_length, one_thread
 from ws.models.recipe import recipe_of
 from ws.reporting.terminal import figure
 from ws.runs.config import RunConfig
@@ -62,6 +62,8 @@ class Written:
 
 def write(args: SteerArgs) -> Written:
     """The texts of all doses. UserError for what does not fit, before the model is asked for the direction."""
+    from ws.models.lm import load_model  # whatever it is when it is called
+
     recipe = recipe_of(args.model)
     axis = load_axis(args.axis or recipe.axis).written_for(recipe, args.model)
     lm = one_thread(load_model(args.model, template=args.template))

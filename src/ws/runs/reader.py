@@ -72,7 +72,8 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        if isinstance(self.path, str):
+            object.__setattr__(self, "path", Path(self.path))
 
     @cached_property
     def status(self) -> dict[str, Any]:
