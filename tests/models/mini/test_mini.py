@@ -237,6 +237,7 @@ def test_held_out_items_by_hand() -> None:
     assert authority - care >= 0.75, (care, authority)
 
 
+@of_the_weights
 @pytest.mark.xfail(reason="a third: care frames -0.54, authority frames +0.08, a gap of 0.62 where 0.91 is half")
 def test_hand_written_frames_keep_half() -> None:
     frames = rows("frames")
