@@ -121,6 +121,15 @@ def test_nothing_to_calibrate_is_said(tiny: LM, how: dict[str, Any]) -> None:
         bracket_of(direction(tiny))
 
 
+def test_no_prompt_is_refused_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ws.models.lm.load_model", None)
+    for n in ("0", "-1"):
+        assert main(["calibrate", "--prompts", n]) == 2
+        assert "at least 1" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_commands_print_what_they_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--methods", "mean_diff", "rotation", "--prompts", "4", "--json"]) == 0

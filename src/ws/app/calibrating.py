@@ -36,6 +36,8 @@ def compare_methods(args: CalibrateArgs) -> pl.DataFrame:
     asked = names() if args.methods == (ALL,) else args.methods
     for name in asked:
         check_method(name)
+    if args.prompts < 1:
+        raise UserError(f"--prompts must be at least 1 (got {args.prompts}).")
     lm, axis = _loaded(args.model, args.axis)
     directions = {name: extract(lm, axis, name) for name in dict.fromkeys(asked)}
     prompts = axis.select[: args.prompts]
