@@ -92,6 +92,12 @@ def test_the_search_reads_every_band_and_draws_it(tmp_path: Path) -> None:
         layer_search(lm, ws.load_axis("cheerful_over_gloomy"), width=5)
 
 
+def test_no_shift_is_white_on_the_map() -> None:
+    """Where every band moves the trait as intended, the weakest is no blue."""
+    drawn = charts.layer_map_chart(planted([0.5, 1.0], 0.1).with_columns(c=1.0, kl=1.0)).to_dict()
+    assert drawn["layer"][0]["encoding"]["color"]["scale"]["domain"] == [-1.0, 1.0]
+
+
 def planted(shifts: list[float], error: float, edge: str = "") -> pl.DataFrame:
     """Bands of one block with these shifts at 1 nat."""
     rows = [{"name": f"{i}-{i}", "first": i, "last": i, "target": 1.0, "edge": edge, "usual": i == 1, "d_target": x,

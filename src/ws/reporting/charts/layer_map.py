@@ -19,7 +19,9 @@ def layer_map_chart(found: pl.DataFrame) -> alt.LayerChart:
     y = alt.Y("target:O", title="KL (nats)", sort="descending")
     tips = [alt.Tooltip("name:N", title="blocks"), *(alt.Tooltip(f"{name}:Q", format=".3g") for name in (
         "c", "kl", "d_target", "d_target_low", "d_target_high"))]  # fmt: skip
-    colour = alt.Color("d_target:Q", title="shift (nat per token)", scale=alt.Scale(scheme="blueorange", domainMid=0))
+    most = max(abs(x) for x in found["d_target"])  # no shift is white, whatever the smallest one is
+    scale = alt.Scale(scheme="blueorange", domain=[-most, most])
+    colour = alt.Color("d_target:Q", title="shift (nat per token)", scale=scale)
     base = alt.Chart(rows).encode(x=x, y=y)
     cells = base.mark_rect().encode(
         color=colour,
